@@ -1,0 +1,54 @@
+//! Shared memory, robust locks and message queues between processes in Rust, C and Python.
+//!
+//! - [`Region`]: named or anonymous memory that many processes map.
+//! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
+//! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
+//! - [`Queue`]: messages from any number of senders to any number of receivers.
+//!
+//! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
+//! (`include/ipc.h`) and the Python module (`import rsipc`) use the very same objects.
+//!
+//! # What is promised when a process dies
+//!
+//! A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose `send` returned
+//! is lost, none is torn, none comes twice. Names are there whole or not at all. What a dead process held comes back: its locks (the next
+//! owner is told), its permits, its places in a queue.
+//!
+//! # Waiting
+//!
+//! Every call that can wait comes in three kinds: for ever (`send`), not at all (`try_send`), and until a time has passed
+//! (`send_timeout`, on the monotonic clock). A short spin comes first, then a sleep that costs no processor time. A signal whose
+//! handler was installed without SA_RESTART ends a wait with [`Error::Interrupted`], with nothing sent or taken. (Before Linux
+//! 6.7 every handler does.)
+//!
+//! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
+//!
+//! # Where it runs
+//!
+//! Linux 5.14 and later, on 64-bit little-endian machines, with glibc or musl.
+//!
+//! # How it is built
+//!
+//! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
+//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `ffi` is the C interface.
+
+mod error;
+#[cfg(feature = "capi")]
+pub mod ffi;
+mod name;
+mod queue;
+mod shm;
+mod sync;
+mod sys;
+mod time;
+
+pub use bytemuck;
+pub use error::{Error, Result};
+pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
+pub use queue::{MAX_CAPACITY, MAX_MESSAGE, Peer, Queue, QueueOptions};
+pub use shm::region::{Region, View};
+pub use sync::mutex::{Mutex, MutexGuard};
+pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};
+
+/// The version of this library, such as "0.1.0".
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,276 @@
+//! Every structure that lies in shared memory, field by field.
+//!
+//! Rules: only atomics of fixed width and plain bytes, no pointers (but for the robust list's links, which mean something to
+//! their lock's owner alone), no `usize`, no `bool`, no enums. All zeros is the state right before creation, and an object exists
+//! from the store of its header on. A changed layout gets a new version number: its kind's `VERSION`.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::error::{Error, Result};
+use crate::name::Kind;
+use crate::sys::thread::LINKS_LEN;
+
+/// The first word of every object: `b"rsip"`, the kind, a flavour of it, and the version of its layout. Stored last by the
+/// creator (Release), loaded first by who opens it (Acquire). 0: there is no object here.
+#[repr(transparent)]
+pub(crate) struct Header(pub(crate) AtomicU64);
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) kind: Kind,
+    pub(crate) flavour: u8,
+    pub(crate) version: u16,
+}
+
+const MAGIC: [u8; 4] = *b"rsip";
+
+impl Tag {
+    pub(crate) const fn new(kind: Kind, flavour: u8, version: u16) -> Self {
+        Self { kind, flavour, version }
+    }
+
+    pub(crate) const fn to_bits(self) -> u64 {
+        let kind = match self.kind {
+            Kind::Region => 1,
+            Kind::Mutex => 2,
+            Kind::Semaphore => 3,
+            Kind::Queue => 4,
+        };
+        let [a, b, c, d] = MAGIC;
+        let [v, w] = self.version.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, kind, self.flavour, v, w])
+    }
+
+    /// What `bits` say, unless they are not a header.
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+        let [a, b, c, d, kind, flavour, v, w] = bits.to_le_bytes();
+        let kind = match kind {
+            1 => Kind::Region,
+            2 => Kind::Mutex,
+            3 => Kind::Semaphore,
+            4 => Kind::Queue,
+            _ => return None,
+        };
+        ([a, b, c, d] == MAGIC).then(|| Self::new(kind, flavour, u16::from_le_bytes([v, w])))
+    }
+
+    /// Checks that what was found is this.
+    pub(crate) fn expect(self, bits: u64) -> Result<()> {
+        let Some(found) = Self::from_bits(bits) else {
+            return Err(Error::Corrupted("this is no rsipc object: its first bytes are not those of one"));
+        };
+        if found.kind != self.kind {
+            return Err(Error::WrongKind { expected: self.kind.as_str(), found: found.kind.as_str() });
+        }
+        if found.version != self.version {
+            return Err(Error::WrongVersion { kind: self.kind.as_str(), expected: self.version, found: found.version });
+        }
+        if found.flavour != self.flavour {
+            return Err(Error::WrongKind { expected: flavour_name(self), found: flavour_name(found) });
+        }
+        Ok(())
+    }
+}
+
+fn flavour_name(tag: Tag) -> &'static str {
+    match (tag.kind, tag.flavour) {
+        (Kind::Semaphore, SIGNALS) => "signalling semaphore",
+        (Kind::Semaphore, PERMITS) => "semaphore of permits",
+        (kind, _) => kind.as_str(),
+    }
+}
+
+/// Flavours of semaphores.
+pub(crate) const SIGNALS: u8 = 0;
+pub(crate) const PERMITS: u8 = 1;
+
+/// A structure in shared memory.
+///
+/// # Safety
+///
+/// The type consists of atomics and bytes that are only reached through raw pointers: a reference to it may exist whatever other
+/// processes write there, and any bit pattern is a value of it.
+pub(crate) unsafe trait Layout: Sized {}
+
+/// A structure that begins with a header, and so can be an object.
+///
+/// # Safety
+///
+/// As for [`Layout`].
+pub(crate) unsafe trait Object: Layout {
+    /// What the header says.
+    const TAG: Tag;
+    fn header(&self) -> &Header;
+    /// A robust lock word, 0 when free, that a creator holds while it fills in what the header then vouches for.
+    fn lock(&self) -> &AtomicU32;
+}
+
+/// A region: one page for this, the user's bytes after it.
+#[repr(C)]
+pub(crate) struct RegionLayout {
+    pub(crate) header: Header,
+    /// How many bytes the user has; only grows. Memory behind them is reserved before this says so.
+    pub(crate) size: AtomicU64,
+    pub(crate) lock: AtomicU32,
+}
+
+/// Where the user's bytes begin in a region's file.
+pub(crate) const REGION_DATA: usize = 4096;
+
+/// A mutex. The data that it guards in a `Mutex<T>` lies right behind it.
+#[repr(C, align(8))]
+pub(crate) struct MutexLayout {
+    pub(crate) header: Header,
+    /// A robust futex word: owner's thread id, WAITERS, OWNER_DIED (`sync::lock`).
+    pub(crate) word: AtomicU32,
+    /// Where the owner's C library has the robust list's links. Written and read by the owner only.
+    pub(crate) links: [AtomicU32; LINKS_LEN / 4],
+    /// CONSISTENT, INCONSISTENT or NOT_RECOVERABLE (`sync::mutex`). Changed by the word's owner only.
+    pub(crate) state: AtomicU32,
+    /// The length of the data behind the mutex, in bytes. Never changes.
+    pub(crate) data_len: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 2],
+}
+
+/// A signalling semaphore.
+#[repr(C, align(64))]
+pub(crate) struct SemaphoreLayout {
+    pub(crate) header: Header,
+    /// How many units are there to be acquired.
+    pub(crate) value: AtomicU32,
+    /// WAITERS or 0: where those sleep who find no unit. Never owned.
+    pub(crate) event: AtomicU32,
+    pub(crate) lock: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 11],
+}
+
+/// A semaphore of permits.
+#[repr(C, align(64))]
+pub(crate) struct PermitsLayout {
+    pub(crate) header: Header,
+    /// How many permits there are in all. Never changes.
+    pub(crate) total: AtomicU32,
+    /// WAITERS or 0: where those sleep who find no permit. Never owned.
+    pub(crate) event: AtomicU32,
+    /// How many are held by nobody: `total` less what the holders hold. A hint, true while the lock is free and not OWNER_DIED.
+    pub(crate) free: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 11],
+    /// Who holds how many (`Peer::value`).
+    pub(crate) holders: Peers<MAX_HOLDERS>,
+}
+
+/// The most processes that can use one semaphore of permits at a time.
+pub(crate) const MAX_HOLDERS: usize = 120;
+
+/// A table of processes.
+#[repr(C, align(64))]
+pub(crate) struct Peers<const N: usize> {
+    /// Held to join, leave, and change `value`.
+    pub(crate) lock: AtomicU32,
+    /// How many entries were ever used; there is memory for these. Only grows.
+    pub(crate) used: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 14],
+    pub(crate) table: [Peer; N],
+}
+
+/// One process's entry in a table.
+#[repr(C)]
+pub(crate) struct Peer {
+    /// `Identity` of the process; 0: the entry is free. Stored last when the process joins, first when it leaves.
+    pub(crate) identity: AtomicU64,
+    /// When it joined, in nanoseconds since 1970 (`CLOCK_REALTIME`).
+    pub(crate) since: AtomicU64,
+    /// Its pid namespace.
+    pub(crate) namespace: AtomicU32,
+    /// Permits: how many it holds. Queue: SENDS and RECEIVES.
+    pub(crate) value: AtomicU32,
+    pub(crate) _reserved: AtomicU64,
+}
+
+/// The most handles that can be open on one queue at a time.
+pub(crate) const MAX_ATTACHED: usize = 1000;
+
+/// A bounded queue: a ring of slots behind it, each of `slot_size` bytes.
+#[repr(C, align(64))]
+pub(crate) struct QueueLayout {
+    pub(crate) header: Header,
+    /// How many slots there are; never changes, nor do the next two.
+    pub(crate) capacity: AtomicU32,
+    /// The longest message, in bytes.
+    pub(crate) max_message: AtomicU32,
+    /// A slot's size in bytes, a multiple of 64.
+    pub(crate) slot_size: AtomicU64,
+    /// OPEN, CLOSING (senders are refused) or CLOSED (receivers, too, once the queue is empty); only grows.
+    pub(crate) phase: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 9],
+    pub(crate) send: Side,
+    pub(crate) recv: Side,
+    pub(crate) peers: Peers<MAX_ATTACHED>,
+}
+
+/// What all senders, or all receivers, share.
+#[repr(C, align(128))]
+pub(crate) struct Side {
+    /// The robust lock word: who holds it sends, or receives. The *other* side sleeps on it for a change.
+    pub(crate) lock: AtomicU32,
+    pub(crate) _pad: AtomicU32,
+    /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth.
+    pub(crate) position: AtomicU64,
+}
+
+/// The head of a slot; the payload follows it on the same cache line.
+#[repr(C)]
+pub(crate) struct SlotHead {
+    /// Twice the lap: empty, to be filled in that lap. One more: filled in it. The store of either is the commit.
+    pub(crate) sequence: AtomicU64,
+    /// The message's length in bytes.
+    pub(crate) len: AtomicU32,
+}
+
+/// Where a slot's payload begins.
+pub(crate) const SLOT_DATA: usize = 12;
+
+macro_rules! layouts {
+    ($($layout:ty),*) => { $(
+        // SAFETY: atomics only, as the trait wants.
+        unsafe impl Layout for $layout {}
+    )* };
+}
+layouts!(RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout);
+
+macro_rules! objects {
+    ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+;)*) => { $(
+        // SAFETY: atomics only, as the trait wants.
+        unsafe impl Object for $layout {
+            const TAG: Tag = Tag::new(Kind::$kind, $flavour, $version);
+            fn header(&self) -> &Header {
+                &self.header
+            }
+            fn lock(&self) -> &AtomicU32 {
+                &self.$($lock).+
+            }
+        }
+    )* };
+}
+objects! {
+    RegionLayout: Region, 0, 1, lock;
+    MutexLayout: Mutex, 0, 1, word;
+    SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
+    PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
+    QueueLayout: Queue, 0, 1, peers.lock;
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(cfg!(target_endian = "little") && cfg!(target_pointer_width = "64"), "rsipc needs a little-endian 64-bit machine");
+    assert!(size_of::<RegionLayout>() == 24 && size_of::<RegionLayout>() <= REGION_DATA);
+    assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 8 && offset_of!(MutexLayout, links) == 12);
+    assert!(size_of::<SemaphoreLayout>() == 64);
+    assert!(size_of::<Peer>() == 32);
+    assert!(offset_of!(PermitsLayout, holders) == 64);
+    assert!(size_of::<PermitsLayout>() == 64 + 64 + 32 * MAX_HOLDERS);
+    assert!(size_of::<Side>() == 128 && offset_of!(QueueLayout, send) == 128 && offset_of!(QueueLayout, recv) == 256);
+    assert!(offset_of!(QueueLayout, peers) == 384);
+    assert!(offset_of!(SlotHead, len) + 4 == SLOT_DATA);
+};

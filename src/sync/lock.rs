@@ -1,0 +1,269 @@
+//! The robust lock word, and sleeping on it until its owners change something.
+//!
+//! The word is a futex in the kernel's robust format: the owner's thread id in the lower 30 bits (0: free), WAITERS where somebody may be
+//! asleep on it, OWNER_DIED where the kernel took it from a dead owner. [`Call`] lets the kernel know of it. Two kinds of sleepers
+//! share a word: those who want the *lock*, and those who wait for a *change* that its owners make (receivers wait so on
+//! the sending lock's word for a message). A word that is never owned serves as a plain event, with the second kind alone.
+//!
+//! # Why no wake-up is lost
+//!
+//! *WAITERS is set while somebody sleeps*, but for the moment described under "forgetting". Sleepers set it before they look a last
+//! time, and the kernel compares the whole word before it lets them sleep. Owners keep it: an acquirer takes over the bit it finds,
+//! [`release`] clears only the owner, wakes one sleeper of each kind, and keeps the bit if there was one. So if the one that was woken
+//! is killed before it runs, while a third party has taken the lock without having seen any of this, that party's release
+//! wakes the next (glibc's and musl's locks lack this). If it is killed while the word is free, the kernel itself wakes the
+//! next: the dead one's `list_op_pending` still names the word.
+//!
+//! *A look and a sleep.* A sleeper's look either sees the change, or happens before it. In the second case the owner's release comes after
+//! WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps, with the word the same again (free, WAITERS).
+//! Then either nobody was asleep, and the bit is forgotten, which the sleeper notices; or somebody of its kind was woken, who
+//! wakes the next one when it leaves, as follows; or somebody was woken who wanted the lock, whose release will wake.
+//!
+//! *Passing on.* A wake-up for a change is used up by one sleeper. When it leaves to act on the change it will be busy with
+//! another word, and the kernel would not pass on this one's wake-up for it. So before it turns away it wakes one more of its kind,
+//! who looks for itself. The kernel wakes only one of any kind, first come first: a sleeper for a change that finds the word free when
+//! it wakes up wakes one that wants the lock. And who acquires keeps WAITERS, so its release wakes one of each kind.
+//!
+//! *Forgetting.* If nobody was asleep the bit is cleared, so that quiet times cost no system calls; and then everybody is woken, for those
+//! who went to sleep between the two steps. If the forgetter is killed in between, the kernel wakes one of those (the word is free), who
+//! sees that WAITERS is gone, and wakes all the others.
+//!
+//! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, and for a woken sleeper
+//! that was stopped (SIGSTOP) before it could pass anything on.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, fence};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::sync::spin::Spin;
+use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// Somebody may be asleep on the word.
+pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
+/// The owner died; the next one sees to what it left.
+pub(crate) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
+/// The owner's thread id.
+pub(crate) const TID: u32 = libc::FUTEX_TID_MASK;
+
+/// The longest sleep without a look.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
+/// How the lock's last owner left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It released the lock.
+    Released,
+    /// It died with it.
+    Died,
+}
+
+/// Takes the lock of `word`, on which `call` must be working.
+///
+/// # Errors
+///
+/// `Deadlock` where this thread has it, `WouldBlock`, `TimedOut`, `Interrupted`; and what the kernel may say.
+#[inline]
+pub(crate) fn acquire(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+    // Acquire: with the Release of `release`, for all that the last owner wrote.
+    match word.compare_exchange(0, call.tid(), Acquire, Relaxed) {
+        // die here: the kernel sets OWNER_DIED, and wakes a sleeper if there is one.
+        Ok(_) => Ok(Left::Released),
+        Err(_) => acquire_slow(call, word, deadline),
+    }
+}
+
+/// How long a call that was told not to wait still waits for a lock that others hold for a few instructions only: longer than a busy
+/// machine leaves a thread without a processor. Who has held it for longer was stopped.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// Like [`acquire`], for locks that are held for a few instructions only: a call that is told not to wait still waits for those.
+#[inline]
+pub(crate) fn acquire_brief(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+    // Acquire: as in `acquire`.
+    match word.compare_exchange(0, call.tid(), Acquire, Relaxed) {
+        // die here: as in `acquire`.
+        Ok(_) => Ok(Left::Released),
+        Err(_) => acquire_brief_slow(call, word, deadline),
+    }
+}
+
+#[cold]
+fn acquire_brief_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+    match deadline {
+        Deadline::Now => acquire_slow(call, word, Deadline::after(GRACE)).map_err(|e| match e {
+            Error::TimedOut => Error::WouldBlock,
+            e => e,
+        }),
+        deadline => acquire_slow(call, word, deadline),
+    }
+}
+
+#[cold]
+fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+    static SPIN: Spin = Spin::new();
+    let mut spun = false;
+    loop {
+        let seen = word.load(Relaxed);
+        let owner = seen & TID;
+        if owner == 0 {
+            let mine = call.tid() | (seen & WAITERS);
+            // Acquire: as in `acquire`.
+            if word.compare_exchange_weak(seen, mine, Acquire, Relaxed).is_ok() {
+                // die here: as in `acquire`.
+                return Ok(if seen & OWNER_DIED == 0 { Left::Released } else { Left::Died });
+            }
+            continue;
+        }
+        if owner == call.tid() {
+            return Err(Error::Deadlock);
+        }
+        let left = deadline.left(LOOK)?;
+        if !spun {
+            spun = true;
+            SPIN.until(left, || word.load(Relaxed) & TID == 0);
+            continue;
+        }
+        // die here: WAITERS without a waiter costs the next release two system calls.
+        if seen & WAITERS == 0 && word.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed).is_err() {
+            continue;
+        }
+        match futex::wait(word, seen | WAITERS, Kind::Lock, left)? {
+            Slept::Woken => {
+                woken(word);
+            }
+            Slept::TimedOut | Slept::NotAtAll => {}
+            Slept::Interrupted => return Err(Error::Interrupted),
+        }
+    }
+}
+
+/// What everybody does who was woken: if WAITERS is gone, whoever forgot it may have died before it woke the others.
+fn woken(word: &AtomicU32) -> u32 {
+    let now = word.load(Relaxed);
+    if now & WAITERS == 0 {
+        wake_all(word);
+    }
+    now
+}
+
+/// Gives the lock of `word` back, and wakes one sleeper of each kind if any sleeps. The caller owns it, and `call` is working on it.
+#[inline]
+pub(crate) fn release(call: &Call, word: &AtomicU32) {
+    // Release: with the Acquire of `acquire`, and of `wait_for_change`.
+    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+        release_slow(word);
+    }
+}
+
+#[cold]
+fn release_slow(word: &AtomicU32) {
+    // Release: as in `release`.
+    word.fetch_and(WAITERS, Release);
+    // die here: the word is free and pending, so the kernel wakes one sleeper, who passes it on.
+    let woken = futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock);
+    forget_unless(woken, word);
+}
+
+/// Like [`release`], but wakes everybody: for a change that concerns all of them.
+pub(crate) fn release_and_wake_all(word: &AtomicU32) {
+    // Release: as in `release`.
+    word.fetch_and(WAITERS, Release);
+    // die here: as in `release_slow`; who is woken finds the change, and wakes another.
+    wake_all(word);
+}
+
+/// Wakes up to `count` of those who sleep on an event, a word that is never owned. `call` must be working on it.
+///
+/// What they wait for was changed by a SeqCst read-modify-write, or under a lock.
+#[inline]
+pub(crate) fn notify(event: &AtomicU32, count: u32) {
+    // The change before this, and the setting of WAITERS before a sleeper's look, are ordered by two SeqCst fences.
+    fence(SeqCst);
+    if event.load(Relaxed) & WAITERS != 0 {
+        notify_slow(event, count);
+    }
+}
+
+#[cold]
+fn notify_slow(event: &AtomicU32, count: u32) {
+    // die here: the kernel wakes one, who wakes the next.
+    forget_unless(futex::wake(event, count, Kind::Any), event);
+}
+
+/// Clears WAITERS if nobody was `woken`. `call` is still working on the word, which the caller does not own.
+fn forget_unless(woken: u32, word: &AtomicU32) {
+    // die here: the kernel wakes one more; a wake-up too many is harmless.
+    if woken == 0 && word.compare_exchange(WAITERS, 0, Relaxed, Relaxed).is_ok() {
+        // die here: the kernel wakes one who slipped in, who sees that WAITERS is gone and wakes all.
+        wake_all(word);
+    }
+}
+
+/// Wakes all who sleep on a word.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    futex::wake(word, u32::MAX, Kind::Any);
+}
+
+/// What a word is that somebody sleeps on for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A lock's word, with those who want the lock beside us.
+    Lock,
+    /// An event: never owned.
+    Event,
+}
+
+/// Sleeps until `change` gives something. The call must be working on `word`, and this thread owns nothing. Once it returns, the
+/// caller may turn to another word. `sleep` puts the thread to sleep on the word while it has a value, for a time.
+///
+/// # Errors
+///
+/// `WouldBlock`, `TimedOut`, `Interrupted`, what `change` says, and what the kernel may say: nothing was taken then.
+pub(crate) fn wait_for_change<T>(
+    (on, word): (On, &AtomicU32),
+    deadline: Deadline,
+    spin: &Spin,
+    mut change: impl FnMut() -> Result<Option<T>>,
+    mut sleep: impl FnMut(u32, Duration) -> Result<Slept>,
+) -> Result<T> {
+    let mut found = None;
+    spin.until(deadline.left(LOOK)?, || {
+        found = change().transpose();
+        found.is_some()
+    });
+    if let Some(found) = found {
+        return found;
+    }
+    let mut slept = false;
+    loop {
+        let mut seen = word.load(Relaxed);
+        if seen & WAITERS == 0 {
+            // die here: WAITERS without a waiter costs the next release some system calls.
+            seen = word.fetch_or(WAITERS, Relaxed) | WAITERS;
+        }
+        // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
+        fence(SeqCst);
+        if let Some(found) = change().transpose() {
+            if slept {
+                // Our wake-up may have been meant for two, and from here on the kernel would not pass it on.
+                futex::wake(word, 1, Kind::Change);
+            }
+            return found;
+        }
+        match sleep(seen, deadline.left(LOOK)?)? {
+            Slept::Woken => {
+                slept = true;
+                let now = woken(word);
+                if on == On::Lock && now & WAITERS != 0 && now & TID == 0 {
+                    futex::wake(word, 1, Kind::Lock);
+                }
+            }
+            Slept::TimedOut => slept = true,
+            Slept::NotAtAll => {}
+            Slept::Interrupted => return Err(Error::Interrupted),
+        }
+    }
+}

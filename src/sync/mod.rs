@@ -1,0 +1,10 @@
+//! What several processes hold, wait for and are attached to.
+
+pub(crate) mod life;
+pub(crate) mod lock;
+pub(crate) mod mutex;
+pub(crate) mod peers;
+pub(crate) mod permits;
+pub(crate) mod semaphore;
+pub(crate) mod signals;
+pub(crate) mod spin;

@@ -1,0 +1,367 @@
+//! The robust mutex between processes: when its holder dies the next one gets it, and is told.
+//!
+//! The word is that of `sync::lock`; while the mutex is held it is on its owner's robust list (`sys::thread`), since other calls are made
+//! meanwhile. That list has links in the memory of the mutex, which unlocking writes through: mutexes are for peers that
+//! trust each other.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytemuck::Pod;
+
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::shm::layout::MutexLayout;
+use crate::shm::region::Region;
+use crate::shm::{self, Shared};
+use crate::sync::lock::{self, Left, TID};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// The states of `MutexLayout::state`. An owner died, and nobody has marked the data consistent since.
+const INCONSISTENT: u32 = 1;
+/// Given up: nobody gets the mutex any more.
+const NOT_RECOVERABLE: u32 = 2;
+const CONSISTENT: u32 = 0;
+
+/// A mutex that processes share, with the data that it guards (plain old data; `()` where the data lies elsewhere).
+///
+/// It belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread ends in whatever way (its process
+/// was killed, it returned, it called exec), the next who locks the mutex gets it, and [`MutexGuard::owner_died`] says that the
+/// data may be half changed. That stays so for every later owner until one of them has repaired the data and says so with
+/// [`MutexGuard::mark_consistent`], or gives the mutex up for good with [`MutexGuard::give_up`].
+///
+/// All methods may be called from any thread. Locking and unlocking make no system call unless somebody waits.
+///
+/// Mutexes are for processes that trust each other: one that writes over the mutex's memory can crash those who use it.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-mutex-{}", std::process::id())));
+/// let total = rsipc::Mutex::create(namespace.name("total"), 40u64)?;
+/// let mut guard = total.lock()?;
+/// if guard.owner_died() {
+///     *guard = 0; // Repair what the dead owner may have left half done ...
+///     guard.mark_consistent(); // ... and say so.
+/// }
+/// *guard += 2;
+/// assert_eq!(*guard, 42);
+/// # drop(guard);
+/// # namespace.unlink("total")?;
+/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Mutex<T: Pod = ()> {
+    shared: Shared<MutexLayout>,
+    data: NonNull<T>,
+    /// The id of the thread that holds it through this handle, or 0: its robust list leads through this mapping.
+    held: AtomicU32,
+}
+
+// SAFETY: the data is plain, and only reached by who holds the lock.
+unsafe impl<T: Pod + Send> Send for Mutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod + Send> Sync for Mutex<T> {}
+
+impl<T: Pod> Mutex<T> {
+    /// How many bytes it takes in a region, with its data, at an offset that is a multiple of 8 (and of the data's alignment).
+    pub const SIZE: usize = size_of::<MutexLayout>() + size_of::<T>();
+
+    /// Creates a mutex that guards `value`.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; `InvalidArgument` for an impossible name; `NoSpace`, `PermissionDenied` and other errors of the system.
+    pub fn create<'a>(name: impl Into<Name<'a>>, value: T) -> Result<Self> {
+        Self::create_named(&name.into(), value)
+    }
+
+    fn create_named(name: &Name<'_>, value: T) -> Result<Self> {
+        let fill = |layout: &MutexLayout| fill(layout, value);
+        let (shared, _) = shm::create::<MutexLayout>(name, Self::SIZE, Self::SIZE, fill)?;
+        Self::new(shared)
+    }
+
+    /// Opens a mutex. One that guards data of another length is `WrongKind`; as `Mutex<()>` any can be opened.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system.
+    pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
+        Self::open_named(&name.into())
+    }
+
+    fn open_named(name: &Name<'_>) -> Result<Self> {
+        Self::new(shm::open(name)?.0)
+    }
+
+    /// Opens a mutex, or creates it guarding `value`. Processes that do so at the same time get the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mutex::create`] and [`Mutex::open`], less `AlreadyExists` and `NotFound`.
+    pub fn open_or_create<'a>(name: impl Into<Name<'a>>, value: T) -> Result<Self> {
+        let name = name.into();
+        shm::open_or_create(|| Self::open_named(&name), || Self::create_named(&name, value))
+    }
+
+    /// Creates a mutex that guards `value` at `offset` of a region, in [`Mutex::SIZE`] bytes that are zero.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where there is an object; `InvalidArgument` where the memory is in use, too short, or wrongly aligned.
+    pub fn create_in(region: &Region, offset: usize, value: T) -> Result<Self> {
+        let shared = region.place(offset)?;
+        data_behind::<T>(&shared)?;
+        shm::create_in(&shared, |layout| fill(layout, value))?;
+        Self::new(shared)
+    }
+
+    /// Opens a mutex at `offset` of a region.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was created there; otherwise as [`Mutex::open`].
+    pub fn open_in(region: &Region, offset: usize) -> Result<Self> {
+        let shared = region.place(offset)?;
+        shm::open_in(&shared)?;
+        Self::new(shared)
+    }
+
+    fn new(shared: Shared<MutexLayout>) -> Result<Self> {
+        if size_of::<T>() != 0 && shared.data_len.load(Relaxed) as usize != size_of::<T>() {
+            return Err(Error::WrongKind {
+                expected: "mutex with data of this length",
+                found: "mutex with data of another length",
+            });
+        }
+        let data = data_behind::<T>(&shared)?;
+        Ok(Self { shared, data, held: AtomicU32::new(0) })
+    }
+
+    /// Locks it, and waits as long as need be.
+    ///
+    /// # Errors
+    ///
+    /// `Deadlock` where this thread holds it already; `NotRecoverable` where it was given up; `Interrupted` by a signal handler.
+    #[inline]
+    pub fn lock(&self) -> Result<MutexGuard<'_, T>> {
+        self.lock_until(Deadline::Never)
+    }
+
+    /// Locks it if nobody holds it.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where somebody holds it; otherwise as [`Mutex::lock`].
+    #[inline]
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>> {
+        self.lock_until(Deadline::Now)
+    }
+
+    /// Locks it, and waits no longer than `timeout` (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Mutex::lock`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>> {
+        self.lock_until(Deadline::after(timeout))
+    }
+
+    #[inline]
+    fn lock_until(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
+        let shared = &*self.shared;
+        let call = Call::enter(&shared.word)?;
+        if !call.links_fit() {
+            return Err(Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into()));
+        }
+        if lock::acquire(&call, &shared.word, deadline)? == Left::Died {
+            note_death(shared);
+        }
+        let state = shared.state.load(Relaxed);
+        if state == NOT_RECOVERABLE {
+            lock::release_and_wake_all(&shared.word);
+            return Err(Error::NotRecoverable);
+        }
+        // SAFETY: the links are behind the word; the mapping stays while it is held (see `Drop`); it was not held till now.
+        unsafe { call.link(&shared.word) };
+        self.held.store(call.tid(), Relaxed);
+        Ok(MutexGuard { mutex: self, not_send: PhantomData })
+    }
+
+    /// Unlocks it, for those who cannot keep a guard and have forgotten it (`std::mem::forget`): bindings to other languages.
+    ///
+    /// # Errors
+    ///
+    /// `NotOwner` where the calling thread does not hold it through this handle.
+    ///
+    /// # Safety
+    ///
+    /// No guard of this thread's lock is used any more.
+    pub unsafe fn force_unlock(&self) -> Result<()> {
+        self.unlock()
+    }
+
+    #[inline]
+    fn unlock(&self) -> Result<()> {
+        let shared = &*self.shared;
+        let call = Call::enter(&shared.word)?;
+        self.check_held(&call)?;
+        self.held.store(0, Relaxed);
+        // SAFETY: this thread holds it through this handle, so it was linked at this address.
+        unsafe { call.unlink(&shared.word) };
+        // die here: the word is still ours, and pending.
+        if shared.state.load(Relaxed) == NOT_RECOVERABLE {
+            lock::release_and_wake_all(&shared.word);
+        } else {
+            lock::release(&call, &shared.word);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_held(&self, call: &Call) -> Result<()> {
+        if self.held.load(Relaxed) == call.tid() && self.shared.word.load(Relaxed) & TID == call.tid() {
+            Ok(())
+        } else {
+            Err(Error::NotOwner("this thread does not hold the mutex through this handle"))
+        }
+    }
+
+    /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.
+    #[must_use]
+    pub fn is_inconsistent(&self) -> bool {
+        self.shared.state.load(Relaxed) == INCONSISTENT
+    }
+
+    /// [`MutexGuard::mark_consistent`] for who holds it without a guard.
+    ///
+    /// # Errors
+    ///
+    /// `NotOwner` where the calling thread does not hold it through this handle.
+    pub fn mark_consistent(&self) -> Result<()> {
+        self.set_state(CONSISTENT)
+    }
+
+    /// Gives the mutex up, for who holds it without a guard; it must still be unlocked. See [`MutexGuard::give_up`].
+    ///
+    /// # Errors
+    ///
+    /// `NotOwner` where the calling thread does not hold it through this handle.
+    pub fn give_up(&self) -> Result<()> {
+        self.set_state(NOT_RECOVERABLE)
+    }
+
+    fn set_state(&self, state: u32) -> Result<()> {
+        let call = Call::enter(&self.shared.word)?;
+        // Should we die in here the kernel finds the word both pending and on the list, and takes it from us once.
+        self.check_held(&call)?;
+        self.shared.state.store(state, Relaxed);
+        Ok(())
+    }
+}
+
+/// An owner died: its successors are told until one of them marks the data consistent.
+#[cold]
+fn note_death(shared: &MutexLayout) {
+    // die here: OWNER_DIED again, and the next one comes here.
+    if shared.state.load(Relaxed) == CONSISTENT {
+        shared.state.store(INCONSISTENT, Relaxed);
+    }
+}
+
+fn fill<T: Pod>(layout: &MutexLayout, value: T) {
+    layout.data_len.store(size_of::<T>() as u32, Relaxed);
+    // SAFETY: `data_behind` saw the room for it, or the file was made as long; nobody else sees it yet.
+    unsafe { NonNull::from(layout).add(1).cast::<T>().write_unaligned(value) };
+}
+
+/// Where the data of a mutex lies.
+fn data_behind<T: Pod>(shared: &Shared<MutexLayout>) -> Result<NonNull<T>> {
+    let (rest, len) = shared.rest();
+    if len < size_of::<T>() {
+        return Err(Error::Corrupted("the mutex's data is longer than the memory it lies in: it was cut short"));
+    }
+    if !rest.cast::<T>().is_aligned() {
+        return Err(Error::invalid(format!("the data of this mutex lies at a multiple of {} bytes", align_of::<T>())));
+    }
+    Ok(rest.cast())
+}
+
+impl<T: Pod> Drop for Mutex<T> {
+    fn drop(&mut self) {
+        if self.held.load(Relaxed) != 0 {
+            // A thread holds it and has lost its guard. Its robust list leads through this mapping, which must stay.
+            std::mem::forget(self.shared.clone());
+        }
+    }
+}
+
+impl<T: Pod> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").field("inconsistent", &self.is_inconsistent()).finish_non_exhaustive()
+    }
+}
+
+/// The lock on a [`Mutex`], which is unlocked when this is dropped. It cannot leave its thread.
+#[must_use = "the mutex is unlocked when the guard is dropped"]
+pub struct MutexGuard<'a, T: Pod = ()> {
+    mutex: &'a Mutex<T>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T: Pod> MutexGuard<'_, T> {
+    /// Whether an owner died with the lock and nobody has marked the data consistent since: the data may be half changed.
+    #[must_use]
+    pub fn owner_died(&self) -> bool {
+        self.mutex.is_inconsistent()
+    }
+
+    /// Says that the data is consistent (again): later owners are not told of the death any more.
+    pub fn mark_consistent(&mut self) {
+        self.mutex.shared.state.store(CONSISTENT, Relaxed);
+    }
+
+    /// Gives the mutex up as not recoverable and unlocks it: all who wait for it, and all who come, get `NotRecoverable`.
+    pub fn give_up(self) {
+        self.mutex.shared.state.store(NOT_RECOVERABLE, Relaxed);
+    }
+}
+
+impl<T: Pod> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: `data_behind` saw that it is there and aligned, any bits are a value, and all who keep to the lock leave it alone.
+        unsafe { self.mutex.data.as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        unsafe { self.mutex.data.clone().as_mut() }
+    }
+}
+
+impl<T: Pod> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // In a child of fork the lock is its parent's, and stays so.
+        let _ = self.mutex.unlock();
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MutexGuard").field("data", &**self).field("owner_died", &self.owner_died()).finish()
+    }
+}

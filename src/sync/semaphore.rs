@@ -1,0 +1,288 @@
+//! Counting semaphores between processes, of two kinds.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::shm::layout::{Object, PERMITS, PermitsLayout, SemaphoreLayout};
+use crate::shm::region::Region;
+use crate::shm::{self, Shared};
+use crate::sync::permits::Permits;
+use crate::sync::signals::Signals;
+use crate::time::Deadline;
+
+/// The largest value of a semaphore.
+pub const MAX_VALUE: u32 = i32::MAX as u32;
+
+/// A counting semaphore that processes share.
+///
+/// There are two kinds, and which one is right depends on what the count stands for:
+///
+/// - **Signals** ([`Semaphore::create`]): any process may release, whether it has acquired or not, as with POSIX semaphores. It counts events
+///   ("three jobs are waiting"). A process that dies takes the units that it acquired with it.
+/// - **Permits** ([`Semaphore::create_permits`]): a fixed number of them; a process gives back what it acquired, and *what it holds when it
+///   dies comes back by itself*. It limits how many use something at a time. As with SEM_UNDO of `semop(2)`, permits belong to the
+///   process, not to a thread: any of its threads may give them back, they survive exec, and a child of fork holds none of its
+///   parent's. At most 120 processes can use one such semaphore at a time.
+///
+/// All methods may be called from any thread. Neither kind makes a system call unless it has to wait, or to wake somebody.
+///
+/// # When a process dies
+///
+/// Waiting processes are woken at once by the kernel if that concerns them: permits of the dead are free again within a
+/// millisecond or so, at the latest 100 ms after the death (for semaphores in anonymous regions always the latter).
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-sem-{}", std::process::id())));
+/// let slots = rsipc::Semaphore::create_permits(namespace.name("slots"), 2)?;
+/// slots.acquire()?;
+/// assert_eq!(slots.value()?, 1);
+/// slots.release()?;
+/// # namespace.unlink("slots")?;
+/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Semaphore {
+    flavour: Flavour,
+}
+
+enum Flavour {
+    Signals(Signals),
+    Permits(Permits),
+}
+
+/// What a semaphore counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SemaphoreKind {
+    /// Events: any process may release.
+    Signals,
+    /// Permits that come back when their holder dies.
+    Permits,
+}
+
+impl Semaphore {
+    /// How many bytes a signalling semaphore takes in a region, at an offset that is a multiple of 64.
+    pub const SIZE: usize = size_of::<SemaphoreLayout>();
+    /// How many bytes a semaphore of permits takes in a region, at an offset that is a multiple of 64.
+    pub const PERMITS_SIZE: usize = size_of::<PermitsLayout>();
+
+    /// Creates a signalling semaphore with the value `initial`.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; `InvalidArgument` for an impossible name or a value above [`MAX_VALUE`]; `NoSpace`, `PermissionDenied` and other
+    /// errors of the system.
+    pub fn create<'a>(name: impl Into<Name<'a>>, initial: u32) -> Result<Self> {
+        check_value(initial)?;
+        create(&name.into(), signals(initial)).map(Self::signals)
+    }
+
+    /// Creates a semaphore of `total` permits. Errors as [`Semaphore::create`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Semaphore::create`].
+    pub fn create_permits<'a>(name: impl Into<Name<'a>>, total: u32) -> Result<Self> {
+        check_value(total)?;
+        create(&name.into(), permits(total)).map(Self::permits)
+    }
+
+    /// Opens a semaphore of either kind.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `WrongKind` where the name is that of something else; `WrongVersion`, `Corrupted`, `PermissionDenied` and other
+    /// errors of the system.
+    pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
+        let name = name.into();
+        if shm::tag_of(&name)?.flavour == PERMITS {
+            shm::open(&name).map(|(shared, _)| Self::permits(shared))
+        } else {
+            shm::open(&name).map(|(shared, _)| Self::signals(shared))
+        }
+    }
+
+    /// Opens a signalling semaphore, or creates it with the value `initial`. Processes that do so at the same time get the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Semaphore::create`] and [`Semaphore::open`], less `AlreadyExists` and `NotFound`.
+    pub fn open_or_create<'a>(name: impl Into<Name<'a>>, initial: u32) -> Result<Self> {
+        check_value(initial)?;
+        let name = name.into();
+        shm::open_or_create(|| shm::open(&name).map(|(shared, _)| shared), || create(&name, signals(initial))).map(Self::signals)
+    }
+
+    /// Opens a semaphore of permits, or creates it with `total` of them. Processes that do so at the same time get the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Semaphore::create`] and [`Semaphore::open`], less `AlreadyExists` and `NotFound`.
+    pub fn open_or_create_permits<'a>(name: impl Into<Name<'a>>, total: u32) -> Result<Self> {
+        check_value(total)?;
+        let name = name.into();
+        shm::open_or_create(|| shm::open(&name).map(|(shared, _)| shared), || create(&name, permits(total))).map(Self::permits)
+    }
+
+    /// Creates a signalling semaphore at `offset` of a region, in [`Semaphore::SIZE`] bytes that are zero.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where there is an object; `InvalidArgument` where the memory is in use, too short, or the offset not a multiple
+    /// of 64.
+    pub fn create_in(region: &Region, offset: usize, initial: u32) -> Result<Self> {
+        check_value(initial)?;
+        let shared = region.place(offset)?;
+        shm::create_in(&shared, signals(initial))?;
+        Ok(Self::signals(shared))
+    }
+
+    /// Creates a semaphore of `total` permits at `offset` of a region, in [`Semaphore::PERMITS_SIZE`] bytes that are zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`Semaphore::create_in`].
+    pub fn create_permits_in(region: &Region, offset: usize, total: u32) -> Result<Self> {
+        check_value(total)?;
+        let shared = region.place(offset)?;
+        shm::create_in(&shared, permits(total))?;
+        Ok(Self::permits(shared))
+    }
+
+    /// Opens a semaphore of either kind at `offset` of a region.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was created there; otherwise as [`Semaphore::open`].
+    pub fn open_in(region: &Region, offset: usize) -> Result<Self> {
+        let shared = region.place::<SemaphoreLayout>(offset)?;
+        match shm::open_in(&shared) {
+            Ok(()) => Ok(Self::signals(shared)),
+            Err(Error::WrongKind { .. }) => {
+                let shared = region.place::<PermitsLayout>(offset)?;
+                shm::open_in(&shared)?;
+                Ok(Self::permits(shared))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn signals(shared: Shared<SemaphoreLayout>) -> Self {
+        Self { flavour: Flavour::Signals(Signals::new(shared)) }
+    }
+
+    fn permits(shared: Shared<PermitsLayout>) -> Self {
+        Self { flavour: Flavour::Permits(Permits::new(shared)) }
+    }
+
+    /// Takes a unit, and waits for one if need be.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` by a signal handler (nothing was taken); for permits `LimitReached` where 120 other processes use the semaphore.
+    #[inline]
+    pub fn acquire(&self) -> Result<()> {
+        self.acquire_until(Deadline::Never)
+    }
+
+    /// Takes a unit if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none; otherwise as [`Semaphore::acquire`].
+    #[inline]
+    pub fn try_acquire(&self) -> Result<()> {
+        self.acquire_until(Deadline::Now)
+    }
+
+    /// Takes a unit, and waits no longer than `timeout` for one (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Semaphore::acquire`].
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<()> {
+        self.acquire_until(Deadline::after(timeout))
+    }
+
+    #[inline]
+    fn acquire_until(&self, deadline: Deadline) -> Result<()> {
+        match &self.flavour {
+            Flavour::Signals(signals) => signals.acquire(deadline),
+            Flavour::Permits(permits) => permits.acquire(deadline),
+        }
+    }
+
+    /// Gives one unit, and wakes who waits for it.
+    ///
+    /// # Errors
+    ///
+    /// `LimitReached` where the value would exceed [`MAX_VALUE`]; for permits `NotOwner` where this process holds none.
+    #[inline]
+    pub fn release(&self) -> Result<()> {
+        self.release_many(1)
+    }
+
+    /// Gives `count` units at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Semaphore::release`]; nothing is given then.
+    #[inline]
+    pub fn release_many(&self, count: u32) -> Result<()> {
+        match &self.flavour {
+            Flavour::Signals(signals) => signals.release(count),
+            Flavour::Permits(permits) => permits.release(count),
+        }
+    }
+
+    /// How many units there are to be acquired, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// For permits what the system may say: those of the dead are taken back first.
+    pub fn value(&self) -> Result<u32> {
+        match &self.flavour {
+            Flavour::Signals(signals) => Ok(signals.shared.value.load(std::sync::atomic::Ordering::Relaxed)),
+            Flavour::Permits(permits) => permits.free(),
+        }
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub fn kind(&self) -> SemaphoreKind {
+        match &self.flavour {
+            Flavour::Signals(_) => SemaphoreKind::Signals,
+            Flavour::Permits(_) => SemaphoreKind::Permits,
+        }
+    }
+}
+
+fn create<T: Object>(name: &Name<'_>, fill: impl FnOnce(&T)) -> Result<Shared<T>> {
+    shm::create(name, size_of::<T>(), size_of::<T>(), fill).map(|(shared, _)| shared)
+}
+
+fn signals(initial: u32) -> impl Fn(&SemaphoreLayout) {
+    move |layout| layout.value.store(initial, std::sync::atomic::Ordering::Relaxed)
+}
+
+fn permits(total: u32) -> impl Fn(&PermitsLayout) {
+    move |layout| {
+        layout.total.store(total, std::sync::atomic::Ordering::Relaxed);
+        layout.free.store(total, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn check_value(value: u32) -> Result<()> {
+    if value > MAX_VALUE {
+        return Err(Error::invalid(format!("a semaphore's value is at most {MAX_VALUE}, not {value}")));
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Semaphore").field("kind", &self.kind()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! The signalling semaphore: a count that anybody may raise, and an event to sleep on while it is 0.
+//!
+//! Taking a unit is one compare-and-swap of the count, giving one is one addition; nothing is held meanwhile, so a death leaves nothing
+//! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::error::{Error, Result};
+use crate::shm::Shared;
+use crate::shm::layout::SemaphoreLayout;
+use crate::sync::lock::{self, On};
+use crate::sync::semaphore::MAX_VALUE;
+use crate::sync::spin::Spin;
+use crate::sys::futex::{self, Kind};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+pub(crate) struct Signals {
+    pub(crate) shared: Shared<SemaphoreLayout>,
+    spin: Spin,
+}
+
+impl Signals {
+    pub(crate) fn new(shared: Shared<SemaphoreLayout>) -> Self {
+        Self { shared, spin: Spin::new() }
+    }
+
+    #[inline]
+    fn take(&self) -> bool {
+        let value = &self.shared.value;
+        let mut seen = value.load(Relaxed);
+        while seen != 0 {
+            // Acquire: with the Release in `release`, for what was done before it.
+            match value.compare_exchange_weak(seen, seen - 1, Acquire, Relaxed) {
+                // die here: the unit is taken; of those given out by signalling none come back.
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    #[inline]
+    pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
+        if self.take() { Ok(()) } else { self.acquire_slow(deadline) }
+    }
+
+    #[cold]
+    fn acquire_slow(&self, deadline: Deadline) -> Result<()> {
+        let event = &self.shared.event;
+        let _call = Call::enter(event)?;
+        let take = || Ok(self.take().then_some(()));
+        let sleep = |seen, time| futex::wait(event, seen, Kind::Change, time);
+        lock::wait_for_change((On::Event, event), deadline, &self.spin, take, sleep)
+    }
+
+    #[inline]
+    pub(crate) fn release(&self, count: u32) -> Result<()> {
+        let shared = &*self.shared;
+        let _call = Call::enter(&shared.event)?;
+        let mut seen = shared.value.load(Relaxed);
+        loop {
+            let Some(more) = seen.checked_add(count).filter(|&more| more <= MAX_VALUE) else {
+                return Err(Error::LimitReached(format!("the semaphore's value would exceed {MAX_VALUE}")));
+            };
+            // Release: with the Acquire in `take`.
+            match shared.value.compare_exchange_weak(seen, more, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        // die here: the units are there, and the event is pending, so the kernel wakes one sleeper, who wakes the next.
+        lock::notify(&shared.event, count);
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The files behind shared memory: made without a name, filled, and given their name in one step.
+//!
+//! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `posix_fallocate(3)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+
+use memmap2::{MmapOptions, MmapRaw};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate, open};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::unistd::{ftruncate, linkat};
+
+use crate::error::{Error, Result};
+
+/// A file of shared memory that has no name (yet): it goes when the last process that has it open or mapped ends.
+pub(crate) fn create_without_name(dir: &Path, mode: u32) -> Result<OwnedFd> {
+    let doing = || format!("creating an object in {}", dir.display());
+    let fd =
+        open(dir, OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|e| match e {
+            Errno::EOPNOTSUPP | Errno::EISDIR => Error::Unsupported(format!(
+                "{} is on a file system without O_TMPFILE: choose a directory on a tmpfs such as /dev/shm",
+                dir.display()
+            )),
+            e => Error::os(e as i32, doing()),
+        })?;
+    // Exactly the mode that was asked for, whatever the umask is.
+    fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(|e| Error::os(e as i32, doing()))?;
+    Ok(fd)
+}
+
+/// Anonymous shared memory: only a descriptor. It can grow, never shrink.
+pub(crate) fn create_anonymous(label: &str) -> Result<OwnedFd> {
+    memfd_create(label, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
+        .map_err(|e| Error::os(e as i32, "creating anonymous shared memory"))
+}
+
+/// Forbids everybody to cut an anonymous file short.
+pub(crate) fn seal_against_shrinking(fd: &OwnedFd) -> Result<()> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    fcntl(fd, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))
+        .map(drop)
+        .map_err(|e| Error::os(e as i32, "sealing anonymous shared memory"))
+}
+
+/// Gives a file made by [`create_without_name`] its name, in one step; says false where the name is taken.
+pub(crate) fn publish(fd: &OwnedFd, path: &Path) -> Result<bool> {
+    let own = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    match linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(e) => Err(Error::os(e as i32, format!("naming a new object {}", path.display()))),
+    }
+}
+
+/// Opens a file that [`publish`] named; None where there is none.
+pub(crate) fn open_named(path: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    match open(path, flags, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ELOOP) => Err(Error::Corrupted("the name is a symbolic link, which rsipc never makes")),
+        Err(Errno::EISDIR | Errno::ENXIO) => Err(Error::Corrupted("the name is not that of a regular file")),
+        Err(e) => Err(Error::os(e as i32, format!("opening {}", path.display()))),
+    }
+}
+
+/// The length of a regular file, and its permission bits.
+pub(crate) fn size_and_mode(fd: &OwnedFd) -> Result<(usize, u32)> {
+    let stat = fstat(fd).map_err(|e| Error::os(e as i32, "looking at an object's file"))?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Err(Error::Corrupted("the name is not that of a regular file"));
+    }
+    let size = usize::try_from(stat.st_size).map_err(|_| Error::Corrupted("the object's file has an impossible size"))?;
+    Ok((size, stat.st_mode & 0o777))
+}
+
+/// Which file a descriptor is: its device and inode.
+pub(crate) fn identity(fd: &OwnedFd) -> Result<(u64, u64)> {
+    let stat = fstat(fd).map_err(|e| Error::os(e as i32, "looking at an object's file"))?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Makes a file `len` bytes long, without memory behind it.
+pub(crate) fn set_len(fd: &OwnedFd, len: usize) -> Result<()> {
+    within_file_size_limit(len)?;
+    ftruncate(fd, i64::try_from(len).unwrap_or(i64::MAX)).map_err(|e| match e {
+        Errno::EINVAL => Error::NoSpace(format!("the file system has no files of {len} bytes")),
+        e => Error::os(e as i32, format!("making an object of {len} bytes")),
+    })
+}
+
+/// Reserves memory for the first `len` bytes of a file, which is made at least that long.
+pub(crate) fn reserve(fd: &OwnedFd, len: usize) -> Result<()> {
+    within_file_size_limit(len)?;
+    loop {
+        match fallocate(fd, FallocateFlags::empty(), 0, i64::try_from(len).unwrap_or(i64::MAX)) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(Error::os(e as i32, format!("reserving {len} bytes of shared memory"))),
+        }
+    }
+}
+
+/// The kernel sends SIGXFSZ to a process that makes a file larger than RLIMIT_FSIZE allows: an error instead.
+fn within_file_size_limit(len: usize) -> Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(|e| Error::os(e as i32, "reading RLIMIT_FSIZE"))?;
+    if len as u64 > limit {
+        return Err(Error::NoSpace(format!("{len} bytes are more than this process's file size limit (RLIMIT_FSIZE, {limit})")));
+    }
+    Ok(())
+}
+
+/// A file's first `len` bytes, mapped to be read and written, and shared with every process that maps them.
+pub(crate) struct Mapping(MmapRaw);
+
+impl Mapping {
+    /// Maps the first `len` bytes of a file.
+    pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
+        MmapOptions::new()
+            .len(len)
+            .map_raw(&fd.as_raw_fd())
+            .map(Self)
+            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))
+    }
+
+    /// Where it begins.
+    #[inline]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        // SAFETY: a mapping never begins at address 0.
+        unsafe { NonNull::new_unchecked(self.0.as_mut_ptr()) }
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Reserves memory for the pages that the bytes from `start` to `end` lie on, so that touching them cannot fail. Needs no
+    /// descriptor: a program may close all of its own (`daemon(3)`).
+    pub(crate) fn populate(&self, start: usize, end: usize) -> Result<()> {
+        let end = end.min(self.len());
+        let first = start / PAGE * PAGE;
+        if first >= end {
+            return Ok(());
+        }
+        loop {
+            // SAFETY: the range lies in this mapping, and populating changes no byte of it.
+            let result = unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), end - first, libc::MADV_POPULATE_WRITE) };
+            if result == 0 {
+                return Ok(());
+            }
+            match Errno::last() {
+                Errno::EINTR | Errno::EAGAIN => {}
+                Errno::EFAULT => {
+                    return Err(Error::NoSpace(format!(
+                        "the file system is full ({} bytes more were needed), or the object's file was cut short",
+                        end - first
+                    )));
+                }
+                Errno::EINVAL => return Err(Error::Unsupported("MADV_POPULATE_WRITE (Linux 5.14 and later)".into())),
+                e => return Err(Error::os(e as i32, "reserving shared memory")),
+            }
+        }
+    }
+}
+
+/// The smallest page that Linux has: memory is reserved in steps of it, or of more.
+pub(crate) const PAGE: usize = 4096;

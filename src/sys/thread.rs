@@ -1,0 +1,235 @@
+//! The calling thread, and how the kernel learns which lock word it is busy with when it dies.
+//!
+//! `get_robust_list(2)`, `set_robust_list(2)`, and the kernel's Documentation/locking/robust-futexes.rst. Every thread has a *robust
+//! list head* that the C library registered. When the thread ends in whatever way (exit, SIGKILL, exec), the kernel looks at the
+//! words on that list, and at the one word that `list_op_pending` names:
+//!
+//! - a word whose owner is the dying thread: the kernel sets OWNER_DIED, clears the owner, and wakes one sleeper if WAITERS is set;
+//! - the pending word, if it has no owner (just released, or not yet taken): the kernel wakes one sleeper.
+//!
+//! So a thread inside a call points `list_op_pending` at the word it works on ([`Call`]): two plain stores to its own memory.
+//! A word that stays locked after the call goes onto the list ([`Call::link`]), between those that the C library keeps there. Where
+//! in the list's node the lock word lies differs between C libraries; the head says it (`futex_offset`).
+
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst, compiler_fence};
+
+use crate::error::{Error, Result};
+
+/// `struct robust_list_head` of `linux/futex.h`; `list` and `pending` hold addresses of nodes, each the word's less `futex_offset`.
+#[repr(C)]
+struct RobustListHead {
+    /// The first node, or the head itself when the list is empty.
+    list: *mut Node,
+    /// What to add to a node's address to get at its lock word.
+    futex_offset: libc::c_long,
+    /// The node of the word that the thread is working on, or null.
+    list_op_pending: *mut Node,
+}
+
+/// A node of the robust list, as the kernel reads it: where the next one is. glibc and musl keep a pointer to the previous one before it.
+#[repr(C)]
+struct Node {
+    next: *mut Node,
+}
+
+/// A thread, as the lock words know it.
+#[derive(Clone, Copy)]
+struct Thread {
+    head: *mut RobustListHead,
+    /// `gettid(2)`; 0 before the first call, and in a child after fork.
+    tid: u32,
+}
+
+thread_local! {
+    static THREAD: Cell<Thread> = const { Cell::new(Thread { head: null_mut(), tid: 0 }) };
+}
+
+/// How often this process, counted with its ancestors, is the child in a fork.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Changes when the process becomes another one by fork: what was noted for the parent does not hold for the child.
+pub(crate) fn forks() -> u32 {
+    watch_forks();
+    FORKS.load(Relaxed)
+}
+
+extern "C" fn in_forked_child() {
+    // The child has a thread id of its own. The C library has emptied its robust list.
+    THREAD.set(Thread { head: null_mut(), tid: 0 });
+    FORKS.fetch_add(1, Relaxed);
+}
+
+fn watch_forks() {
+    static WATCH: Once = Once::new();
+    // SAFETY: the handler only touches a thread-local cell and an atomic, which is allowed in a forked child.
+    WATCH.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(in_forked_child));
+    });
+}
+
+#[inline]
+fn this_thread() -> Result<Thread> {
+    let thread = THREAD.get();
+    if thread.tid != 0 { Ok(thread) } else { meet_thread() }
+}
+
+#[cold]
+fn meet_thread() -> Result<Thread> {
+    watch_forks();
+    let mut head: *mut RobustListHead = null_mut();
+    let mut len = 0usize;
+    // SAFETY: the kernel fills in both places.
+    let result = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
+    if result != 0 || head.is_null() || len != size_of::<RobustListHead>() {
+        return Err(Error::Unsupported(
+            "this thread has no robust list (get_robust_list(2)): its C library must register one".into(),
+        ));
+    }
+    // SAFETY: gettid has no preconditions.
+    let tid = unsafe { libc::gettid() }.unsigned_abs();
+    let thread = Thread { head, tid };
+    THREAD.set(thread);
+    Ok(thread)
+}
+
+/// While it lives, this thread is inside a call, and the kernel knows which lock word it works on.
+pub(crate) struct Call {
+    thread: Thread,
+}
+
+impl Call {
+    /// Enters a call that works on `word`.
+    ///
+    /// # Errors
+    ///
+    /// `Reentrant` where this thread is inside a call already, which a signal handler interrupted.
+    #[inline]
+    pub(crate) fn enter(word: &AtomicU32) -> Result<Self> {
+        let thread = this_thread()?;
+        // SAFETY: the head lives as long as the thread, which alone writes to it.
+        if !unsafe { (&raw const (*thread.head).list_op_pending).read_volatile() }.is_null() {
+            return Err(Error::Reentrant);
+        }
+        let call = Self { thread };
+        call.turn_to(word);
+        Ok(call)
+    }
+
+    /// The calling thread's id, as it stands in the words it owns.
+    #[inline]
+    pub(crate) fn tid(&self) -> u32 {
+        self.thread.tid
+    }
+
+    /// From here on the call works on `word`. It must not own the word that it worked on before.
+    #[inline]
+    pub(crate) fn turn_to(&self, word: &AtomicU32) {
+        self.point_at(self.node(word));
+    }
+
+    /// Where the list node of `word` lies: in front of or behind it, as the C library of this process has it.
+    #[inline]
+    fn node(&self, word: &AtomicU32) -> *mut Node {
+        // SAFETY: the head lives as long as the thread.
+        let offset = unsafe { (*self.thread.head).futex_offset } as isize;
+        word.as_ptr().cast::<u8>().wrapping_offset(-offset).cast()
+    }
+
+    /// Whether this thread's C library puts the node of a word within the [`LINKS_LEN`] bytes behind it.
+    pub(crate) fn links_fit(&self) -> bool {
+        // SAFETY: the head lives as long as the thread.
+        let offset = unsafe { (*self.thread.head).futex_offset };
+        (-32..=-12).contains(&offset)
+    }
+
+    #[inline]
+    fn point_at(&self, node: *mut Node) {
+        // The kernel reads the pointer when this very thread has stopped running, so program order is enough: the compiler must
+        // not move accesses to the lock words across it.
+        compiler_fence(SeqCst);
+        // SAFETY: the head lives as long as the thread, which alone writes to it.
+        unsafe { (&raw mut (*self.thread.head).list_op_pending).write_volatile(node) };
+        compiler_fence(SeqCst);
+    }
+
+    /// Puts a word that this thread owns on its robust list, so that the kernel still sees to it after the call.
+    ///
+    /// # Safety
+    ///
+    /// The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays mapped until [`Call::unlink`],
+    /// and is not on the list yet.
+    pub(crate) unsafe fn link(&self, word: &AtomicU32) {
+        let (head, node) = (self.thread.head, self.node(word));
+        // SAFETY: head and nodes belong to this thread; a node is where the caller promised room for it. glibc and musl keep the
+        // pointer to the previous node right before `next`, and the lowest bit of a pointer marks a priority-inheriting mutex.
+        unsafe {
+            let first = (*head).list;
+            set_prev(node, head.cast());
+            (&raw mut (*node).next).write_unaligned(first);
+            if untagged(first) != head.cast() {
+                set_prev(untagged(first), node);
+            }
+            compiler_fence(SeqCst);
+            (&raw mut (*head).list).write_volatile(node);
+            compiler_fence(SeqCst);
+        }
+    }
+
+    /// Takes a word off this thread's robust list.
+    ///
+    /// # Safety
+    ///
+    /// This thread put it there with [`Call::link`], at this address.
+    pub(crate) unsafe fn unlink(&self, word: &AtomicU32) {
+        let (head, node) = (self.thread.head, self.node(word));
+        // SAFETY: as in `link`; the nodes beside this one belong to locks that this thread holds.
+        unsafe {
+            let next = (&raw const (*node).next).read_unaligned();
+            let prev = prev_of(node);
+            compiler_fence(SeqCst);
+            if untagged(prev) == head.cast() {
+                (&raw mut (*head).list).write_volatile(next);
+            } else {
+                (&raw mut (*untagged(prev)).next).write_unaligned(next);
+            }
+            if untagged(next) != head.cast() {
+                set_prev(untagged(next), prev);
+            }
+            compiler_fence(SeqCst);
+        }
+    }
+}
+
+impl Drop for Call {
+    #[inline]
+    fn drop(&mut self) {
+        self.point_at(null_mut());
+    }
+}
+
+/// The bytes behind a lock word in which the C libraries' list nodes fall: glibc's `next` is 32 bytes behind the word, musl's 28;
+/// the pointer to the previous node is before it.
+pub(crate) const LINKS_LEN: usize = 36;
+
+fn untagged(node: *mut Node) -> *mut Node {
+    node.map_addr(|addr| addr & !1)
+}
+
+/// # Safety
+///
+/// The node is one of a lock held by this thread.
+unsafe fn set_prev(node: *mut Node, prev: *mut Node) {
+    // SAFETY: the caller's promise; the field lies right before `next`.
+    unsafe { node.cast::<*mut Node>().sub(1).write_unaligned(prev) };
+}
+
+/// # Safety
+///
+/// As `set_prev`.
+unsafe fn prev_of(node: *mut Node) -> *mut Node {
+    // SAFETY: the caller's promise; the field lies right before `next`.
+    unsafe { node.cast::<*mut Node>().sub(1).read_unaligned() }
+}

@@ -1,0 +1,70 @@
+# make demo   builds everything and runs the demo
+# make test   builds everything and runs all tests
+# See `make help`.
+
+PYTHON ?= python3
+CC ?= cc
+VENV := .venv
+LIBDIR := target/release
+DEMO := target/demo
+RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
+
+.PHONY: help demo test lint header clean lib
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
+	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
+	@echo "make lib      build target/release/librsipc.so and librsipc.a"
+	@echo "make lint     check the format and the style of all code"
+	@echo "make header   write include/ipc.h anew from src/ffi"
+	@echo "make clean    remove everything that was built"
+
+demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
+	@$(VENV)/bin/python examples/demo/demo.py $(DEMO)/reader $(LIBDIR)/examples/demo-worker
+
+test: lib $(VENV)/.installed
+	cargo test --all-targets
+	cargo test --doc
+	cargo test --release --test crash_random --test crash_step
+	$(MAKE) -C tests/c LIBDIR=$(abspath $(LIBDIR)) test
+	cargo build --release --example peer --example demo-worker
+	$(MAKE) $(DEMO)/reader
+	$(VENV)/bin/python -m pytest tests/python tests/mixed
+
+lint: $(VENV)/.installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	$(VENV)/bin/ruff check bindings examples tests
+	$(VENV)/bin/ruff format --check bindings examples tests
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m mypy.stubtest rsipc
+
+header:
+	RSIPC_BLESS=1 cargo test --test header
+
+lib: $(LIBDIR)/librsipc.so
+
+# The soname's name beside the library lets programs run that were linked against it here.
+$(LIBDIR)/librsipc.so: $(RUST)
+	cargo build --release
+	@ln -sf librsipc.so $(LIBDIR)/librsipc.so.0
+	@touch $@
+
+$(LIBDIR)/examples/demo-worker: $(RUST) examples/demo/worker.rs
+	cargo build --release --example demo-worker
+	@touch $@
+
+$(DEMO)/reader: examples/demo/reader.c include/ipc.h $(LIBDIR)/librsipc.so
+	@mkdir -p $(DEMO)
+	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
+
+$(VENV)/.installed: $(RUST) $(shell find bindings/python -name '*.rs' -o -name '*.py*' -o -name '*.toml')
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check './bindings/python[test]'
+	@touch $@
+
+clean:
+	cargo clean
+	rm -rf $(VENV)

@@ -6,11 +6,12 @@
 //! is a hint: a thread may end before its process does (the next call of another thread makes that one the owner), and
 //! where there is no word, those who wait look for themselves every so often.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -42,30 +43,29 @@ const PREFIX: &str = ".life-";
 unsafe impl Layout for LifeLayout {}
 
 /// A process's life word, mapped.
-#[derive(Clone)]
 pub(crate) struct Life(Shared<LifeLayout>);
 
-/// This process's life files, by directory. They stay mapped until it ends, since its robust list leads through them.
-static MINE: Mutex<Option<(u32, HashMap<PathBuf, Life>)>> = Mutex::new(None);
+/// This process's life words, by directory, and `forks()` when they were made. They stay mapped until it ends, since its robust list
+/// leads through them.
+static MINE: Mutex<(u32, BTreeMap<PathBuf, &'static Life>)> = Mutex::new((0, BTreeMap::new()));
 
 impl Life {
     /// Makes sure that this process has a life word beside the objects in `home`. Whoever may open those may watch our life.
-    pub(crate) fn mine(home: &Home) -> Result<Self> {
+    pub(crate) fn mine(home: &Home) -> Result<&'static Self> {
         // In a child of fork it may be held by a thread that does not exist there: then the child has no life word.
-        let mut mine = MINE.try_lock_for(std::time::Duration::from_secs(1)).ok_or(Error::Reentrant)?;
-        let forks = forks();
-        if mine.as_ref().is_none_or(|(of, _)| *of != forks)
-            && let Some((_, inherited)) = mine.replace((forks, HashMap::new()))
-        {
-            std::mem::forget(inherited);
+        let mut mine = MINE.try_lock_for(Duration::from_secs(1)).ok_or(Error::Reentrant)?;
+        let (of, lives) = &mut *mine;
+        if *of != forks() {
+            // They are the parent's.
+            lives.clear();
+            *of = forks();
         }
-        let (_, lives) = mine.as_mut().expect("it was filled in above");
         if let Some(life) = lives.get(&home.dir) {
             life.arm()?;
-            return Ok(life.clone());
+            return Ok(life);
         }
-        let life = Self::create(home)?;
-        lives.insert(home.dir.clone(), life.clone());
+        let life = Box::leak(Box::new(Self::create(home)?));
+        lives.insert(home.dir.clone(), life);
         Ok(life)
     }
 

@@ -32,7 +32,7 @@
 //! that was stopped (SIGSTOP) before it could pass anything on.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, fence};
+use std::sync::atomic::{AtomicU32, compiler_fence, fence};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -177,14 +177,20 @@ pub(crate) fn release_and_wake_all(word: &AtomicU32) {
 
 /// Wakes up to `count` of those who sleep on an event, a word that is never owned. `call` must be working on it.
 ///
-/// What they wait for was changed by a SeqCst read-modify-write, or under a lock.
+/// What they wait for was changed before, and a read-modify-write came after the change, or was the change.
 #[inline]
 pub(crate) fn notify(event: &AtomicU32, count: u32) {
     // The change before this, and the setting of WAITERS before a sleeper's look, are ordered by two SeqCst fences.
-    fence(SeqCst);
+    fence_after_rmw();
     if event.load(Relaxed) & WAITERS != 0 {
         notify_slow(event, count);
     }
+}
+
+/// A SeqCst fence right after a read-modify-write, which on x86 is one already.
+#[inline]
+fn fence_after_rmw() {
+    if cfg!(target_arch = "x86_64") { compiler_fence(SeqCst) } else { fence(SeqCst) }
 }
 
 #[cold]

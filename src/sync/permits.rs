@@ -11,11 +11,10 @@
 //! sleeper, since who gives back was a holder; that one sees that the process is gone, adds up anew, and wakes others for what is free.
 //! For the rest the argument of `sync::lock` holds.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
@@ -32,8 +31,9 @@ pub(crate) struct Permits {
     pub(crate) shared: Shared<PermitsLayout>,
     /// Where this process stands in the table: `forks()` in the upper half, the entry's number plus one in the lower.
     entry: AtomicU64,
-    /// This process's life word beside the semaphore; None where there can be none.
-    life: Mutex<Option<(u32, Life)>>,
+    /// This process's life word beside the semaphore, once there is one, and `forks()` when it was made.
+    life: AtomicPtr<Life>,
+    life_forks: AtomicU32,
     spin: Spin,
 }
 
@@ -42,7 +42,7 @@ const ENDING: Duration = Duration::from_millis(50);
 
 impl Permits {
     pub(crate) fn new(shared: Shared<PermitsLayout>) -> Self {
-        Self { shared, entry: AtomicU64::new(0), life: Mutex::new(None), spin: Spin::new() }
+        Self { shared, entry: AtomicU64::new(0), life: AtomicPtr::new(null_mut()), life_forks: AtomicU32::new(0), spin: Spin::new() }
     }
 
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
@@ -221,13 +221,21 @@ impl Permits {
     }
 
     /// Makes sure that others will notice at once when this process dies.
+    #[inline]
     fn keep_life(&self) {
-        let Some(home) = self.shared.home() else { return };
-        let Some(mut life) = self.life.try_lock() else { return };
-        match &*life {
-            Some((of, life)) if *of == forks() && life.is_armed() => {}
-            // Without a life word those who wait look for themselves.
-            _ => *life = Life::mine(home).ok().map(|life| (forks(), life)),
+        // SAFETY: life words are made for good.
+        let life = unsafe { self.life.load(Acquire).as_ref() };
+        if self.life_forks.load(Relaxed) != forks() || life.is_none_or(|life| !life.is_armed()) {
+            self.make_life();
         }
+    }
+
+    #[cold]
+    fn make_life(&self) {
+        // Without a life word those who wait look for themselves.
+        let Some(Ok(life)) = self.shared.home().map(|home| Life::mine(home)) else { return };
+        self.life_forks.store(forks(), Relaxed);
+        // Release: with the Acquire in `keep_life`.
+        self.life.store(std::ptr::from_ref(life).cast_mut(), Release);
     }
 }

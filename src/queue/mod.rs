@@ -207,7 +207,7 @@ impl Queue {
 
     fn attach(shared: Shared<QueueLayout>) -> Result<Self> {
         let queue = Self { ring: Ring::new(shared)?, entry: AtomicU64::new(0) };
-        queue.join(0)?;
+        queue.join(0, Deadline::Never)?;
         Ok(queue)
     }
 
@@ -372,7 +372,7 @@ impl Queue {
     ///
     /// Errors of the system.
     pub fn peers(&self) -> Result<Vec<Peer>> {
-        self.join(0)?;
+        self.note(0)?;
         let living = self.ring.shared.peers.entries().iter().filter(|entry| !entry.is_gone());
         let peer = |entry: &shm::layout::Peer| {
             let roles = entry.value.load(Relaxed);
@@ -386,15 +386,23 @@ impl Queue {
     #[inline]
     fn act_as(&self, role: u32) -> Result<()> {
         let entry = self.entry.load(Relaxed);
-        if (entry >> 32) as u32 == forks() && entry as u32 & role != 0 { Ok(()) } else { self.join(role) }
+        if (entry >> 32) as u32 == forks() && entry as u32 & role != 0 { Ok(()) } else { self.note(role) }
+    }
+
+    #[cold]
+    fn note(&self, role: u32) -> Result<()> {
+        match self.join(role, Deadline::Now) {
+            // Somebody was stopped while joining or leaving: it can be noted another time.
+            Err(Error::WouldBlock) => Ok(()),
+            result => result,
+        }
     }
 
     /// Puts this handle on the table of peers, if it is not there, with `role` added to what it was used for.
-    #[cold]
-    fn join(&self, role: u32) -> Result<()> {
+    fn join(&self, role: u32, deadline: Deadline) -> Result<()> {
         let shared = &*self.ring.shared;
         let call = Call::enter(&shared.peers.lock)?;
-        lock::acquire(&call, &shared.peers.lock, Deadline::Never)?;
+        lock::acquire_brief(&call, &shared.peers.lock, deadline)?;
         let (forks, entry) = (forks(), self.entry.load(Relaxed));
         let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> 2, entry as u32 & ROLES);
         let joined = if of == forks && index != 0 {

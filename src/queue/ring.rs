@@ -11,7 +11,7 @@
 //!
 //! The slots are the truth, positions are hints. A sender that dies before its commit leaves a slot that is still empty, whatever
 //! bytes are in it: the next sender writes over them. One that dies after it leaves a message, and a hint that is one
-//! behind: the next owner of the lock sees that the slot is filled, and moves on. A receiver that dies before its commit has not taken the
+//! behind: the next owner of the lock sees that the slot is filled, and moves the hint on before anything else. A receiver that dies before its commit has not taken the
 //! message: the next one does; one that dies after it has. A hint is never ahead of the truth, since it is stored after the commit,
 //! under the lock.
 //!
@@ -63,11 +63,17 @@ pub(crate) trait Sink {
 
 /// What a look at a side's next slot gave.
 struct Look<'a> {
-    slot: Slot<'a>,
+    /// An error where there is no memory for the slot, which nobody has used yet then.
+    slot: Result<Slot<'a>>,
     position: u64,
     /// Whether the side can work on the slot; if not, the ring is full, or empty.
     ready: bool,
 }
+
+/// A hint is behind by one where an owner has died; a look without the lock, by what has happened since it read the hint. It goes so
+/// many steps before it reads the hint again, and reads it so many times: more is the work of somebody who scribbles.
+const STEPS: u32 = 64;
+const READS: u32 = 64;
 
 impl Ring {
     /// A ring over a queue's memory, whose fixed fields are checked here.
@@ -121,22 +127,27 @@ impl Ring {
     /// Reads only; who does not hold the side's lock gets an answer that may be a moment old.
     #[inline]
     fn look(&self, side: &Side, filled: u64) -> Result<Look<'_>> {
-        let mut position = side.position.load(Relaxed);
-        // The hint is behind by what dead owners committed, one each: never by more than a lap.
-        for _ in 0..=self.capacity {
-            let slot = self.slots.get(self.index_of(position) as usize)?;
-            let wanted = self.lap_of(position).wrapping_mul(2) + filled;
-            // Acquire: with the Release of the other side's commit: its payload, or that its payload has been read.
-            let ahead = slot.head().sequence.load(Acquire).wrapping_sub(wanted);
-            if ahead == 0 || ahead.cast_signed() == -1 {
-                return Ok(Look { slot, position, ready: ahead == 0 });
+        for _ in 0..READS {
+            let mut position = side.position.load(Relaxed);
+            for _ in 0..STEPS {
+                let slot = match self.slots.get(self.index_of(position) as usize) {
+                    Ok(slot) => slot,
+                    Err(Error::NoSpace(what)) => return Ok(Look { slot: Err(Error::NoSpace(what)), position, ready: false }),
+                    Err(e) => return Err(e),
+                };
+                let wanted = self.lap_of(position).wrapping_mul(2) + filled;
+                // Acquire: with the Release of the other side's commit: its payload, or that its payload has been read.
+                let ahead = slot.head().sequence.load(Acquire).wrapping_sub(wanted).cast_signed();
+                if ahead == 0 || ahead == -1 {
+                    return Ok(Look { slot: Ok(slot), position, ready: ahead == 0 });
+                }
+                if ahead < 0 {
+                    return Err(Error::Corrupted("a slot's sequence number is behind the queue's position"));
+                }
+                position = self.next(position);
             }
-            if ahead.cast_signed() < 0 {
-                return Err(Error::Corrupted("a slot's sequence number is behind the queue's position"));
-            }
-            position = self.next(position);
         }
-        Err(Error::Corrupted("the sequence numbers of all slots are ahead of the queue's position"))
+        Err(Error::Corrupted("the slots' sequence numbers are ahead of the queue's position"))
     }
 
     /// Sends a message: takes the lock, waits for room, commits.
@@ -177,9 +188,12 @@ impl Ring {
         if shared.phase.load(Relaxed) != 0 {
             return Err(Error::Closed);
         }
-        let Look { slot, position, ready: true } = self.look(&shared.send, 0)? else {
+        let Look { slot, position, ready } = self.look(&shared.send, 0)?;
+        let slot = slot?;
+        if !ready {
             return Ok(false);
-        };
+        }
+        shared.send.position.store(position, Relaxed);
         let head = slot.head();
         slot.write(message);
         head.len.store(message.len() as u32, Relaxed);
@@ -230,9 +244,10 @@ impl Ring {
     #[inline]
     fn recv_locked(&self, sink: &mut impl Sink) -> Result<Option<usize>> {
         let shared = &*self.shared;
-        let Look { slot, position, ready: true } = self.look(&shared.recv, 1)? else {
+        let Look { slot: Ok(slot), position, ready: true } = self.look(&shared.recv, 1)? else {
             return Ok(None);
         };
+        shared.recv.position.store(position, Relaxed);
         let head = slot.head();
         // Read once: the check below holds for what is used after it.
         let len = head.len.load(Relaxed) as usize;
@@ -271,7 +286,10 @@ impl Ring {
 
     /// Completes a shutdown. The caller holds the sending lock, and has let go of it after this.
     #[cold]
-    fn finish_shutdown(&self, _call: &Call) {
+    fn finish_shutdown(&self, call: &Call) {
+        if self.shared.phase.load(Relaxed) == CLOSED {
+            return lock::release(call, &self.shared.send.lock);
+        }
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
         // die here: the kernel wakes one of those who sleep, who finds it closed and wakes the next.

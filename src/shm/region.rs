@@ -4,8 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::{Object, REGION_DATA, RegionLayout};
@@ -39,8 +37,8 @@ pub struct Region {
     fd: OwnedFd,
     /// The file behind `fd` (device and inode), since a program may close all its descriptors and use their numbers again.
     file: (u64, u64),
-    /// All mappings made so far, the longest last. The shorter ones stay, for who still points into them.
-    mappings: Mutex<Vec<Arc<Mapping>>>,
+    /// All mappings made so far. They stay, for who still points into them.
+    mappings: boxcar::Vec<Arc<Mapping>>,
     home: Option<Arc<Home>>,
 }
 
@@ -139,7 +137,7 @@ impl Region {
     fn new(layout: Shared<RegionLayout>, fd: OwnedFd, home: Option<Arc<Home>>) -> Result<Self> {
         let file = file::identity(&fd)?;
         let mapping = Arc::clone(layout.mapping());
-        let region = Self { layout, fd, file, mappings: Mutex::new(vec![mapping]), home };
+        let region = Self { layout, fd, file, mappings: boxcar::vec![mapping], home };
         region.view()?;
         Ok(region)
     }
@@ -185,16 +183,14 @@ impl Region {
     pub fn view(&self) -> Result<View> {
         let len = self.len();
         let whole = whole_len(len).map_err(|_| Error::Corrupted("the region's length is impossible"))?;
-        let mut mappings = self.mappings.lock();
-        let longest = mappings.last().expect("the first mapping is made with the region");
-        if longest.len() >= whole {
-            return Ok(View { mapping: Arc::clone(longest), len });
+        if let Some((_, mapping)) = self.mappings.iter().find(|(_, mapping)| mapping.len() >= whole) {
+            return Ok(View { mapping: Arc::clone(mapping), len });
         }
         if file::size_and_mode(&self.fd)?.0 < whole || file::identity(&self.fd)? != self.file {
             return Err(Error::Corrupted("the region's file is shorter than the region: it was cut short"));
         }
         let mapping = Arc::new(Mapping::new(&self.fd, whole)?);
-        mappings.push(Arc::clone(&mapping));
+        self.mappings.push(Arc::clone(&mapping));
         Ok(View { mapping, len })
     }
 

@@ -42,7 +42,13 @@ const ENDING: Duration = Duration::from_millis(50);
 
 impl Permits {
     pub(crate) fn new(shared: Shared<PermitsLayout>) -> Self {
-        Self { shared, entry: AtomicU64::new(0), life: AtomicPtr::new(null_mut()), life_forks: AtomicU32::new(0), spin: Spin::new() }
+        Self {
+            shared,
+            entry: AtomicU64::new(0),
+            life: AtomicPtr::new(null_mut()),
+            life_forks: AtomicU32::new(0),
+            spin: Spin::new(),
+        }
     }
 
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {

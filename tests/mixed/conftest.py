@@ -1,0 +1,66 @@
+"""What the mixed-language tests share: a namespace of their own, and the three peer programs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = ROOT / "target" / "release"
+PEERS = {
+    "rust": [str(RELEASE / "examples" / "peer")],
+    "c": [str(ROOT / "target" / "c-tests" / "peer")],
+    "python": [sys.executable, str(ROOT / "tests" / "python" / "peer.py")],
+}
+LANGUAGES = list(PEERS)
+PATIENCE = 60
+
+
+@pytest.fixture
+def namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="rsipc-test-", dir="/dev/shm"))
+    monkeypatch.setenv("RSIPC_DIR", str(directory))
+    yield directory
+    shutil.rmtree(directory)
+
+
+class Peers:
+    """Starts peer programs, and sees to it that none outlives the test."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, language: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [*PEERS[language], *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+        self.running.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> str:
+        output, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, f"{process.args}: {errors}"
+        return output
+
+    def run(self, language: str, *arguments: object) -> str:
+        return self.finish(self.start(language, *arguments))
+
+    def until_killed(self, language: str, *arguments: object) -> None:
+        """Runs a peer that kills itself with SIGKILL."""
+        process = self.start(language, *arguments)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == -signal.SIGKILL, f"{process.args}: {errors}"
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    peers = Peers()
+    yield peers
+    for process in peers.running:
+        process.kill()
+        process.wait()

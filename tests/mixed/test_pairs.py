@@ -1,0 +1,112 @@
+"""Each of the nine pairs of languages exchanges every kind of object."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import LANGUAGES, Peers
+
+PAIRS = [(one, other) for one in LANGUAGES for other in LANGUAGES]
+pairs = pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
+
+
+@pairs
+def test_queue_keeps_order_and_bytes(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    peers.run(one, "queue-create", "q", 7, 60)
+    receiver = peers.start(other, "queue-recv", "q", 0, 2000)
+    sender = peers.start(one, "queue-send", "q", 0, 2000)
+    peers.finish(sender)
+    peers.finish(receiver)
+
+
+@pairs
+def test_queue_shutdown_ends_the_receiver(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    peers.run(one, "queue-create", "q", 16, 60)
+    receiver = peers.start(other, "queue-until-closed", "q")
+    peers.run(one, "queue-send", "q", 0, 100)
+    peers.run(one, "queue-shutdown", "q")
+    assert peers.finish(receiver).strip() == "100"
+
+
+@pairs
+def test_mutex_keeps_two_apart(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    peers.run(one, "placed-create", "r")
+    # The mutex at 0 is used by the placed objects' test; this one has a name.
+    create_mutex("m")
+    adders = [peers.start(language, "mutex-add", "m", "r", 60000, 3000) for language in (one, other)]
+    for adder in adders:
+        peers.finish(adder)
+    assert int.from_bytes(region_bytes("r", 60000, 8), "little") == 6000
+
+
+@pairs
+def test_mutex_tells_of_the_owner_s_death(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    create_mutex("m")
+    peers.until_killed(one, "mutex-die", "m")
+    peers.run(other, "mutex-recover", "m")
+
+
+@pairs
+def test_semaphore_wakes_the_other(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    create_semaphore("s", 0)
+    waiter = peers.start(other, "sem-acquire", "s", 3)
+    peers.run(one, "sem-release", "s", 3)
+    peers.finish(waiter)
+
+
+@pairs
+def test_permits_of_the_dead_come_back(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    create_permits("p", 2)
+    peers.until_killed(one, "permit-die", "p", 2)
+    peers.run(other, "sem-acquire", "p", 2)
+
+
+@pairs
+def test_region_is_shared_and_grows(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    peers.run(one, "placed-create", "r")
+    peers.run(one, "region-write", "r", 50000, "hello")
+    peers.run(other, "region-read", "r", 50000, "hello")
+    peers.run(other, "region-grow", "r", 200000)
+    peers.run(one, "region-write", "r", 199990, "beyond")
+    peers.run(other, "region-read", "r", 199990, "beyond")
+
+
+@pairs
+def test_objects_placed_in_a_region(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    peers.run(one, "placed-create", "r")
+    peers.run(other, "placed-use", "r")
+    peers.run(one, "placed-use", "r")
+
+
+def test_each_message_goes_to_one_of_three_receivers(peers: Peers, namespace: Path) -> None:
+    peers.run("c", "queue-create", "q", 10, 60)
+    receivers = [peers.start(language, "queue-sum", "q", 1000) for language in LANGUAGES]
+    senders = [peers.start(language, "queue-send", "q", 1000 * n, 1000) for n, language in enumerate(LANGUAGES)]
+    for sender in senders:
+        peers.finish(sender)
+    assert sum(int(peers.finish(receiver)) for receiver in receivers) == sum(range(3000))
+
+
+def create_mutex(name: str) -> None:
+    import rsipc
+
+    rsipc.Mutex.create(name).close()
+
+
+def create_semaphore(name: str, value: int) -> None:
+    import rsipc
+
+    rsipc.Semaphore.create(name, value).close()
+
+
+def create_permits(name: str, permits: int) -> None:
+    import rsipc
+
+    rsipc.Semaphore.create_permits(name, permits).close()
+
+
+def region_bytes(name: str, offset: int, length: int) -> bytes:
+    import rsipc
+
+    with rsipc.Region.open(name) as region:
+        return bytes(memoryview(region)[offset : offset + length])

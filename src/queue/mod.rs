@@ -13,7 +13,6 @@ use crate::shm::layout::{QueueLayout, SLOT_DATA};
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock;
-use crate::sys::process::Identity;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 use ring::{Ring, Sink};
@@ -151,16 +150,15 @@ impl Queue {
     pub fn create<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
         let len = options.size()?;
-        let reserved = std::mem::offset_of!(QueueLayout, peers.table);
-        Self::attach(shm::create(&name, len, reserved, |layout| options.fill(layout))?.0)
+        Self::attach(shm::create(&name, len, size_of::<QueueLayout>(), |layout| options.fill(layout))?.0)
     }
 
     /// Opens a queue.
     ///
     /// # Errors
     ///
-    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 1000 handles are open on it; `NoSpace`,
-    /// `PermissionDenied` and other errors of the system.
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where it
+    /// belongs to processes of another pid namespace; `NoSpace`, `PermissionDenied` and other errors of the system.
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         Self::attach(shm::open(&name.into())?.0)
     }
@@ -182,7 +180,11 @@ impl Queue {
     ///
     /// `AlreadyExists` where there is an object; `InvalidArgument` where the memory is in use, too short, the offset not a multiple of
     /// 128, or options are out of range.
-    pub fn create_in(region: &Region, offset: usize, options: &QueueOptions) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the queue: nothing else is written or placed there.
+    pub unsafe fn create_in(region: &Region, offset: usize, options: &QueueOptions) -> Result<Self> {
         let (len, room) = (options.size()?, region.len().saturating_sub(offset));
         if len > room {
             return Err(Error::invalid(format!(
@@ -199,7 +201,11 @@ impl Queue {
     /// # Errors
     ///
     /// `NotFound` where nothing was created there; otherwise as [`Queue::open`].
-    pub fn open_in(region: &Region, offset: usize) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the queue: nothing else is written or placed there.
+    pub unsafe fn open_in(region: &Region, offset: usize) -> Result<Self> {
         let shared = region.place(offset)?;
         shm::open_in::<QueueLayout>(&shared)?;
         Self::attach(shared)
@@ -207,7 +213,7 @@ impl Queue {
 
     fn attach(shared: Shared<QueueLayout>) -> Result<Self> {
         let queue = Self { ring: Ring::new(shared)?, entry: AtomicU64::new(0) };
-        queue.join(0, Deadline::Never)?;
+        queue.note(0)?;
         Ok(queue)
     }
 
@@ -373,7 +379,7 @@ impl Queue {
     /// Errors of the system.
     pub fn peers(&self) -> Result<Vec<Peer>> {
         self.note(0)?;
-        let living = self.ring.shared.peers.entries().iter().filter(|entry| !entry.is_gone());
+        let living = self.ring.shared.peers.table.iter().filter(|entry| !entry.is_gone());
         let peer = |entry: &shm::layout::Peer| {
             let roles = entry.value.load(Relaxed);
             let pid = entry.identity()?.pid();
@@ -391,7 +397,7 @@ impl Queue {
 
     #[cold]
     fn note(&self, role: u32) -> Result<()> {
-        match self.join(role, Deadline::Now) {
+        match self.join(role) {
             // Somebody was stopped while joining or leaving: it can be noted another time.
             Err(Error::WouldBlock) => Ok(()),
             result => result,
@@ -399,50 +405,34 @@ impl Queue {
     }
 
     /// Puts this handle on the table of peers, if it is not there, with `role` added to what it was used for.
-    fn join(&self, role: u32, deadline: Deadline) -> Result<()> {
-        let shared = &*self.ring.shared;
-        let call = Call::enter(&shared.peers.lock)?;
-        lock::acquire_brief(&call, &shared.peers.lock, deadline)?;
+    fn join(&self, role: u32) -> Result<()> {
+        let peers = &self.ring.shared.peers;
         let (forks, entry) = (forks(), self.entry.load(Relaxed));
         let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> 2, entry as u32 & ROLES);
-        let joined = if of == forks && index != 0 {
-            shared.peers.table[index as usize - 1].value.fetch_or(role, Relaxed);
-            Ok((index, roles | role))
+        let (index, roles) = if of == forks && index != 0 {
+            // die here: the role is noted.
+            peers.table[index as usize - 1].value.fetch_or(role, Relaxed);
+            (index, roles | role)
         } else {
-            let reserve = |peer: &shm::layout::Peer| {
-                let start = std::ptr::from_ref(peer).addr() - std::ptr::from_ref(shared).addr();
-                self.ring.shared.populate(start, size_of_val(peer))
-            };
-            shared.peers.join(role, reserve, |_| ()).map(|index| (index as u32 + 1, role))
+            let call = Call::enter(&peers.lock)?;
+            lock::acquire_brief(&call, &peers.lock, Deadline::Now)?;
+            let joined = peers.join(role, |_| ());
+            lock::release(&call, &peers.lock);
+            (joined? as u32 + 1, role)
         };
-        if let Ok((index, roles)) = joined {
-            self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
-        }
-        lock::release(&call, &shared.peers.lock);
-        joined.map(drop)
-    }
-
-    fn leave(&self) -> Result<()> {
-        let shared = &*self.ring.shared;
-        let entry = self.entry.load(Relaxed);
-        let Some(peer) = (entry as u32 >> 2).checked_sub(1).and_then(|index| shared.peers.table.get(index as usize)) else {
-            return Ok(());
-        };
-        let call = Call::enter(&shared.peers.lock)?;
-        lock::acquire_brief(&call, &shared.peers.lock, Deadline::Now)?;
-        // A child of fork leaves its parent's entry alone.
-        if (entry >> 32) as u32 == forks() && peer.identity() == Some(Identity::mine()) {
-            peer.leave();
-        }
-        lock::release(&call, &shared.peers.lock);
+        self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
         Ok(())
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // An entry that stays is left out once the process is gone.
-        let _ = self.leave();
+        let entry = self.entry.load(Relaxed);
+        let index = (entry as u32 >> 2).checked_sub(1);
+        // A child of fork leaves its parent's entry alone.
+        if let Some(index) = index.filter(|_| (entry >> 32) as u32 == forks()) {
+            self.ring.shared.peers.table[index as usize].leave();
+        }
     }
 }
 

@@ -128,7 +128,8 @@ impl Ring {
     #[inline]
     fn look(&self, side: &Side, filled: u64) -> Result<Look<'_>> {
         for _ in 0..READS {
-            let mut position = side.position.load(Relaxed);
+            // Acquire: with the Release of its owners: the slot that they committed before is seen as committed.
+            let mut position = side.position.load(Acquire);
             for _ in 0..STEPS {
                 let slot = match self.slots.get(self.index_of(position) as usize) {
                     Ok(slot) => slot,
@@ -165,7 +166,7 @@ impl Ring {
                 self.finish_shutdown(&call);
                 return Err(Error::Closed);
             }
-            lock::release(&call, &shared.send.lock);
+            Self::release(&call, &shared.send);
             if result? {
                 return Ok(());
             }
@@ -193,7 +194,7 @@ impl Ring {
         if !ready {
             return Ok(false);
         }
-        shared.send.position.store(position, Relaxed);
+        shared.send.position.store(position, Release);
         let head = slot.head();
         slot.write(message);
         head.len.store(message.len() as u32, Relaxed);
@@ -201,7 +202,8 @@ impl Ring {
         // Release: with the Acquire in a receiver's `look`, for the payload and its length.
         head.sequence.store(self.lap_of(position).wrapping_mul(2) + 1, Release);
         // die here: the message is sent; the next owner of the lock finds the slot filled and moves the hint on.
-        shared.send.position.store(self.next(position), Relaxed);
+        // Release: with the Acquire in `look`, for who looks without the lock: the slot before the hint.
+        shared.send.position.store(self.next(position), Release);
         // die here: all is done but the release, which the kernel sees to.
         Ok(true)
     }
@@ -211,13 +213,14 @@ impl Ring {
     pub(crate) fn recv(&self, sink: &mut impl Sink, deadline: Deadline) -> Result<usize> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.recv.lock)?;
+        let mut closing = false;
         loop {
             lock::acquire_brief(&call, &shared.recv.lock, deadline)?;
             // Read before the look: once the queue is closed, what is not in it now never will be.
             // Acquire: with the Release in `finish_shutdown`.
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink);
-            lock::release(&call, &shared.recv.lock);
+            Self::release(&call, &shared.recv);
             if let Some(len) = result? {
                 return Ok(len);
             }
@@ -225,7 +228,11 @@ impl Ring {
                 return Err(Error::Closed);
             }
             call.turn_to(&shared.send.lock);
-            if phase == CLOSING {
+            if phase != 0 {
+                if phase != CLOSING || closing {
+                    return Err(Error::Corrupted("the queue's phase is none that it can have"));
+                }
+                closing = true;
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
@@ -247,7 +254,7 @@ impl Ring {
         let Look { slot: Ok(slot), position, ready: true } = self.look(&shared.recv, 1)? else {
             return Ok(None);
         };
-        shared.recv.position.store(position, Relaxed);
+        shared.recv.position.store(position, Release);
         let head = slot.head();
         // Read once: the check below holds for what is used after it.
         let len = head.len.load(Relaxed) as usize;
@@ -259,8 +266,14 @@ impl Ring {
         // Release: with the Acquire in a sender's `look`: the payload has been read, and may be written over.
         head.sequence.store(self.lap_of(position).wrapping_mul(2) + 2, Release);
         // die here: the message is gone with us; the next owner of the lock moves the hint on.
-        shared.recv.position.store(self.next(position), Relaxed);
+        // Release: with the Acquire in `look`, as in `send_locked`.
+        shared.recv.position.store(self.next(position), Release);
         Ok(Some(len))
+    }
+
+    #[inline]
+    fn release(call: &Call, side: &Side) {
+        lock::release_changed(call, &side.lock, &side.generation);
     }
 
     /// Sleeps on the other side's lock word until `change` says so.
@@ -277,7 +290,7 @@ impl Ring {
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
         // die here: the next call of a sender or a receiver completes it; of the senders that wait one is woken, who wakes the next.
-        lock::wake_all(&shared.recv.lock);
+        lock::notify_all(&shared.recv.lock);
         call.turn_to(&shared.send.lock);
         lock::acquire(&call, &shared.send.lock, Deadline::Never)?;
         self.finish_shutdown(&call);
@@ -288,11 +301,10 @@ impl Ring {
     #[cold]
     fn finish_shutdown(&self, call: &Call) {
         if self.shared.phase.load(Relaxed) == CLOSED {
-            return lock::release(call, &self.shared.send.lock);
+            return Self::release(call, &self.shared.send);
         }
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
-        // die here: the kernel wakes one of those who sleep, who finds it closed and wakes the next.
         lock::release_and_wake_all(&self.shared.send.lock);
     }
 

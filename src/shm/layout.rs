@@ -10,10 +10,16 @@ use crate::error::{Error, Result};
 use crate::name::Kind;
 use crate::sys::thread::LINKS_LEN;
 
-/// The first word of every object: `b"rsip"`, the kind, a flavour of it, and the version of its layout. Stored last by the
-/// creator (Release), loaded first by who opens it (Acquire). 0: there is no object here.
-#[repr(transparent)]
-pub(crate) struct Header(pub(crate) AtomicU64);
+/// How every object begins.
+#[repr(C)]
+pub(crate) struct Header {
+    /// `b"rsip"`, the kind, a flavour of it, and the version of its layout. Stored last by the creator (Release), loaded first by who
+    /// opens it (Acquire). 0: there is no object here.
+    pub(crate) tag: AtomicU64,
+    /// The creator's pid namespace; 0: unknown. Lock words hold thread ids, which mean something in one namespace.
+    pub(crate) namespace: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+}
 
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +136,6 @@ pub(crate) struct MutexLayout {
     pub(crate) state: AtomicU32,
     /// The length of the data behind the mutex, in bytes. Never changes.
     pub(crate) data_len: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 2],
 }
 
 /// A signalling semaphore.
@@ -142,7 +147,7 @@ pub(crate) struct SemaphoreLayout {
     /// WAITERS or 0: where those sleep who find no unit. Never owned.
     pub(crate) event: AtomicU32,
     pub(crate) lock: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 11],
+    pub(crate) _reserved: [AtomicU32; 9],
 }
 
 /// A semaphore of permits.
@@ -155,9 +160,20 @@ pub(crate) struct PermitsLayout {
     pub(crate) event: AtomicU32,
     /// How many are held by nobody: `total` less what the holders hold. A hint, true while the lock is free and not OWNER_DIED.
     pub(crate) free: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 11],
+    pub(crate) _reserved: [AtomicU32; 9],
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
+    /// The life words of the holders, by the number of their entries.
+    pub(crate) lives: [Life; MAX_HOLDERS],
+}
+
+/// A word that the kernel marks when a holder's thread ends, for others to sleep on (`sync::permits`).
+#[repr(C, align(8))]
+pub(crate) struct Life {
+    /// A robust lock word, owned by a thread of the holder.
+    pub(crate) word: AtomicU32,
+    /// Where the owner's C library has the robust list's links.
+    pub(crate) links: [AtomicU32; LINKS_LEN / 4],
 }
 
 /// The most processes that can use one semaphore of permits at a time.
@@ -166,11 +182,9 @@ pub(crate) const MAX_HOLDERS: usize = 120;
 /// A table of processes.
 #[repr(C, align(64))]
 pub(crate) struct Peers<const N: usize> {
-    /// Held to join, leave, and change `value`.
+    /// Held to join, and to change what the `value`s add up to.
     pub(crate) lock: AtomicU32,
-    /// How many entries were ever used; there is memory for these. Only grows.
-    pub(crate) used: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 14],
+    pub(crate) _reserved: [AtomicU32; 15],
     pub(crate) table: [Peer; N],
 }
 
@@ -189,7 +203,7 @@ pub(crate) struct Peer {
 }
 
 /// The most handles that can be open on one queue at a time.
-pub(crate) const MAX_ATTACHED: usize = 1000;
+pub(crate) const MAX_ATTACHED: usize = 500;
 
 /// A bounded queue: a ring of slots behind it, each of `slot_size` bytes.
 #[repr(C, align(64))]
@@ -203,7 +217,7 @@ pub(crate) struct QueueLayout {
     pub(crate) slot_size: AtomicU64,
     /// OPEN, CLOSING (senders are refused) or CLOSED (receivers, too, once the queue is empty); only grows.
     pub(crate) phase: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 9],
+    pub(crate) _reserved: [AtomicU32; 7],
     pub(crate) send: Side,
     pub(crate) recv: Side,
     pub(crate) peers: Peers<MAX_ATTACHED>,
@@ -214,7 +228,8 @@ pub(crate) struct QueueLayout {
 pub(crate) struct Side {
     /// The robust lock word: who holds it sends, or receives. The *other* side sleeps on it for a change.
     pub(crate) lock: AtomicU32,
-    pub(crate) _pad: AtomicU32,
+    /// GENERATION or 0 (`sync::lock`): changed by the lock's owner at each release that wakes.
+    pub(crate) generation: AtomicU32,
     /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth.
     pub(crate) position: AtomicU64,
 }
@@ -237,7 +252,7 @@ macro_rules! layouts {
         unsafe impl Layout for $layout {}
     )* };
 }
-layouts!(RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout);
+layouts!(Header, RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout);
 
 macro_rules! objects {
     ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+;)*) => { $(
@@ -264,12 +279,14 @@ objects! {
 const _: () = {
     use std::mem::offset_of;
     assert!(cfg!(target_endian = "little") && cfg!(target_pointer_width = "64"), "rsipc needs a little-endian 64-bit machine");
-    assert!(size_of::<RegionLayout>() == 24 && size_of::<RegionLayout>() <= REGION_DATA);
-    assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 8 && offset_of!(MutexLayout, links) == 12);
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<RegionLayout>() == 32 && size_of::<RegionLayout>() <= REGION_DATA);
+    assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
+    assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(size_of::<SemaphoreLayout>() == 64);
     assert!(size_of::<Peer>() == 32);
     assert!(offset_of!(PermitsLayout, holders) == 64);
-    assert!(size_of::<PermitsLayout>() == 64 + 64 + 32 * MAX_HOLDERS);
+    assert!(size_of::<PermitsLayout>() == (64 + 64 + (32 + 40) * MAX_HOLDERS).next_multiple_of(64));
     assert!(size_of::<Side>() == 128 && offset_of!(QueueLayout, send) == 128 && offset_of!(QueueLayout, recv) == 256);
     assert!(offset_of!(QueueLayout, peers) == 384);
     assert!(offset_of!(SlotHead, len) + 4 == SLOT_DATA);

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
@@ -17,23 +18,15 @@ use crate::error::{Error, Result};
 use crate::name::{Kind, Name};
 use crate::sync::lock;
 use crate::sys::file::{self, Mapping};
+use crate::sys::process::me;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
-use layout::{Layout, Object, Tag};
-
-/// Where an object's file lies, for those who need files beside it. Anonymous memory has none.
-pub(crate) struct Home {
-    /// The namespace's directory.
-    pub(crate) dir: PathBuf,
-    /// The object's permission bits.
-    pub(crate) mode: u32,
-}
+use layout::{Header, Layout, Object, Tag};
 
 /// A structure in shared memory, with the mapping that it lies in.
 pub(crate) struct Shared<T> {
     mapping: Arc<Mapping>,
     at: NonNull<T>,
-    home: Option<Arc<Home>>,
     layout: PhantomData<T>,
 }
 
@@ -44,7 +37,7 @@ unsafe impl<T: Layout> Sync for Shared<T> {}
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        Self { mapping: Arc::clone(&self.mapping), at: self.at, home: self.home.clone(), layout: PhantomData }
+        Self { mapping: Arc::clone(&self.mapping), at: self.at, layout: PhantomData }
     }
 }
 
@@ -60,7 +53,7 @@ impl<T: Layout> Deref for Shared<T> {
 
 impl<T: Layout> Shared<T> {
     /// The structure at `offset` of a mapping.
-    pub(crate) fn new(mapping: Arc<Mapping>, offset: usize, home: Option<Arc<Home>>) -> Result<Self> {
+    pub(crate) fn new(mapping: Arc<Mapping>, offset: usize) -> Result<Self> {
         if offset.checked_add(size_of::<T>()).is_none_or(|end| end > mapping.len()) {
             return Err(Error::Corrupted("the object is longer than the memory it lies in: it was cut short"));
         }
@@ -69,7 +62,7 @@ impl<T: Layout> Shared<T> {
         if !at.is_aligned() {
             return Err(Error::invalid(format!("an object of this kind lies at a multiple of {} bytes", align_of::<T>())));
         }
-        Ok(Self { mapping, at, home, layout: PhantomData })
+        Ok(Self { mapping, at, layout: PhantomData })
     }
 
     /// The bytes behind the structure: where they begin, and how many there are to the end of the mapping.
@@ -77,16 +70,6 @@ impl<T: Layout> Shared<T> {
         let end = self.offset() + size_of::<T>();
         // SAFETY: `new` saw that the structure ends in the mapping.
         (unsafe { self.mapping.base().add(end) }, self.mapping.len() - end)
-    }
-
-    /// Reserves memory for `len` bytes of the object from `start` on.
-    pub(crate) fn populate(&self, start: usize, len: usize) -> Result<()> {
-        let offset = self.offset() + start;
-        self.mapping.populate(offset, offset.saturating_add(len))
-    }
-
-    pub(crate) fn home(&self) -> Option<&Arc<Home>> {
-        self.home.as_ref()
     }
 
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
@@ -105,6 +88,8 @@ pub(crate) fn create<T: Object>(
     reserved: usize,
     fill: impl FnOnce(&T),
 ) -> Result<(Shared<T>, OwnedFd)> {
+    // What keeps this thread from using the object keeps it from making it.
+    drop(Call::enter(&AtomicU32::new(0))?);
     let path = name.path()?;
     let mode = name.mode()?;
     let dir = name.make_dir()?;
@@ -112,28 +97,38 @@ pub(crate) fn create<T: Object>(
     file::set_len(&fd, len)?;
     let mapping = Arc::new(Mapping::new(&fd, len)?);
     mapping.populate(0, reserved)?;
-    let object = Shared::<T>::new(mapping, 0, Some(Arc::new(Home { dir, mode })))?;
+    let object = Shared::<T>::new(mapping, 0)?;
     fill(&object);
-    // The publication below makes it visible, whole. die here: the file has no name yet, and goes with this process.
-    object.header().0.store(T::TAG.to_bits(), Release);
+    vouch_for(&*object);
+    // die here: the file has no name yet, and goes with this process.
     if !file::publish(&fd, &path)? {
         return Err(name.already_exists());
     }
     Ok((object, fd))
 }
 
+/// Makes an object of what its creator has filled in.
+pub(crate) fn vouch_for<T: Object>(object: &T) {
+    object.header().namespace.store(me().namespace, Relaxed);
+    // Release: with the Acquire in `check`.
+    object.header().tag.store(T::TAG.to_bits(), Release);
+}
+
 /// Opens the object of that name.
 pub(crate) fn open<T: Object>(name: &Name<'_>) -> Result<(Shared<T>, OwnedFd)> {
     let path = name.path()?;
     let fd = file::open_named(&path)?.ok_or_else(|| name.not_found())?;
-    let (len, mode) = file::size_and_mode(&fd)?;
-    if len < size_of::<u64>() {
+    let len = file::size(&fd)?;
+    if len < size_of::<Header>() {
         return Err(Error::Corrupted("this is no rsipc object: the file is too short to be one"));
     }
     let mapping = Arc::new(Mapping::new(&fd, len)?);
-    check_tag::<T>(&mapping, 0)?;
-    let home = path.parent().map(|dir| Arc::new(Home { dir: dir.into(), mode }));
-    Ok((Shared::new(mapping, 0, home)?, fd))
+    mapping.populate(0, size_of::<Header>())?;
+    let header = Shared::<Header>::new(Arc::clone(&mapping), 0)?;
+    check::<T>(&header)?;
+    let object = Shared::<T>::new(Arc::clone(&mapping), 0)?;
+    mapping.populate(0, size_of::<T>())?;
+    Ok((object, fd))
 }
 
 /// Opens the object of that name, or creates it; whoever does so at the same time gets the same one.
@@ -150,19 +145,17 @@ pub(crate) fn open_or_create<O>(mut open: impl FnMut() -> Result<O>, mut create:
     }
 }
 
-/// Checks that the object at `offset` of a mapping is a `T`.
-fn check_tag<T: Object>(mapping: &Arc<Mapping>, offset: usize) -> Result<()> {
-    T::TAG.expect(tag_bits(mapping, offset)?)
+/// Checks that a header is that of a `T` that this process can use.
+pub(crate) fn check<T: Object>(header: &Header) -> Result<()> {
+    // Acquire: with the Release in `vouch_for`.
+    T::TAG.expect(header.tag.load(Acquire))?;
+    let (of, mine) = (header.namespace.load(Relaxed), me().namespace);
+    if T::TAG.kind != Kind::Region && of != mine && of != 0 && mine != 0 {
+        let why = "the object belongs to processes of another pid namespace, whose thread ids mean nothing in this one";
+        return Err(Error::Unsupported(why.into()));
+    }
+    Ok(())
 }
-
-fn tag_bits(mapping: &Arc<Mapping>, offset: usize) -> Result<u64> {
-    mapping.populate(offset, offset + 8)?;
-    // Acquire: with the Release store of the header by its creator.
-    Ok(Shared::<layout::Header>::new(Arc::clone(mapping), offset, None)?.0.load(Acquire))
-}
-
-// SAFETY: one atomic.
-unsafe impl Layout for layout::Header {}
 
 /// Makes an object in zeroed memory that others see already.
 pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) -> Result<()> {
@@ -170,7 +163,7 @@ pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) ->
         Some(tag) => Error::AlreadyExists { name: format!("{} (at this offset)", tag.kind.as_str()), dir: PathBuf::new() },
         None => Error::invalid("the memory at this offset is in use: an object is created in zeroed memory"),
     };
-    let seen = object.header().0.load(Relaxed);
+    let seen = object.header().tag.load(Relaxed);
     if seen != 0 {
         return Err(occupied(seen));
     }
@@ -180,12 +173,11 @@ pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) ->
         Error::TimedOut | Error::Deadlock => occupied(1),
         e => e,
     })?;
-    let seen = object.header().0.load(Relaxed);
+    let seen = object.header().tag.load(Relaxed);
     let result = if seen == 0 {
         fill(object);
         // die here: there is no object yet, and the kernel frees the lock for the next who creates one.
-        // Release: with the Acquire load of who opens it.
-        object.header().0.store(T::TAG.to_bits(), Release);
+        vouch_for(&**object);
         Ok(())
     } else {
         Err(occupied(seen))
@@ -196,11 +188,10 @@ pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) ->
 
 /// Checks an object placed in memory that others have created it in.
 pub(crate) fn open_in<T: Object>(object: &Shared<T>) -> Result<()> {
-    // Acquire: with the Release store of the header by its creator.
-    match object.header().0.load(Acquire) {
-        0 => Err(Error::NotFound { name: format!("{} (at this offset)", T::TAG.kind.as_str()), dir: PathBuf::new() }),
-        bits => T::TAG.expect(bits),
+    if object.header().tag.load(Relaxed) == 0 {
+        return Err(Error::NotFound { name: format!("{} (at this offset)", T::TAG.kind.as_str()), dir: PathBuf::new() });
     }
+    check::<T>(object.header())
 }
 
 /// The kind of object in a file, if it is one.
@@ -215,7 +206,7 @@ pub(crate) fn kind_of_file(path: &Path) -> Option<Kind> {
 pub(crate) fn tag_of(name: &Name<'_>) -> Result<Tag> {
     use std::io::Read;
     let fd = file::open_named(&name.path()?)?.ok_or_else(|| name.not_found())?;
-    file::size_and_mode(&fd)?;
+    file::size(&fd)?;
     let mut bits = [0; 8];
     let no_object = Error::Corrupted("this is no rsipc object: its first bytes are not those of one");
     std::fs::File::from(fd).read_exact(&mut bits).map_err(|_| no_object.clone())?;

@@ -1,13 +1,14 @@
 //! Regions: named or anonymous shared memory for the user's own bytes, and for objects placed among them.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::{Object, REGION_DATA, RegionLayout};
-use crate::shm::{self, Home, Shared};
+use crate::shm::{self, Shared};
 use crate::sys::file::{self, Mapping};
 
 /// Memory that processes share: bytes that they arrange as they like, and in which mutexes, semaphores and queues can be placed.
@@ -24,9 +25,10 @@ use crate::sys::file::{self, Mapping};
 /// # fn main() -> rsipc::Result<()> {
 /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-region-{}", std::process::id())));
 /// let region = rsipc::Region::create(namespace.name("table"), 1 << 16)?;
-/// let lock = rsipc::Mutex::create_in(&region, 0, 0u64)?;
+/// // SAFETY: the first bytes are left to the mutex, and nobody else writes the others.
+/// let lock = unsafe { rsipc::Mutex::create_in(&region, 0, 0u64)? };
 /// *lock.lock()? += 1;
-/// region.view()?.write(4096, b"beside it")?;
+/// unsafe { region.view()?.write(4096, b"beside it")? };
 /// # namespace.unlink("table")?;
 /// # std::fs::remove_dir(namespace.dir()?).ok();
 /// # Ok(())
@@ -34,12 +36,11 @@ use crate::sys::file::{self, Mapping};
 /// ```
 pub struct Region {
     layout: Shared<RegionLayout>,
-    fd: OwnedFd,
+    fd: ManuallyDrop<OwnedFd>,
     /// The file behind `fd` (device and inode), since a program may close all its descriptors and use their numbers again.
     file: (u64, u64),
     /// All mappings made so far. They stay, for who still points into them.
     mappings: boxcar::Vec<Arc<Mapping>>,
-    home: Option<Arc<Home>>,
 }
 
 impl Region {
@@ -65,7 +66,7 @@ impl Region {
         let mode = name.mode()?;
         let dir = name.make_dir()?;
         let fd = file::create_without_name(&dir, mode)?;
-        let region = Self::fill(fd, len, Some(Arc::new(Home { dir, mode })))?;
+        let region = Self::fill(fd, len)?;
         init(&region)?;
         // die here: the file has no name yet, and goes with this process.
         if !file::publish(&region.fd, &path)? {
@@ -81,8 +82,7 @@ impl Region {
     /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system.
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         let (layout, fd) = shm::open::<RegionLayout>(&name.into())?;
-        let home = layout.home().cloned();
-        Self::new(layout, fd, home)
+        Self::new(layout, fd)
     }
 
     /// Opens a region, or creates it with `len` bytes. Processes that do so at the same time get the same one.
@@ -103,7 +103,7 @@ impl Region {
     ///
     /// `InvalidArgument` for a length of 0; `NoSpace` or `NoMemory` where so much memory cannot be reserved; other errors of the system.
     pub fn anonymous(len: usize) -> Result<Self> {
-        let region = Self::fill(file::create_anonymous("rsipc")?, len, None)?;
+        let region = Self::fill(file::create_anonymous("rsipc")?, len)?;
         file::seal_against_shrinking(&region.fd)?;
         Ok(region)
     }
@@ -114,30 +114,30 @@ impl Region {
     ///
     /// `Corrupted` where it is not that of a region; `WrongKind`, `WrongVersion`; errors of the system.
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
-        let (len, _) = file::size_and_mode(&fd)?;
+        let len = file::size(&fd)?;
         if len < REGION_DATA {
             return Err(Error::Corrupted("this is no region: the file is too short to be one"));
         }
-        let layout = Shared::<RegionLayout>::new(Arc::new(Mapping::new(&fd, len)?), 0, None)?;
-        layout.populate(0, size_of::<RegionLayout>())?;
-        shm::open_in(&layout)?;
-        Self::new(layout, fd, None)
+        let layout = Shared::<RegionLayout>::new(Arc::new(Mapping::new(&fd, len)?), 0)?;
+        layout.mapping().populate(0, size_of::<RegionLayout>())?;
+        shm::check::<RegionLayout>(layout.header())?;
+        Self::new(layout, fd)
     }
 
-    fn fill(fd: OwnedFd, len: usize, home: Option<Arc<Home>>) -> Result<Self> {
+    fn fill(fd: OwnedFd, len: usize) -> Result<Self> {
         let whole = whole_len(len)?;
         file::reserve(&fd, whole)?;
-        let layout = Shared::<RegionLayout>::new(Arc::new(Mapping::new(&fd, whole)?), 0, None)?;
+        let layout = Shared::<RegionLayout>::new(Arc::new(Mapping::new(&fd, whole)?), 0)?;
         layout.size.store(len as u64, Relaxed);
         // die here: nobody else has seen the file yet.
-        layout.header().0.store(RegionLayout::TAG.to_bits(), Release);
-        Self::new(layout, fd, home)
+        shm::vouch_for(&*layout);
+        Self::new(layout, fd)
     }
 
-    fn new(layout: Shared<RegionLayout>, fd: OwnedFd, home: Option<Arc<Home>>) -> Result<Self> {
+    fn new(layout: Shared<RegionLayout>, fd: OwnedFd) -> Result<Self> {
         let file = file::identity(&fd)?;
         let mapping = Arc::clone(layout.mapping());
-        let region = Self { layout, fd, file, mappings: boxcar::vec![mapping], home };
+        let region = Self { layout, fd: ManuallyDrop::new(fd), file, mappings: boxcar::vec![mapping] };
         region.view()?;
         Ok(region)
     }
@@ -186,7 +186,7 @@ impl Region {
         if let Some((_, mapping)) = self.mappings.iter().find(|(_, mapping)| mapping.len() >= whole) {
             return Ok(View { mapping: Arc::clone(mapping), len });
         }
-        if file::size_and_mode(&self.fd)?.0 < whole || file::identity(&self.fd)? != self.file {
+        if file::size(&self.fd)? < whole || file::identity(&self.fd)? != self.file {
             return Err(Error::Corrupted("the region's file is shorter than the region: it was cut short"));
         }
         let mapping = Arc::new(Mapping::new(&self.fd, whole)?);
@@ -204,7 +204,17 @@ impl Region {
                 view.len
             )));
         }
-        Shared::new(view.mapping, REGION_DATA + offset, self.home.clone())
+        Shared::new(view.mapping, REGION_DATA + offset)
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // A program may have closed all its descriptors (`daemon(3)`): then this number is somebody else's by now.
+        if file::identity(&self.fd).is_ok_and(|file| file == self.file) {
+            // SAFETY: nobody uses it after this.
+            unsafe { ManuallyDrop::drop(&mut self.fd) };
+        }
     }
 }
 
@@ -266,7 +276,11 @@ impl View {
     /// # Errors
     ///
     /// `InvalidArgument` where they are not all in the view; nothing is copied then.
-    pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+    ///
+    /// # Safety
+    ///
+    /// No other thread of this process writes these bytes meanwhile.
+    pub unsafe fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         self.check(offset, into.len())?;
         // SAFETY: the range was checked, and a user's slice does not overlap it but by unsafe code of theirs.
         unsafe { self.as_ptr().add(offset).copy_to(into.as_mut_ptr(), into.len()) };
@@ -278,7 +292,11 @@ impl View {
     /// # Errors
     ///
     /// As [`View::read`].
-    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Safety
+    ///
+    /// The bytes belong to no object that is placed in the region, and no other thread of this process uses them meanwhile.
+    pub unsafe fn write(&self, offset: usize, bytes: &[u8]) -> Result<()> {
         self.check(offset, bytes.len())?;
         // SAFETY: as in `read`.
         unsafe { self.as_ptr().add(offset).copy_from(bytes.as_ptr(), bytes.len()) };

@@ -2,14 +2,14 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
 use crate::shm::layout::{QueueLayout, SLOT_DATA, SlotHead};
 use crate::sys::file::Mapping;
 
-/// Memory is reserved in steps of this many bytes, or of a slot.
+/// Memory is reserved in steps of about this many bytes.
 const STEP: usize = 64 * 1024;
 
 /// The slots of one queue. Numbers and lengths are checked against what was true when the queue was opened, never against what is
@@ -18,8 +18,10 @@ pub(crate) struct Slots {
     first: NonNull<u8>,
     count: usize,
     size: usize,
-    /// How many slots this process has reserved memory for: only these may be touched.
-    reserved: AtomicUsize,
+    /// A step has 2 to the power of this many slots.
+    step_bits: u32,
+    /// For each step, whether this process has reserved memory for it: only then its slots may be touched.
+    reserved: Box<[AtomicBool]>,
     mapping: Arc<Mapping>,
 }
 
@@ -36,7 +38,10 @@ impl Slots {
         if !whole {
             return Err(Error::Corrupted("the queue is longer than the memory it lies in: it was cut short"));
         }
-        Ok(Self { first, count, size, reserved: AtomicUsize::new(0), mapping: Arc::clone(queue.mapping()) })
+        let step_bits = (STEP / size).max(1).ilog2();
+        let steps = ((count - 1) >> step_bits) + 1;
+        let reserved = std::iter::repeat_with(|| AtomicBool::new(false)).take(steps).collect();
+        Ok(Self { first, count, size, step_bits, reserved, mapping: Arc::clone(queue.mapping()) })
     }
 
     /// The longest payload that a slot has room for.
@@ -45,9 +50,13 @@ impl Slots {
     }
 
     /// The slot number `index`, once there is memory for it.
+    ///
+    /// # Errors
+    ///
+    /// `NoSpace` where there is none: then nobody has ever used the slot.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Result<Slot<'_>> {
-        if index >= self.reserved.load(Relaxed) {
+        if !self.reserved.get(index >> self.step_bits).is_some_and(|step| step.load(Relaxed)) || index >= self.count {
             self.reserve(index)?;
         }
         // SAFETY: `reserve` refuses numbers beyond the last slot, and all slots lie in the mapping.
@@ -59,11 +68,15 @@ impl Slots {
         if index >= self.count {
             return Err(Error::Corrupted("the queue's position is outside it"));
         }
-        let from = self.reserved.load(Relaxed);
-        let to = (index + 1).max(from + STEP / self.size).min(self.count);
+        let step = index >> self.step_bits;
         let first = self.first.addr().get() - self.mapping.base().addr().get();
-        self.mapping.populate(first + from * self.size, first + to * self.size)?;
-        self.reserved.fetch_max(to, Relaxed);
+        let populate = |from: usize, to: usize| self.mapping.populate(first + from * self.size, first + to * self.size);
+        match populate(step << self.step_bits, ((step + 1) << self.step_bits).min(self.count)) {
+            Ok(()) => self.reserved[step].store(true, Relaxed),
+            // The slot may be there without the whole step.
+            Err(Error::NoSpace(_)) => populate(index, index + 1)?,
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 }

@@ -9,15 +9,16 @@
 //!
 //! *WAITERS is set while somebody sleeps*, but for the moment described under "forgetting". Sleepers set it before they look a last
 //! time, and the kernel compares the whole word before it lets them sleep. Owners keep it: an acquirer takes over the bit it finds,
-//! [`release`] clears only the owner, wakes one sleeper of each kind, and keeps the bit if there was one. So if the one that was woken
+//! [`release_changed`] clears only the owner, wakes one sleeper of each kind, and keeps the bit if there was one. So if the one that was woken
 //! is killed before it runs, while a third party has taken the lock without having seen any of this, that party's release
 //! wakes the next (glibc's and musl's locks lack this). If it is killed while the word is free, the kernel itself wakes the
 //! next: the dead one's `list_op_pending` still names the word.
 //!
 //! *A look and a sleep.* A sleeper's look either sees the change, or happens before it. In the second case the owner's release comes after
-//! WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps, with the word the same again (free, WAITERS).
-//! Then either nobody was asleep, and the bit is forgotten, which the sleeper notices; or somebody of its kind was woken, who
-//! wakes the next one when it leaves, as follows; or somebody was woken who wanted the lock, whose release will wake.
+//! WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps: so every release that wakes leaves another
+//! [`GENERATION`] in the word, and the kernel does not let the sleeper sleep on the old value. After a second such release the old
+//! value is back. But then either nobody was asleep at that one, and the bit is forgotten, which the sleeper notices; or one of its
+//! kind was woken, who wakes the next when it leaves, as follows; or one was woken who wanted the lock, whose release will wake.
 //!
 //! *Passing on.* A wake-up for a change is used up by one sleeper. When it leaves to act on the change it will be busy with
 //! another word, and the kernel would not pass on this one's wake-up for it. So before it turns away it wakes one more of its kind,
@@ -26,10 +27,11 @@
 //!
 //! *Forgetting.* If nobody was asleep the bit is cleared, so that quiet times cost no system calls; and then everybody is woken, for those
 //! who went to sleep between the two steps. If the forgetter is killed in between, the kernel wakes one of those (the word is free), who
-//! sees that WAITERS is gone, and wakes all the others.
+//! sees that WAITERS is gone, and wakes all the others. Who wants to wake everybody ([`release_and_wake_all`]) does the same.
 //!
-//! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, and for a woken sleeper
-//! that was stopped (SIGSTOP) before it could pass anything on.
+//! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, for a woken sleeper
+//! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
+//! the first that called exec has another id by the time the kernel looks at its words. Those who want the lock ask for it then.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, compiler_fence, fence};
@@ -38,6 +40,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::process::thread_is_gone;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -47,6 +50,9 @@ pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
 pub(crate) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
 /// The owner's thread id.
 pub(crate) const TID: u32 = libc::FUTEX_TID_MASK;
+
+/// In a free word on which somebody sleeps for a change, the bit tells one release from the next. The kernel only asks for the owner.
+const GENERATION: u32 = OWNER_DIED;
 
 /// The longest sleep without a look.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
@@ -120,7 +126,11 @@ fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Lef
         if owner == call.tid() {
             return Err(Error::Deadlock);
         }
-        let left = deadline.left(LOOK)?;
+        let left = match deadline.left(LOOK) {
+            Ok(left) => left,
+            Err(_) if take_from_the_gone(word, seen) => continue,
+            Err(e) => return Err(e),
+        };
         if !spun {
             spun = true;
             SPIN.until(left, || word.load(Relaxed) & TID == 0);
@@ -134,10 +144,18 @@ fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Lef
             Slept::Woken => {
                 woken(word);
             }
-            Slept::TimedOut | Slept::NotAtAll => {}
+            Slept::TimedOut => {
+                take_from_the_gone(word, seen | WAITERS);
+            }
+            Slept::NotAtAll => {}
             Slept::Interrupted => return Err(Error::Interrupted),
         }
     }
+}
+
+/// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.
+fn take_from_the_gone(word: &AtomicU32, seen: u32) -> bool {
+    thread_is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Relaxed, Relaxed).is_ok()
 }
 
 /// What everybody does who was woken: if WAITERS is gone, whoever forgot it may have died before it woke the others.
@@ -149,10 +167,11 @@ fn woken(word: &AtomicU32) -> u32 {
     now
 }
 
-/// Gives the lock of `word` back, and wakes one sleeper of each kind if any sleeps. The caller owns it, and `call` is working on it.
+/// Gives the lock of `word` back, and wakes one of those who want it. The caller owns it, and `call` is working on it.
+/// Nobody sleeps on the word for a change.
 #[inline]
 pub(crate) fn release(call: &Call, word: &AtomicU32) {
-    // Release: with the Acquire of `acquire`, and of `wait_for_change`.
+    // Release: with the Acquire of `acquire`.
     if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
         release_slow(word);
     }
@@ -161,17 +180,37 @@ pub(crate) fn release(call: &Call, word: &AtomicU32) {
 #[cold]
 fn release_slow(word: &AtomicU32) {
     // Release: as in `release`.
-    word.fetch_and(WAITERS, Release);
+    word.store(WAITERS, Release);
     // die here: the word is free and pending, so the kernel wakes one sleeper, who passes it on.
+    forget_unless(futex::wake(word, 1, Kind::Lock), word, WAITERS);
+}
+
+/// Like [`release`], for a word on which others sleep for a change, with its `generation`, which the owner of the lock changes.
+#[inline]
+pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &AtomicU32) {
+    // Release: with the Acquire of `acquire`, and of `wait_for_change`.
+    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+        release_changed_slow(word, generation);
+    }
+}
+
+#[cold]
+fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32) {
+    let next = (generation.load(Relaxed) ^ GENERATION) & GENERATION;
+    // die here: OWNER_DIED, one sleeper woken.
+    generation.store(next, Relaxed);
+    // Release: as in `release_changed`.
+    word.store(WAITERS | next, Release);
+    // die here: as in `release_slow`.
     let woken = futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock);
-    forget_unless(woken, word);
+    forget_unless(woken, word, WAITERS | next);
 }
 
 /// Like [`release`], but wakes everybody: for a change that concerns all of them.
 pub(crate) fn release_and_wake_all(word: &AtomicU32) {
     // Release: as in `release`.
-    word.fetch_and(WAITERS, Release);
-    // die here: as in `release_slow`; who is woken finds the change, and wakes another.
+    word.store(0, Release);
+    // die here: the kernel wakes one, who sees that WAITERS is gone and wakes all.
     wake_all(word);
 }
 
@@ -195,21 +234,29 @@ fn fence_after_rmw() {
 
 #[cold]
 fn notify_slow(event: &AtomicU32, count: u32) {
+    let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
     // die here: the kernel wakes one, who wakes the next.
-    forget_unless(futex::wake(event, count, Kind::Any), event);
+    forget_unless(futex::wake(event, count, Kind::Any), event, seen);
 }
 
-/// Clears WAITERS if nobody was `woken`. `call` is still working on the word, which the caller does not own.
-fn forget_unless(woken: u32, word: &AtomicU32) {
+/// Clears WAITERS if nobody was `woken` and the word is still as it was left. The call is still working on it.
+fn forget_unless(woken: u32, word: &AtomicU32, left: u32) {
     // die here: the kernel wakes one more; a wake-up too many is harmless.
-    if woken == 0 && word.compare_exchange(WAITERS, 0, Relaxed, Relaxed).is_ok() {
+    if woken == 0 && word.compare_exchange(left, 0, Relaxed, Relaxed).is_ok() {
         // die here: the kernel wakes one who slipped in, who sees that WAITERS is gone and wakes all.
         wake_all(word);
     }
 }
 
-/// Wakes all who sleep on a word.
-pub(crate) fn wake_all(word: &AtomicU32) {
+/// Wakes all who sleep on a word that the caller does not own, after a change that concerns all of them.
+pub(crate) fn notify_all(word: &AtomicU32) {
+    // Release: with the fence in `wait_for_change`, for the change.
+    word.fetch_and(!WAITERS, Release);
+    // die here: the kernel wakes one if the word is free, who sees that WAITERS is gone and wakes all.
+    wake_all(word);
+}
+
+fn wake_all(word: &AtomicU32) {
     futex::wake(word, u32::MAX, Kind::Any);
 }
 

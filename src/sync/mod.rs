@@ -1,6 +1,5 @@
 //! What several processes hold, wait for and are attached to.
 
-pub(crate) mod life;
 pub(crate) mod lock;
 pub(crate) mod mutex;
 pub(crate) mod peers;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::shm::layout::MutexLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
-use crate::sys::thread::Call;
+use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 
 /// The states of `MutexLayout::state`. An owner died, and nobody has marked the data consistent since.
@@ -33,7 +33,7 @@ const CONSISTENT: u32 = 0;
 ///
 /// It belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread ends in whatever way (its process
 /// was killed, it returned, it called exec), the next who locks the mutex gets it, and [`MutexGuard::owner_died`] says that the
-/// data may be half changed. That stays so for every later owner until one of them has repaired the data and says so with
+/// data may be half changed. A thread can hold 1900 mutexes at a time. That stays so for every later owner until one of them has repaired the data and says so with
 /// [`MutexGuard::mark_consistent`], or gives the mutex up for good with [`MutexGuard::give_up`].
 ///
 /// All methods may be called from any thread. Locking and unlocking make no system call unless somebody waits.
@@ -60,8 +60,9 @@ const CONSISTENT: u32 = 0;
 pub struct Mutex<T: Pod = ()> {
     shared: Shared<MutexLayout>,
     data: NonNull<T>,
-    /// The id of the thread that holds it through this handle, or 0: its robust list leads through this mapping.
-    held: AtomicU32,
+    /// The id of the thread that holds it through this handle (0: none), whose robust list leads through this mapping; `forks()` when it
+    /// took it in the upper half.
+    held: AtomicU64,
 }
 
 // SAFETY: the data is plain, and only reached by who holds the lock.
@@ -83,6 +84,7 @@ impl<T: Pod> Mutex<T> {
     }
 
     fn create_named(name: &Name<'_>, value: T) -> Result<Self> {
+        const { assert!(align_of::<T>() <= 64, "the data of a mutex is aligned to 64 bytes at most") };
         let fill = |layout: &MutexLayout| fill(layout, value);
         let (shared, _) = shm::create::<MutexLayout>(name, Self::SIZE, Self::SIZE, fill)?;
         Self::new(shared)
@@ -116,7 +118,11 @@ impl<T: Pod> Mutex<T> {
     /// # Errors
     ///
     /// `AlreadyExists` where there is an object; `InvalidArgument` where the memory is in use, too short, or wrongly aligned.
-    pub fn create_in(region: &Region, offset: usize, value: T) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the mutex: nothing else is written or placed there.
+    pub unsafe fn create_in(region: &Region, offset: usize, value: T) -> Result<Self> {
         let shared = region.place(offset)?;
         data_behind::<T>(&shared)?;
         shm::create_in(&shared, |layout| fill(layout, value))?;
@@ -128,7 +134,11 @@ impl<T: Pod> Mutex<T> {
     /// # Errors
     ///
     /// `NotFound` where nothing was created there; otherwise as [`Mutex::open`].
-    pub fn open_in(region: &Region, offset: usize) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// As for [`Mutex::create_in`].
+    pub unsafe fn open_in(region: &Region, offset: usize) -> Result<Self> {
         let shared = region.place(offset)?;
         shm::open_in(&shared)?;
         Self::new(shared)
@@ -142,14 +152,15 @@ impl<T: Pod> Mutex<T> {
             });
         }
         let data = data_behind::<T>(&shared)?;
-        Ok(Self { shared, data, held: AtomicU32::new(0) })
+        Ok(Self { shared, data, held: AtomicU64::new(0) })
     }
 
     /// Locks it, and waits as long as need be.
     ///
     /// # Errors
     ///
-    /// `Deadlock` where this thread holds it already; `NotRecoverable` where it was given up; `Interrupted` by a signal handler.
+    /// `Deadlock` where this thread holds it already; `NotRecoverable` where it was given up; `Interrupted` by a signal handler;
+    /// `LimitReached` where this thread holds 1900 mutexes.
     #[inline]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>> {
         self.lock_until(Deadline::Never)
@@ -178,9 +189,7 @@ impl<T: Pod> Mutex<T> {
     fn lock_until(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.word)?;
-        if !call.links_fit() {
-            return Err(Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into()));
-        }
+        call.can_link()?;
         if lock::acquire(&call, &shared.word, deadline)? == Left::Died {
             note_death(shared);
         }
@@ -191,7 +200,7 @@ impl<T: Pod> Mutex<T> {
         }
         // SAFETY: the links are behind the word; the mapping stays while it is held (see `Drop`); it was not held till now.
         unsafe { call.link(&shared.word) };
-        self.held.store(call.tid(), Relaxed);
+        self.held.store(u64::from(forks()) << 32 | u64::from(call.tid()), Relaxed);
         Ok(MutexGuard { mutex: self, not_send: PhantomData })
     }
 
@@ -227,11 +236,18 @@ impl<T: Pod> Mutex<T> {
 
     #[inline]
     fn check_held(&self, call: &Call) -> Result<()> {
-        if self.held.load(Relaxed) == call.tid() && self.shared.word.load(Relaxed) & TID == call.tid() {
+        if self.held.load(Relaxed) as u32 == call.tid() && self.shared.word.load(Relaxed) & TID == call.tid() {
             Ok(())
         } else {
             Err(Error::NotOwner("this thread does not hold the mutex through this handle"))
         }
+    }
+
+    /// Whether a thread of this process holds it through this handle.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let held = self.held.load(Relaxed);
+        held as u32 != 0 && (held >> 32) as u32 == forks()
     }
 
     /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.
@@ -296,7 +312,7 @@ fn data_behind<T: Pod>(shared: &Shared<MutexLayout>) -> Result<NonNull<T>> {
 
 impl<T: Pod> Drop for Mutex<T> {
     fn drop(&mut self) {
-        if self.held.load(Relaxed) != 0 {
+        if self.is_held() {
             // A thread holds it and has lost its guard. Its robust list leads through this mapping, which must stay.
             std::mem::forget(self.shared.clone());
         }
@@ -325,12 +341,13 @@ impl<T: Pod> MutexGuard<'_, T> {
 
     /// Says that the data is consistent (again): later owners are not told of the death any more.
     pub fn mark_consistent(&mut self) {
-        self.mutex.shared.state.store(CONSISTENT, Relaxed);
+        // In a child of fork the lock is its parent's, and stays as it is.
+        let _ = self.mutex.set_state(CONSISTENT);
     }
 
     /// Gives the mutex up as not recoverable and unlocks it: all who wait for it, and all who come, get `NotRecoverable`.
     pub fn give_up(self) {
-        self.mutex.shared.state.store(NOT_RECOVERABLE, Relaxed);
+        let _ = self.mutex.set_state(NOT_RECOVERABLE);
     }
 }
 

@@ -1,9 +1,13 @@
 //! The semaphore of permits: which process holds how many is written down, so that they come back when it dies.
 //!
 //! The truth is the table of holders: a permit is free if nobody holds it. `free` is a hint that saves adding up; whoever takes the
-//! lock after a dead owner adds up anew. Each change is one store to the holder's own entry, under the lock. Those who find no
-//! permit sleep on an event, and at the same time on the life words (`sync::life`) of all the holders, with `futex_waitv(2)` (Linux
-//! 5.16; without it they look for dead holders at every [`lock::LOOK`]).
+//! lock after a dead owner adds up anew. Each change is one store to the holder's own entry, under the lock.
+//!
+//! Beside each entry lies a *life word*: a robust lock word that a thread of the holder owns for good, so that the kernel marks it
+//! and wakes who sleeps on it when that thread ends. Those who find no permit sleep on an event, and at the same time on the life
+//! words of all the holders, with `futex_waitv(2)` (Linux 5.16; without it they look for dead holders at every [`lock::LOOK`]). The word is
+//! a hint: whoever is woken by it asks whether the process is gone. A thread may end before its process does; then the next call of
+//! another thread makes that one the owner.
 //!
 //! # Why no wake-up is lost
 //!
@@ -11,19 +15,17 @@
 //! sleeper, since who gives back was a holder; that one sees that the process is gone, adds up anew, and wakes others for what is free.
 //! For the rest the argument of `sync::lock` holds.
 
-use std::ptr::null_mut;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
 use crate::shm::layout::{Peer, PermitsLayout};
-use crate::sync::life::{self, Life};
-use crate::sync::lock::{self, Left, On};
+use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
-use crate::sys::process::Identity;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 
@@ -31,9 +33,8 @@ pub(crate) struct Permits {
     pub(crate) shared: Shared<PermitsLayout>,
     /// Where this process stands in the table: `forks()` in the upper half, the entry's number plus one in the lower.
     entry: AtomicU64,
-    /// This process's life word beside the semaphore, once there is one, and `forks()` when it was made.
-    life: AtomicPtr<Life>,
-    life_forks: AtomicU32,
+    /// The thread whose robust list leads through this mapping, to the life word; 0: none.
+    alive_as: AtomicU32,
     spin: Spin,
 }
 
@@ -42,26 +43,20 @@ const ENDING: Duration = Duration::from_millis(50);
 
 impl Permits {
     pub(crate) fn new(shared: Shared<PermitsLayout>) -> Self {
-        Self {
-            shared,
-            entry: AtomicU64::new(0),
-            life: AtomicPtr::new(null_mut()),
-            life_forks: AtomicU32::new(0),
-            spin: Spin::new(),
-        }
+        Self { shared, entry: AtomicU64::new(0), alive_as: AtomicU32::new(0), spin: Spin::new() }
     }
 
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
-        self.keep_life();
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
         let mut ending = None;
         loop {
-            if self.with_lock(&call, deadline, |holder| {
-                let free = shared.free.load(Relaxed);
+            if self.with_lock(&call, deadline, |entry| {
+                let (holder, free) = (&shared.holders.table[entry], shared.free.load(Relaxed));
                 if free == 0 {
                     return Ok(false);
                 }
+                self.keep_alive(&call, entry);
                 // die here: the permit is held by a dead process, from which it comes back.
                 holder.value.store(holder.value.load(Relaxed) + 1, Relaxed);
                 shared.free.store(free - 1, Relaxed);
@@ -69,7 +64,7 @@ impl Permits {
             })? {
                 return Ok(());
             }
-            if self.take_from_the_dead(&call)? {
+            if self.take_from_the_dead(&call, deadline)? {
                 continue;
             }
             deadline.left(lock::LOOK)?;
@@ -82,14 +77,14 @@ impl Permits {
     pub(crate) fn release(&self, count: u32) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
-        self.with_lock(&call, Deadline::Never, |holder| {
-            let held = holder.value.load(Relaxed);
-            let Some(rest) = held.checked_sub(count) else {
+        self.with_lock(&call, Deadline::Never, |entry| {
+            let holder = &shared.holders.table[entry];
+            let Some(rest) = holder.value.load(Relaxed).checked_sub(count) else {
                 return Err(Error::NotOwner("this process holds fewer permits than it gives back"));
             };
             // die here: the next who takes the lock adds up what is free.
             holder.value.store(rest, Relaxed);
-            shared.free.store((shared.free.load(Relaxed) + count).min(shared.total.load(Relaxed)), Relaxed);
+            shared.free.store(shared.free.load(Relaxed).saturating_add(count).min(shared.total.load(Relaxed)), Relaxed);
             Ok(())
         })?;
         // die here: our life word wakes a sleeper, who notices.
@@ -101,16 +96,15 @@ impl Permits {
     /// How many permits are held by no living process.
     pub(crate) fn free(&self) -> Result<u32> {
         let call = Call::enter(&self.shared.holders.lock)?;
-        self.take_from_the_dead(&call)?;
+        self.take_from_the_dead(&call, Deadline::Now)?;
         Ok(self.shared.free.load(Relaxed))
     }
 
-    /// Does something to this process's entry, under the lock.
-    fn with_lock<T>(&self, call: &Call, deadline: Deadline, act: impl FnOnce(&Peer) -> Result<T>) -> Result<T> {
-        let holders = &self.shared.holders;
+    /// Does something with this process's entry, whose number it is given, under the lock.
+    fn with_lock<T>(&self, call: &Call, deadline: Deadline, act: impl FnOnce(usize) -> Result<T>) -> Result<T> {
         self.lock(call, deadline)?;
-        let result = self.my_entry().and_then(|entry| act(&holders.table[entry]));
-        lock::release(call, &holders.lock);
+        let result = self.my_entry().and_then(act);
+        lock::release(call, &self.shared.holders.lock);
         result
     }
 
@@ -124,50 +118,91 @@ impl Permits {
     /// Sets `free` to what is held by nobody. The caller holds the lock.
     fn add_up(&self) {
         let total = self.shared.total.load(Relaxed);
-        let held = self.shared.holders.entries().iter().filter(|peer| peer.identity().is_some());
+        let held = self.shared.holders.table.iter().filter(|peer| peer.identity().is_some());
         let held = held.fold(0u32, |sum, peer| sum.saturating_add(peer.value.load(Relaxed)));
         self.shared.free.store(total.saturating_sub(held), Relaxed);
     }
 
     /// The number of this process's entry in the table. The caller holds the lock.
     fn my_entry(&self) -> Result<usize> {
-        let (forks, table, me) = (forks(), self.shared.holders.entries(), Identity::mine());
+        let (forks, table) = (forks(), &self.shared.holders.table);
         let cached = self.entry.load(Relaxed);
         if (cached >> 32) as u32 == forks
             && let Some(entry) = (cached as u32 as usize).checked_sub(1)
-            && table.get(entry).is_some_and(|peer| peer.identity() == Some(me))
+            && table.get(entry).is_some_and(Peer::is_mine)
         {
             return Ok(entry);
         }
-        let known = table.iter().position(|peer| peer.identity() == Some(me));
-        let entry = match known {
+        let entry = match table.iter().position(Peer::is_mine) {
             Some(entry) => entry,
-            // The whole table has its memory from the start.
-            None => self.shared.holders.join(
-                0,
-                |_| Ok(()),
-                |dead| {
-                    // die here: the next who takes the lock adds up what is free.
-                    dead.value.store(0, Relaxed);
-                    self.add_up();
-                },
-            )?,
+            None => self.shared.holders.join(0, |dead| {
+                // die here: the next who takes the lock adds up what is free.
+                dead.value.store(0, Relaxed);
+                self.add_up();
+            })?,
         };
         self.entry.store(u64::from(forks) << 32 | (entry as u64 + 1), Relaxed);
         Ok(entry)
     }
 
+    /// Makes sure that a thread of this process owns the entry's life word. The caller holds the lock.
+    #[inline]
+    fn keep_alive(&self, call: &Call, entry: usize) {
+        if self.shared.lives[entry].word.load(Relaxed) & TID == 0 {
+            self.come_alive(call, entry);
+        }
+    }
+
+    #[cold]
+    fn come_alive(&self, call: &Call, entry: usize) {
+        let word = &self.shared.lives[entry].word;
+        // One handle leads one thread's list through its mapping. Without a life word those who wait look for themselves.
+        if self.alive_as.load(Relaxed) != 0 && !self.leave_life(call) || call.can_link().is_err() {
+            return;
+        }
+        let seen = word.load(Relaxed);
+        if seen & TID == 0 && word.compare_exchange(seen, call.tid() | seen & WAITERS, Relaxed, Relaxed).is_ok() {
+            // die here: the word is not on the list, and those who wait look for themselves.
+            self.alive_as.store(call.tid(), Relaxed);
+            // SAFETY: the links are behind the word, which is not on a list; the mapping stays while it is (see `Drop`).
+            unsafe { call.link(word) };
+        }
+    }
+
+    /// Takes the life word off the list of the thread that has it there, if that is this thread or one that has ended.
+    fn leave_life(&self, call: &Call) -> bool {
+        let alive_as = self.alive_as.load(Relaxed);
+        let cached = self.entry.load(Relaxed);
+        if (cached >> 32) as u32 != forks() {
+            // It was a thread of the parent's: in this process, nothing leads here.
+            self.alive_as.store(0, Relaxed);
+            return true;
+        }
+        let Some(life) = (cached as u32 as usize).checked_sub(1).and_then(|entry| self.shared.lives.get(entry)) else {
+            return alive_as == 0;
+        };
+        if life.word.load(Relaxed) & TID == alive_as && alive_as == call.tid() {
+            // SAFETY: `come_alive` linked it at this address, on this thread.
+            unsafe { call.unlink(&life.word) };
+            life.word.fetch_and(WAITERS, Relaxed);
+        } else if life.word.load(Relaxed) & TID != 0 {
+            return false;
+        }
+        self.alive_as.store(0, Relaxed);
+        true
+    }
+
     /// Frees the permits of processes that are gone; says whether there are some now. `call` is working on the lock, which is free.
-    fn take_from_the_dead(&self, call: &Call) -> Result<bool> {
+    fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<bool> {
         let shared = &*self.shared;
         let mut found = false;
-        for peer in shared.holders.entries() {
+        for peer in &shared.holders.table {
             let identity = peer.identity();
-            if identity.is_none() || identity == Some(Identity::mine()) || !peer.is_gone() {
+            if identity.is_none() || peer.is_mine() || !peer.is_gone() {
                 continue;
             }
             // Asking took a while, and was done without the lock: is it still the same entry?
-            self.lock(call, Deadline::Never)?;
+            self.lock(call, deadline)?;
             if peer.identity() == identity {
                 found |= peer.value.load(Relaxed) != 0;
                 // die here: the entry is still that of a dead process, who holds nothing.
@@ -176,11 +211,9 @@ impl Permits {
                 self.add_up();
             }
             lock::release(call, &shared.holders.lock);
-            if let (Some(home), Some(identity)) = (self.shared.home(), identity) {
-                life::remove(&home.dir, identity);
-            }
         }
         if found {
+            // die here: a sleeper that was woken by the same death does as we did.
             call.turn_to(&shared.event);
             lock::notify(&shared.event, shared.free.load(Relaxed));
             call.turn_to(&shared.holders.lock);
@@ -191,57 +224,44 @@ impl Permits {
     /// Sleeps until a permit may be free.
     fn wait(&self, deadline: Deadline, ending: &mut Option<Instant>) -> Result<()> {
         let shared = &*self.shared;
-        let lives = self.lives();
-        let look = std::cell::Cell::new(false);
+        let look = Cell::new(false);
         let change = || Ok((look.take() || shared.free.load(Relaxed) != 0).then_some(()));
         let sleep = |seen, time: Duration| {
             let mut words = vec![(&shared.event, seen)];
-            for life in &lives {
-                if let Some(word) = life.watch() {
-                    words.push(word);
+            for (peer, life) in shared.holders.table.iter().zip(&shared.lives) {
+                if peer.value.load(Relaxed) == 0 || peer.identity().is_none() || peer.is_mine() {
                     continue;
                 }
-                // Its thread has ended. The process will be gone in a moment, unless it has other threads.
-                if ending.get_or_insert_with(Instant::now).elapsed() < ENDING {
+                // die here: WAITERS without a waiter.
+                let seen = life.word.fetch_or(WAITERS, Relaxed) | WAITERS;
+                if seen & TID != 0 {
+                    words.push((&life.word, seen));
+                } else if ending.get_or_insert_with(Instant::now).elapsed() < ENDING {
+                    // Its thread has ended. The process will be gone in a moment, unless it has other threads.
                     look.set(true);
-                    return futex::wait(&shared.event, seen, Kind::Change, time.min(Duration::from_millis(1)));
+                    return futex::wait(&shared.event, words[0].1, Kind::Change, time.min(Duration::from_millis(1)));
                 }
             }
             let (slept, which) = futex::wait_any(&words, time)?;
-            // A life word, or the time for a look: the caller asks who is gone.
-            look.set(which != 0 || slept == Slept::TimedOut);
             if which != 0 {
                 *ending = None;
             }
+            // A life word, or the time for a look: the caller asks who is gone.
+            look.set(which != 0 || slept == Slept::TimedOut);
             Ok(slept)
         };
         lock::wait_for_change((On::Event, &shared.event), deadline, &self.spin, change, sleep)
     }
+}
 
-    /// The life words of those who hold permits now.
-    fn lives(&self) -> Vec<Life> {
-        let Some(home) = self.shared.home() else { return Vec::new() };
-        let holders = self.shared.holders.entries().iter().filter(|peer| peer.value.load(Relaxed) != 0);
-        let others = holders.filter_map(Peer::identity).filter(|&holder| holder != Identity::mine());
-        others.filter_map(|holder| Life::of(&home.dir, holder)).collect()
-    }
-
-    /// Makes sure that others will notice at once when this process dies.
-    #[inline]
-    fn keep_life(&self) {
-        // SAFETY: life words are made for good.
-        let life = unsafe { self.life.load(Acquire).as_ref() };
-        if self.life_forks.load(Relaxed) != forks() || life.is_none_or(|life| !life.is_armed()) {
-            self.make_life();
+impl Drop for Permits {
+    fn drop(&mut self) {
+        if self.alive_as.load(Relaxed) == 0 {
+            return;
         }
-    }
-
-    #[cold]
-    fn make_life(&self) {
-        // Without a life word those who wait look for themselves.
-        let Some(Ok(life)) = self.shared.home().map(|home| Life::mine(home)) else { return };
-        self.life_forks.store(forks(), Relaxed);
-        // Release: with the Acquire in `keep_life`.
-        self.life.store(std::ptr::from_ref(life).cast_mut(), Release);
+        // Where another thread's robust list leads through this mapping, it must stay.
+        if !Call::enter(&self.shared.holders.lock).is_ok_and(|call| self.leave_life(&call)) {
+            std::mem::forget(self.shared.clone());
+        }
     }
 }

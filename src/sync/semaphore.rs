@@ -30,7 +30,7 @@ pub const MAX_VALUE: u32 = i32::MAX as u32;
 /// # When a process dies
 ///
 /// Waiting processes are woken at once by the kernel if that concerns them: permits of the dead are free again within a
-/// millisecond or so, at the latest 100 ms after the death (for semaphores in anonymous regions always the latter).
+/// millisecond or so, at the latest 100 ms after the death.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
@@ -132,7 +132,11 @@ impl Semaphore {
     ///
     /// `AlreadyExists` where there is an object; `InvalidArgument` where the memory is in use, too short, or the offset not a multiple
     /// of 64.
-    pub fn create_in(region: &Region, offset: usize, initial: u32) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the semaphore: nothing else is written or placed there.
+    pub unsafe fn create_in(region: &Region, offset: usize, initial: u32) -> Result<Self> {
         check_value(initial)?;
         let shared = region.place(offset)?;
         shm::create_in(&shared, signals(initial))?;
@@ -144,7 +148,11 @@ impl Semaphore {
     /// # Errors
     ///
     /// As [`Semaphore::create_in`].
-    pub fn create_permits_in(region: &Region, offset: usize, total: u32) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the semaphore: nothing else is written or placed there.
+    pub unsafe fn create_permits_in(region: &Region, offset: usize, total: u32) -> Result<Self> {
         check_value(total)?;
         let shared = region.place(offset)?;
         shm::create_in(&shared, permits(total))?;
@@ -156,7 +164,11 @@ impl Semaphore {
     /// # Errors
     ///
     /// `NotFound` where nothing was created there; otherwise as [`Semaphore::open`].
-    pub fn open_in(region: &Region, offset: usize) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// These bytes of the region are left to the semaphore: nothing else is written or placed there.
+    pub unsafe fn open_in(region: &Region, offset: usize) -> Result<Self> {
         let shared = region.place::<SemaphoreLayout>(offset)?;
         match shm::open_in(&shared) {
             Ok(()) => Ok(Self::signals(shared)),

@@ -46,7 +46,7 @@ impl Spin {
             for _ in 0..LOOKS {
                 if done() {
                     let took = u32::try_from(start.elapsed().as_nanos()).unwrap_or(LONGEST);
-                    self.limit.store((4 * took).clamp(SHORTEST * 4, LONGEST), Relaxed);
+                    self.limit.store(took.saturating_mul(4).clamp(SHORTEST * 4, LONGEST), Relaxed);
                     return;
                 }
                 spin_loop();

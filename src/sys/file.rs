@@ -1,6 +1,6 @@
 //! The files behind shared memory: made without a name, filled, and given their name in one step.
 //!
-//! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `posix_fallocate(3)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14).
+//! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `fallocate(2)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14).
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -68,14 +68,13 @@ pub(crate) fn open_named(path: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The length of a regular file, and its permission bits.
-pub(crate) fn size_and_mode(fd: &OwnedFd) -> Result<(usize, u32)> {
+/// The length of a regular file.
+pub(crate) fn size(fd: &OwnedFd) -> Result<usize> {
     let stat = fstat(fd).map_err(|e| Error::os(e as i32, "looking at an object's file"))?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(Error::Corrupted("the name is not that of a regular file"));
     }
-    let size = usize::try_from(stat.st_size).map_err(|_| Error::Corrupted("the object's file has an impossible size"))?;
-    Ok((size, stat.st_mode & 0o777))
+    usize::try_from(stat.st_size).map_err(|_| Error::Corrupted("the object's file has an impossible size"))
 }
 
 /// Which file a descriptor is: its device and inode.

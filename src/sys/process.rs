@@ -2,13 +2,17 @@
 //!
 //! A process id alone is no identity: it is used again. With the time the process was started (field 22 of `/proc/pid/stat`,
 //! `proc_pid_stat(5)`) it is one, within one pid namespace (`pid_namespaces(7)`). Of a process in another namespace nothing can be
-//! known, and it counts as alive.
+//! known. Whoever is not known to be gone counts as alive.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::sys::thread::forks;
@@ -19,23 +23,49 @@ pub(crate) struct Identity(pub(crate) u64);
 
 const PID_BITS: u32 = 22;
 
+/// What this process knows of itself.
+#[derive(Debug)]
+pub(crate) struct Me {
+    /// `forks()` when this was written.
+    forks: u32,
+    pub(crate) identity: Identity,
+    /// The number of its pid namespace; 0 where it cannot be known.
+    pub(crate) namespace: u32,
+    /// Whether `/proc` shows the processes of that namespace.
+    proc_is_ours: bool,
+}
+
+/// This process.
+#[inline]
+pub(crate) fn me() -> &'static Me {
+    // SAFETY: only set below, and never freed. Acquire: with the Release there.
+    match unsafe { ME.load(Acquire).as_ref() } {
+        Some(me) if me.forks == forks() => me,
+        _ => meet_process(),
+    }
+}
+
+static ME: AtomicPtr<Me> = AtomicPtr::new(null_mut());
+
+#[cold]
+fn meet_process() -> &'static Me {
+    let pid = std::process::id();
+    let start = stat("self").map_or(0, |stat| stat.start);
+    let me = Box::leak(Box::new(Me {
+        forks: forks(),
+        identity: Identity::new(pid, start),
+        namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32),
+        proc_is_ours: fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()),
+    }));
+    // Release: with the Acquire in `me`.
+    ME.store(me, Release);
+    me
+}
+
 impl Identity {
     /// The process's id.
     pub(crate) fn pid(self) -> u32 {
         (self.0 & ((1 << PID_BITS) - 1)) as u32
-    }
-
-    /// This process.
-    pub(crate) fn mine() -> Self {
-        static MINE: AtomicU64 = AtomicU64::new(0);
-        static MINE_FORKS: AtomicU32 = AtomicU32::new(u32::MAX);
-        let forks = forks();
-        if MINE_FORKS.load(Relaxed) != forks || MINE.load(Relaxed) == 0 {
-            let pid = std::process::id();
-            MINE.store(Self::new(pid, start_time(pid).unwrap_or(0)).0, Relaxed);
-            MINE_FORKS.store(forks, Relaxed);
-        }
-        Self(MINE.load(Relaxed))
     }
 
     fn new(pid: u32, start: u64) -> Self {
@@ -44,44 +74,46 @@ impl Identity {
 
     /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in.
     pub(crate) fn is_gone(self, namespace: u32) -> bool {
-        if namespace != pid_namespace() || self.pid() == 0 {
+        let me = me();
+        if namespace != me.namespace || namespace == 0 || self.pid() == 0 {
             return false;
         }
-        match start_time(self.pid()) {
-            None => fs::exists("/proc/self/stat").unwrap_or(false),
-            Some(start) => self.0 >> PID_BITS != 0 && Self::new(self.pid(), start) != self,
+        if thread_is_gone(self.pid()) {
+            return true;
         }
+        // Its id is in use: by it, by another one, or by what is left of it until its parent has asked for its status.
+        // Where `/proc` does not show it (hidepid), it counts as alive.
+        me.proc_is_ours
+            && stat(&self.pid().to_string())
+                .is_some_and(|stat| stat.has_ended || self.0 >> PID_BITS != 0 && Self::new(self.pid(), stat.start) != self)
     }
+}
+
+/// Whether no thread of this pid namespace has this id.
+pub(crate) fn thread_is_gone(tid: u32) -> bool {
+    i32::try_from(tid).is_ok_and(|tid| tid > 0 && kill(Pid::from_raw(tid), None) == Err(Errno::ESRCH))
+}
+
+struct Stat {
+    /// When the process was started, in clock ticks since boot.
+    start: u64,
+    /// Whether it has run its last instruction.
+    has_ended: bool,
 }
 
 /// Flag of a task that runs no more instructions of its program (`include/linux/sched.h`; `proc_pid_stat(5)` shows the flags).
 const PF_EXITING: u32 = 4;
 
-/// When the process was started, in clock ticks since boot; None where there is none, or one that has run its last instruction.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn stat(process: &str) -> Option<Stat> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may itself contain spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X" | "x");
     let flags: u32 = fields.nth(5)?.parse().ok()?;
     let threads: u32 = fields.nth(10)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
     // With other threads it is alive: only its first one has ended.
-    if (ended || flags & PF_EXITING != 0) && threads <= 1 {
-        return None;
-    }
-    fields.nth(1)?.parse().ok()
-}
-
-/// The number of this process's pid namespace; 0 where it cannot be known.
-pub(crate) fn pid_namespace() -> u32 {
-    static NAMESPACE: AtomicU32 = AtomicU32::new(0);
-    let known = NAMESPACE.load(Relaxed);
-    if known != 0 {
-        return known;
-    }
-    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32);
-    NAMESPACE.store(namespace, Relaxed);
-    namespace
+    Some(Stat { start, has_ended: (ended || flags & PF_EXITING != 0) && threads <= 1 })
 }
 
 /// Whether this thread may run on one processor only: whom it waits for cannot then run while it spins.

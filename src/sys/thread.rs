@@ -13,8 +13,8 @@
 
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst, compiler_fence};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, compiler_fence};
 
 use crate::error::{Error, Result};
 
@@ -41,10 +41,17 @@ struct Thread {
     head: *mut RobustListHead,
     /// `gettid(2)`; 0 before the first call, and in a child after fork.
     tid: u32,
+    /// How many words this module has put on the list.
+    linked: u32,
 }
 
+const NOBODY: Thread = Thread { head: null_mut(), tid: 0, linked: 0 };
+
+/// How many words a thread can have on its list: the kernel looks at 2048 (ROBUST_LIST_LIMIT), and some may be the program's own.
+const MAX_LINKED: u32 = 1900;
+
 thread_local! {
-    static THREAD: Cell<Thread> = const { Cell::new(Thread { head: null_mut(), tid: 0 }) };
+    static THREAD: Cell<Thread> = const { Cell::new(NOBODY) };
 }
 
 /// How often this process, counted with its ancestors, is the child in a fork.
@@ -58,16 +65,17 @@ pub(crate) fn forks() -> u32 {
 
 extern "C" fn in_forked_child() {
     // The child has a thread id of its own. The C library has emptied its robust list.
-    THREAD.set(Thread { head: null_mut(), tid: 0 });
+    THREAD.set(NOBODY);
     FORKS.fetch_add(1, Relaxed);
 }
 
 fn watch_forks() {
-    static WATCH: Once = Once::new();
-    // SAFETY: the handler only touches a thread-local cell and an atomic, which is allowed in a forked child.
-    WATCH.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(in_forked_child));
-    });
+    // Not a `Once`: a signal handler may come here while it is being called.
+    static WATCHING: AtomicBool = AtomicBool::new(false);
+    if !WATCHING.load(Relaxed) && !WATCHING.swap(true, Relaxed) {
+        // SAFETY: the handler only touches a thread-local cell and an atomic, which is allowed in a forked child.
+        unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
+    }
 }
 
 #[inline]
@@ -84,13 +92,12 @@ fn meet_thread() -> Result<Thread> {
     // SAFETY: the kernel fills in both places.
     let result = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) };
     if result != 0 || head.is_null() || len != size_of::<RobustListHead>() {
-        return Err(Error::Unsupported(
-            "this thread has no robust list (get_robust_list(2)): its C library must register one".into(),
-        ));
+        let why = "this thread has no robust list (get_robust_list(2)); glibc registers one for every thread";
+        return Err(Error::Unsupported(why.into()));
     }
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() }.unsigned_abs();
-    let thread = Thread { head, tid };
+    let thread = Thread { tid, head, linked: 0 };
     THREAD.set(thread);
     Ok(thread)
 }
@@ -138,11 +145,26 @@ impl Call {
         word.as_ptr().cast::<u8>().wrapping_offset(-offset).cast()
     }
 
-    /// Whether this thread's C library puts the node of a word within the [`LINKS_LEN`] bytes behind it.
-    pub(crate) fn links_fit(&self) -> bool {
+    /// Whether [`Call::link`] can be called.
+    ///
+    /// # Errors
+    ///
+    /// `LimitReached` where this thread has as many words on its list as the kernel would see to; `Unsupported` where its C library
+    /// puts the node of a word elsewhere than within the [`LINKS_LEN`] bytes behind it.
+    #[inline]
+    pub(crate) fn can_link(&self) -> Result<()> {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        (-32..=-12).contains(&offset)
+        if (-32..=-12).contains(&offset) && self.thread.linked < MAX_LINKED { Ok(()) } else { Err(self.cannot_link()) }
+    }
+
+    #[cold]
+    fn cannot_link(&self) -> Error {
+        if self.thread.linked < MAX_LINKED {
+            Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into())
+        } else {
+            Error::LimitReached(format!("a thread can hold {MAX_LINKED} mutexes at a time"))
+        }
     }
 
     #[inline]
@@ -159,7 +181,7 @@ impl Call {
     ///
     /// # Safety
     ///
-    /// The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays mapped until [`Call::unlink`],
+    /// [`Call::can_link`] said yes. The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays mapped until [`Call::unlink`],
     /// and is not on the list yet.
     pub(crate) unsafe fn link(&self, word: &AtomicU32) {
         let (head, node) = (self.thread.head, self.node(word));
@@ -176,6 +198,7 @@ impl Call {
             (&raw mut (*head).list).write_volatile(node);
             compiler_fence(SeqCst);
         }
+        THREAD.set(Thread { linked: self.thread.linked + 1, ..self.thread });
     }
 
     /// Takes a word off this thread's robust list.
@@ -200,6 +223,7 @@ impl Call {
             }
             compiler_fence(SeqCst);
         }
+        THREAD.set(Thread { linked: self.thread.linked.saturating_sub(1), ..self.thread });
     }
 }
 

@@ -28,7 +28,7 @@ pub const DIR_VARIABLE: &str = "RSIPC_DIR";
 /// # fn main() -> rsipc::Result<()> {
 /// let directory = std::env::temp_dir().join(format!("rsipc-doc-{}", std::process::id()));
 /// let namespace = rsipc::Namespace::at(&directory).mode(0o660);
-/// let mutex = rsipc::Mutex::<()>::create(namespace.name("table"))?;
+/// let mutex = rsipc::Mutex::create(namespace.name("table"), ())?;
 /// assert_eq!(namespace.list()?[0].name, "table");
 /// namespace.unlink("table")?;
 /// # std::fs::remove_dir(directory).unwrap();

@@ -234,6 +234,12 @@ impl<T: Pod> Mutex<T> {
         }
     }
 
+    /// Whether the calling thread holds it through this handle. For who holds it without a guard.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        Call::enter(&self.shared.word).is_ok_and(|call| self.check_held(&call).is_ok())
+    }
+
     /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {

@@ -18,7 +18,8 @@ pub enum ipc_result {
     IPC_OK = 0,
     /// Success, of ipc_mutex_lock only: the caller holds the mutex, and a previous owner died holding it.
     IPC_OWNER_DIED = 1,
-    /// An argument is out of its range, NULL, or a handle that is closed or of another kind. Nothing was done.
+    /// An argument is out of its range, NULL, or a handle that is closed or of another kind. Nothing was
+    /// done.
     IPC_ERR_INVALID_ARGUMENT = -1,
     /// No object of that name exists in the namespace, or none at that offset of the region.
     IPC_ERR_NOT_FOUND = -2,
@@ -30,10 +31,11 @@ pub enum ipc_result {
     IPC_ERR_WRONG_KIND = -5,
     /// The object was made by a release of rsipc that lays its memory out in another way.
     IPC_ERR_WRONG_VERSION = -6,
-    /// What is in the shared memory cannot have been written by rsipc: the file is not an object, was cut short, or a process wrote
-    /// over it. Nothing was read from it or written to it outside its bounds.
+    /// What is in the shared memory cannot have been written by rsipc: the file is not an object, was cut
+    /// short, or a process wrote over it. Nothing was read from it or written to it outside its bounds.
     IPC_ERR_CORRUPTED = -7,
-    /// A call with IPC_DONT_WAIT would have had to wait: the mutex is held, no unit is free, the queue is full or empty.
+    /// A call with IPC_DONT_WAIT would have had to wait: the mutex is held, no unit is free, the queue is
+    /// full or empty.
     IPC_ERR_WOULD_BLOCK = -8,
     /// The time that the call was given has passed. Nothing was done.
     IPC_ERR_TIMED_OUT = -9,
@@ -47,7 +49,8 @@ pub enum ipc_result {
     IPC_ERR_NOT_RECOVERABLE = -13,
     /// The calling thread holds this mutex already, and would wait for itself.
     IPC_ERR_DEADLOCK = -14,
-    /// The calling thread does not hold the mutex (through this handle), or the process holds fewer permits than it gives back.
+    /// The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
+    /// than it gives back.
     IPC_ERR_NOT_OWNER = -15,
     /// A signal handler ran during the wait. Nothing was done; call again to wait on.
     IPC_ERR_INTERRUPTED = -16,
@@ -65,7 +68,8 @@ pub enum ipc_result {
     IPC_ERR_UNSUPPORTED = -22,
     /// Any other error of the operating system; ipc_error_detail names it.
     IPC_ERR_OS = -23,
-    /// A bug in the library was caught before it could do harm to the caller. Please report it, with ipc_error_detail.
+    /// A bug in the library was caught before it could do harm to the caller. Please report it, with
+    /// ipc_error_detail.
     IPC_ERR_PANIC = -99,
 }
 
@@ -147,7 +151,8 @@ fn remember(failure: Failure) {
     let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(failure)));
 }
 
-/// Does what a C function does: nothing that it panics with gets into the caller's frames, and its error is kept.
+/// Does what a C function does: nothing that it panics with gets into the caller's frames, and its error is
+/// kept.
 #[inline]
 pub(super) fn call(act: impl FnOnce() -> Result<()>) -> ipc_result {
     call_for(|| act().map(|()| IPC_OK))
@@ -193,10 +198,11 @@ pub extern "C" fn ipc_strerror(result: i32) -> *const c_char {
     known.map_or(c"unknown result", |(_, text)| text).as_ptr()
 }
 
-/// What was wrong in this thread's last call that failed, and what would be right: a sentence for logs, with names and numbers.
+/// What was wrong in this thread's last call that failed, and what would be right: a sentence for logs,
+/// with names and numbers.
 ///
-/// Valid until this thread's next call that fails, or until the thread ends; never NULL; empty if no call has failed yet. Successful
-/// calls leave it alone, and so does IPC_ERR_REENTRANT.
+/// Valid until this thread's next call that fails, or until the thread ends; never NULL; empty if no call
+/// has failed yet. Successful calls leave it alone, and so does IPC_ERR_REENTRANT.
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_error_detail() -> *const c_char {
     let detail = |last: &RefCell<Option<Failure>>| {
@@ -212,7 +218,8 @@ pub extern "C" fn ipc_error_detail() -> *const c_char {
     catch_unwind(|| LAST.try_with(detail).ok().flatten()).ok().flatten().unwrap_or(c"".as_ptr())
 }
 
-/// The release of the library that is running, such as "0.1.0". IPC_VERSION is that of the header. The text is static.
+/// The release of the library that is running, such as "0.1.0". IPC_VERSION is that of the header. The text
+/// is static.
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_version() -> *const c_char {
     const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -222,8 +229,8 @@ pub extern "C" fn ipc_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// The release of the library that is running, as a number: 1000000 * major + 1000 * minor + patch. IPC_VERSION_NUMBER is that of
-/// the header.
+/// The release of the library that is running, as a number: 1000000 * major + 1000 * minor + patch.
+/// IPC_VERSION_NUMBER is that of the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn ipc_version_number() -> u32 {
     const fn number(part: &str) -> u32 {

@@ -11,9 +11,9 @@ mod name;
 mod queue;
 mod region;
 mod semaphore;
+mod timeout;
 
 use std::ffi::{CStr, c_char};
-use std::time::Duration;
 
 pub use error::*;
 pub use mutex::*;
@@ -21,33 +21,9 @@ pub use name::*;
 pub use queue::*;
 pub use region::*;
 pub use semaphore::*;
+pub use timeout::*;
 
 use crate::error::{Error, Result};
-
-/// As `timeout_ns`: wait for ever.
-pub const IPC_FOREVER: i64 = -1;
-/// As `timeout_ns`: do not wait.
-pub const IPC_DONT_WAIT: i64 = 0;
-
-/// How long a call may wait.
-enum Wait {
-    Forever,
-    No,
-    For(Duration),
-}
-
-/// What `timeout_ns` means.
-#[inline]
-fn wait(timeout_ns: i64) -> Result<Wait> {
-    match timeout_ns {
-        IPC_DONT_WAIT => Ok(Wait::No),
-        IPC_FOREVER => Ok(Wait::Forever),
-        1.. => Ok(Wait::For(Duration::from_nanos(timeout_ns.unsigned_abs()))),
-        _ => Err(Error::invalid(format!(
-            "timeout_ns is a number of nanoseconds, IPC_DONT_WAIT (0) or IPC_FOREVER (-1), not {timeout_ns}"
-        ))),
-    }
-}
 
 /// Where a result goes.
 struct Out<T>(*mut T);

@@ -1,21 +1,24 @@
 //! Mutexes
 //!
-//! A mutex belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread ends in whatever way (its process
-//! was killed, it returned, it called exec), the next who locks the mutex gets it, and ipc_mutex_lock says IPC_OWNER_DIED: what the mutex
-//! guards may be half changed. That stays so for every later owner until one of them has repaired it and says so with
-//! ipc_mutex_mark_consistent, or gives the mutex up for good with ipc_mutex_give_up.
+//! A mutex belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread
+//! ends in whatever way (its process was killed, it returned, it called exec), the next who locks the mutex
+//! gets it, and ipc_mutex_lock says IPC_OWNER_DIED: what the mutex guards may be half changed. That stays
+//! so for every later owner until one of them has repaired it and says so with ipc_mutex_mark_consistent,
+//! or gives the mutex up for good with ipc_mutex_give_up.
 //!
-//! Locking and unlocking make no system call unless somebody waits. A child of fork holds none of its parent's locks. Mutexes are for
-//! processes that trust each other: one that writes over the mutex's memory can crash those who use it.
+//! Locking and unlocking make no system call unless somebody waits. A child of fork holds none of its
+//! parent's locks. Mutexes are for processes that trust each other: one that writes over the mutex's memory
+//! can crash those who use it.
 
 use std::ffi::c_char;
 
+use super::Out;
 use super::error::ipc_result::{IPC_OK, IPC_OWNER_DIED};
 use super::error::{call, call_for, ipc_result};
 use super::handle::{self, put, put_in};
 use super::name::{ipc_options, named};
 use super::region::ipc_region;
-use super::{Out, Wait, wait};
+use super::timeout::{Wait, wait};
 use crate::Mutex;
 use crate::error::Error;
 
@@ -31,8 +34,8 @@ pub struct ipc_mutex {
 
 /// Creates a mutex and opens it.
 ///
-/// Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and other
-/// errors of the system.
+/// Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name; IPC_ERR_NO_SPACE,
+/// IPC_ERR_PERMISSION_DENIED and other errors of the system.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_mutex_create(
@@ -46,8 +49,8 @@ pub unsafe extern "C" fn ipc_mutex_create(
 
 /// Opens a mutex. One that a Rust program made with data inside can be opened as well.
 ///
-/// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED; IPC_ERR_PERMISSION_DENIED and other errors of
-/// the system.
+/// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+/// IPC_ERR_PERMISSION_DENIED and other errors of the system.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_mutex_open(
@@ -73,11 +76,11 @@ pub unsafe extern "C" fn ipc_mutex_open_or_create(
     call(|| unsafe { put(out, || named(name, options, |name| Mutex::open_or_create(name, ()))) })
 }
 
-/// Creates a mutex at `offset` of a region, in IPC_MUTEX_SIZE bytes that are zero, and opens it. The region may be closed before the
-/// mutex is.
+/// Creates a mutex at `offset` of a region, in IPC_MUTEX_SIZE bytes that are zero, and opens it. The region
+/// may be closed before the mutex is.
 ///
-/// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in use or too short, or the offset
-/// is not a multiple of IPC_MUTEX_ALIGN.
+/// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+/// use or too short, or the offset is not a multiple of IPC_MUTEX_ALIGN.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_mutex_create_in(region: *const ipc_region, offset: usize, out: *mut *mut ipc_mutex) -> ipc_result {
@@ -95,9 +98,11 @@ pub unsafe extern "C" fn ipc_mutex_open_in(region: *const ipc_region, offset: us
     call(|| unsafe { put_in(out, region, |region| Mutex::open_in(region, offset)) })
 }
 
-/// Closes the handle; the mutex stays. Closing NULL does nothing. No other thread may be inside a call on the handle, or make one later.
+/// Closes the handle; the mutex stays. Closing NULL does nothing. No other thread may be inside a call on
+/// the handle, or make one later.
 ///
-/// Errors: IPC_ERR_INVALID_ARGUMENT, also where this thread holds the mutex through this handle: unlock it first.
+/// Errors: IPC_ERR_INVALID_ARGUMENT, also where this thread holds the mutex through this handle: unlock it
+/// first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_close(mutex: *mut ipc_mutex) -> ipc_result {
     call(|| {
@@ -113,13 +118,15 @@ pub unsafe extern "C" fn ipc_mutex_close(mutex: *mut ipc_mutex) -> ipc_result {
     })
 }
 
-/// Locks the mutex, and waits for it no longer than `timeout_ns`. The calling thread holds it after IPC_OK and after IPC_OWNER_DIED.
+/// Locks the mutex, and waits for it no longer than `timeout_ns`. The calling thread holds it after IPC_OK
+/// and after IPC_OWNER_DIED.
 ///
-/// IPC_OWNER_DIED: an owner died holding it, and nobody has called ipc_mutex_mark_consistent since. Repair what the mutex guards and
-/// call that, or call ipc_mutex_give_up; then unlock, as always.
+/// IPC_OWNER_DIED: an owner died holding it, and nobody has called ipc_mutex_mark_consistent since. Repair
+/// what the mutex guards and call that, or call ipc_mutex_give_up; then unlock, as always.
 ///
-/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_DEADLOCK where this thread holds it already;
-/// IPC_ERR_NOT_RECOVERABLE where it was given up. The thread does not hold it then.
+/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+/// IPC_ERR_DEADLOCK where this thread holds it already; IPC_ERR_NOT_RECOVERABLE where it was given up. The
+/// thread does not hold it then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_mutex_lock(mutex: *mut ipc_mutex, timeout_ns: i64) -> ipc_result {
@@ -146,7 +153,8 @@ pub unsafe extern "C" fn ipc_mutex_unlock(mutex: *mut ipc_mutex) -> ipc_result {
     call(|| unsafe { handle::get(mutex)?.force_unlock() })
 }
 
-/// Says that what the mutex guards is consistent (again): later owners are not told of the death any more. For who holds the mutex.
+/// Says that what the mutex guards is consistent (again): later owners are not told of the death any more.
+/// For who holds the mutex.
 ///
 /// Errors: IPC_ERR_NOT_OWNER where this thread does not hold it through this handle.
 #[unsafe(no_mangle)]
@@ -155,8 +163,9 @@ pub unsafe extern "C" fn ipc_mutex_mark_consistent(mutex: *mut ipc_mutex) -> ipc
     call(|| unsafe { handle::get(mutex) }?.mark_consistent())
 }
 
-/// Gives the mutex up as not recoverable, for who holds it. Then unlock it: all who wait for it, and all who come, get
-/// IPC_ERR_NOT_RECOVERABLE. It cannot be undone, but for unlinking the mutex and creating it anew with what it guards.
+/// Gives the mutex up as not recoverable, for who holds it. Then unlock it: all who wait for it, and all
+/// who come, get IPC_ERR_NOT_RECOVERABLE. It cannot be undone, but for unlinking the mutex and creating it
+/// anew with what it guards.
 ///
 /// Errors: IPC_ERR_NOT_OWNER where this thread does not hold it through this handle.
 #[unsafe(no_mangle)]
@@ -165,7 +174,8 @@ pub unsafe extern "C" fn ipc_mutex_give_up(mutex: *mut ipc_mutex) -> ipc_result 
     call(|| unsafe { handle::get(mutex) }?.give_up())
 }
 
-/// Puts into `*inconsistent` whether an owner died and nobody has called ipc_mutex_mark_consistent since. Exact for who holds the mutex.
+/// Puts into `*inconsistent` whether an owner died and nobody has called ipc_mutex_mark_consistent since.
+/// Exact for who holds the mutex.
 ///
 /// Errors: IPC_ERR_INVALID_ARGUMENT; `*inconsistent` is false then.
 #[unsafe(no_mangle)]

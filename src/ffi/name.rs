@@ -1,11 +1,13 @@
 //! Names
 //!
-//! A name is 1 to 200 bytes of UTF-8, without slashes and control characters, and does not begin with a dot. It is one in a namespace, a
-//! directory on a tmpfs with a file for each object. The default namespace is the directory that the environment variable RSIPC_DIR
-//! names, or else /dev/shm/rsipc-UID, which is made on first use and is private to the user: nobody else can open, list, squat on or
-//! replace what is in it. Containers, groups of users and tests choose another.
+//! A name is 1 to 200 bytes of UTF-8, without slashes and control characters, and does not begin with a
+//! dot. It is one in a namespace, a directory on a tmpfs with a file for each object. The default namespace
+//! is the directory that the environment variable RSIPC_DIR names, or else /dev/shm/rsipc-UID, which is
+//! made on first use and is private to the user: nobody else can open, list, squat on or replace what is in
+//! it. Containers, groups of users and tests choose another.
 //!
-//! An object is created whole: nobody ever opens one that is half made, and a process that dies while it creates one leaves nothing.
+//! An object is created whole: nobody ever opens one that is half made, and a process that dies while it
+//! creates one leaves nothing.
 
 use std::ffi::{CString, OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -18,18 +20,20 @@ use crate::name::{Entry, Kind, MAX_NAME, Name, Namespace};
 /// The longest name, in bytes, without the zero byte at its end.
 pub const IPC_MAX_NAME: usize = 200;
 
-/// Where an object's name is, and who may open what is created there. Start from IPC_OPTIONS_INIT and set what is to differ. Functions
-/// that take one only read it during the call; NULL is the defaults.
+/// Where an object's name is, and who may open what is created there. Start from IPC_OPTIONS_INIT and set
+/// what is to differ. Functions that take one only read it during the call; NULL is the defaults.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ipc_options {
     /// sizeof(ipc_options): later releases may add fields at the end.
     pub size: usize,
-    /// The namespace's directory, or NULL for the default one. It is made (for this user alone) when something is created in it and it
-    /// does not exist. Whoever may write to it can replace the objects in it.
+    /// The namespace's directory, or NULL for the default one. It is made (for this user alone) when
+    /// something is created in it and it does not exist. Whoever may write to it can replace the objects in
+    /// it.
     pub dir: *const c_char,
-    /// The permission bits of what is created, whatever the umask is; 0 means 0600. 0660 is for a group, 0666 for everybody: those who
-    /// are to use an object need to read and write it. Without effect when opening.
+    /// The permission bits of what is created, whatever the umask is; 0 means 0600. 0660 is for a group,
+    /// 0666 for everybody: those who are to use an object need to read and write it. Without effect when
+    /// opening.
     pub mode: u32,
     /// Zero.
     pub reserved: u32,
@@ -68,14 +72,16 @@ pub struct ipc_entry {
     pub kind: ipc_kind,
 }
 
-/// A function that ipc_list calls, once an object. `user` is what ipc_list was given. It may call any function of this library; it
-/// must return (no longjmp, no exception).
+/// A function that ipc_list calls, once an object. `user` is what ipc_list was given. It may call any
+/// function of this library; it must return (no longjmp, no exception).
 pub type ipc_list_callback = Option<unsafe extern "C" fn(entry: *const ipc_entry, user: *mut c_void)>;
 
-/// Takes a name away. Processes that have the object open go on using it; its memory goes with the last of them. A new object of that
-/// name is another object. Any thread of any process that may write to the namespace's directory.
+/// Takes a name away. Processes that have the object open go on using it; its memory goes with the last of
+/// them. A new object of that name is another object. Any thread of any process that may write to the
+/// namespace's directory.
 ///
-/// Errors: IPC_ERR_NOT_FOUND where there is none; IPC_ERR_INVALID_ARGUMENT for an impossible name; IPC_ERR_PERMISSION_DENIED.
+/// Errors: IPC_ERR_NOT_FOUND where there is none; IPC_ERR_INVALID_ARGUMENT for an impossible name;
+/// IPC_ERR_PERMISSION_DENIED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_unlink(name: *const c_char, options: *const ipc_options) -> ipc_result {
     call(|| {
@@ -85,10 +91,12 @@ pub unsafe extern "C" fn ipc_unlink(name: *const c_char, options: *const ipc_opt
     })
 }
 
-/// Calls `callback` for each object in a namespace, sorted by name. Files that are not objects are left out; a namespace that does not
-/// exist yet is empty. The list is taken before the first call of `callback`: objects may have come or gone since.
+/// Calls `callback` for each object in a namespace, sorted by name. Files that are not objects are left
+/// out; a namespace that does not exist yet is empty. The list is taken before the first call of
+/// `callback`: objects may have come or gone since.
 ///
-/// Errors: IPC_ERR_PERMISSION_DENIED and IPC_ERR_OS when the directory cannot be read; IPC_ERR_INVALID_ARGUMENT for a NULL callback.
+/// Errors: IPC_ERR_PERMISSION_DENIED and IPC_ERR_OS when the directory cannot be read;
+/// IPC_ERR_INVALID_ARGUMENT for a NULL callback.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_list_callback, user: *mut c_void) -> ipc_result {

@@ -1,17 +1,19 @@
 //! Queues
 //!
-//! A queue is a mailbox that any process opens by its name. Any number of threads in any number of processes send and receive. Messages
-//! are bytes, of any length from 0 to the queue's max_message. They come out in the order in which they went in, each to exactly one
-//! receiver. A message whose ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there until it
-//! is received, for as long as the name exists or anybody has the queue open.
+//! A queue is a mailbox that any process opens by its name. Any number of threads in any number of
+//! processes send and receive. Messages are bytes, of any length from 0 to the queue's max_message. They
+//! come out in the order in which they went in, each to exactly one receiver. A message whose
+//! ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
+//! until it is received, for as long as the name exists or anybody has the queue open.
 //!
-//! A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A receiver killed inside
-//! ipc_queue_recv has either taken the message with it or left it. Everybody else carries on at once. A process that is stopped (SIGSTOP)
-//! inside the few instructions of a commit holds up its side of the queue until it goes on: calls with a timeout still return in time
-//! then, and those with IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+//! A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
+//! receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
+//! carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
+//! its side of the queue until it goes on: calls with a timeout still return in time then, and those with
+//! IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
 //!
-//! Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get memory for a place that is used
-//! for the first time).
+//! Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
+//! memory for a place that is used for the first time).
 
 use std::ffi::{c_char, c_void};
 use std::time::{Duration, SystemTime};
@@ -20,7 +22,8 @@ use super::error::{call, ipc_result};
 use super::handle::{self, put, put_in};
 use super::name::{ipc_options, named};
 use super::region::ipc_region;
-use super::{Options, Out, Wait, null, options, wait};
+use super::timeout::{Wait, wait};
+use super::{Options, Out, null, options};
 use crate::error::{Error, Result};
 use crate::{Queue, QueueOptions};
 
@@ -48,8 +51,8 @@ pub struct ipc_queue_options {
     pub size: usize,
     /// How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
     pub capacity: usize,
-    /// How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the queue has room for so many; memory
-    /// is taken when a place is first used.
+    /// How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
+    /// queue has room for so many; memory is taken when a place is first used.
     pub max_message: usize,
 }
 
@@ -88,8 +91,8 @@ pub unsafe extern "C" fn ipc_queue_size(queue_options: *const ipc_queue_options,
 
 /// Creates a queue and opens it.
 ///
-/// Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or options out of range; IPC_ERR_NO_SPACE,
-/// IPC_ERR_NO_MEMORY, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+/// Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or options out of range;
+/// IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY, IPC_ERR_PERMISSION_DENIED and other errors of the system.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_create(
@@ -104,8 +107,9 @@ pub unsafe extern "C" fn ipc_queue_create(
 
 /// Opens a queue.
 ///
-/// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED; IPC_ERR_LIMIT_REACHED where 1000 handles are open
-/// on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+/// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+/// IPC_ERR_LIMIT_REACHED where 1000 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
+/// other errors of the system.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_open(
@@ -117,7 +121,8 @@ pub unsafe extern "C" fn ipc_queue_open(
     call(|| unsafe { put(out, || named(name, options, |name| Queue::open(name))) })
 }
 
-/// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its options.
+/// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue
+/// keeps its options.
 ///
 /// Errors: as ipc_queue_create and ipc_queue_open, less IPC_ERR_ALREADY_EXISTS and IPC_ERR_NOT_FOUND.
 #[unsafe(no_mangle)]
@@ -132,11 +137,11 @@ pub unsafe extern "C" fn ipc_queue_open_or_create(
     call(|| unsafe { put(out, || named(name, options, |name| Queue::open_or_create(name, &how(queue_options)?))) })
 }
 
-/// Creates a queue at `offset` of a region, in as many zero bytes as ipc_queue_size says, and opens it. The region may be closed before
-/// the queue is.
+/// Creates a queue at `offset` of a region, in as many zero bytes as ipc_queue_size says, and opens it. The
+/// region may be closed before the queue is.
 ///
-/// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in use or too short, the offset is
-/// not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+/// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+/// use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_create_in(
@@ -159,8 +164,9 @@ pub unsafe extern "C" fn ipc_queue_open_in(region: *const ipc_region, offset: us
     call(|| unsafe { put_in(out, region, |region| Queue::open_in(region, offset)) })
 }
 
-/// Closes the handle; the queue stays, with all its messages. To shut it down for everybody is ipc_queue_shutdown. Closing NULL does
-/// nothing. No other thread may be inside a call on the handle, or make one later.
+/// Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+/// ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
+/// make one later.
 ///
 /// Errors: IPC_ERR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
@@ -169,12 +175,12 @@ pub unsafe extern "C" fn ipc_queue_close(queue: *mut ipc_queue) -> ipc_result {
     call(|| if queue.is_null() { Ok(()) } else { unsafe { handle::close(queue) } })
 }
 
-/// Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the caller's, and are copied; `data` may
-/// be NULL where `len` is 0.
+/// Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
+/// caller's, and are copied; `data` may be NULL where `len` is 0.
 ///
-/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once the queue is shut down;
-/// IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a place that is used for the first time; IPC_ERR_CORRUPTED. Nothing
-/// was sent then.
+/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
+/// once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
+/// place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_send(queue: *mut ipc_queue, data: *const c_void, len: usize, timeout_ns: i64) -> ipc_result {
@@ -192,12 +198,14 @@ pub unsafe extern "C" fn ipc_queue_send(queue: *mut ipc_queue, data: *const c_vo
     })
 }
 
-/// Receives the next message into `buffer`, which has room for `room` bytes, and waits for one no longer than `timeout_ns`. `*len` is the
-/// message's length. `buffer` may be NULL where `room` is 0. A buffer of ipc_queue_max_message bytes is always large enough.
+/// Receives the next message into `buffer`, which has room for `room` bytes, and waits for one no longer
+/// than `timeout_ns`. `*len` is the message's length. `buffer` may be NULL where `room` is 0. A buffer of
+/// ipc_queue_max_message bytes is always large enough.
 ///
-/// Errors: IPC_ERR_BUFFER_TOO_SMALL where the message is longer than the buffer: `*len` says how long, and it stays in the queue.
-/// IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once the queue is shut down and empty;
-/// IPC_ERR_CORRUPTED. Nothing was taken then, and `*len` is 0.
+/// Errors: IPC_ERR_BUFFER_TOO_SMALL where the message is longer than the buffer: `*len` says how long, and
+/// it stays in the queue. IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+/// IPC_ERR_CLOSED once the queue is shut down and empty; IPC_ERR_CORRUPTED. Nothing was taken then, and
+/// `*len` is 0.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_recv(
@@ -267,8 +275,9 @@ pub unsafe extern "C" fn ipc_queue_max_message(queue: *const ipc_queue, bytes: *
     })
 }
 
-/// Shuts the queue down for everybody: sending fails with IPC_ERR_CLOSED from now on, receiving gives what is left and then
-/// IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does nothing.
+/// Shuts the queue down for everybody: sending fails with IPC_ERR_CLOSED from now on, receiving gives what
+/// is left and then IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does
+/// nothing.
 ///
 /// Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit.
 #[unsafe(no_mangle)]
@@ -291,8 +300,9 @@ pub unsafe extern "C" fn ipc_queue_is_shut_down(queue: *const ipc_queue, shut_do
     })
 }
 
-/// Puts into `*count` how many handles are open on the queue, this one included, in processes that live, and tells of as many as there is
-/// room for in `peers`, an array of `room` entries; it may be NULL where `room` is 0.
+/// Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
+/// and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
+/// `room` is 0.
 ///
 /// Errors: errors of the system; `*count` is 0 then.
 #[unsafe(no_mangle)]

@@ -60,9 +60,11 @@ impl Slots {
             return Err(Error::Corrupted("the queue's position is outside it"));
         }
         let from = self.reserved.load(Relaxed);
-        let to = (index + 1).max(from + STEP / self.size).min(self.count);
         let first = self.first.addr().get() - self.mapping.base().addr().get();
-        self.mapping.populate(first + from * self.size, first + to * self.size)?;
+        let populate = |to: usize| self.mapping.populate(first + from * self.size, first + to * self.size).map(|()| to);
+        let ahead = (index + 1).max(from + STEP / self.size).min(self.count);
+        // On a full file system there may be no memory for what lies ahead, but for this slot, which was used before.
+        let to = populate(ahead).or_else(|e| if matches!(e, Error::NoSpace(_)) { populate(index + 1) } else { Err(e) })?;
         self.reserved.fetch_max(to, Relaxed);
         Ok(())
     }

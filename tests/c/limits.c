@@ -41,7 +41,7 @@ static void no_descriptor(void) {
 
 static void file_size_limit(void) {
   struct rlimit limit;
-  ipc_region *region;
+  ipc_region *region, *second;
   ipc_queue *queue;
   size_t len;
   OK(ipc_region_create("limited", 1000, NULL, &region));
@@ -51,9 +51,10 @@ static void file_size_limit(void) {
   FAILS(IPC_ERR_NO_SPACE, ipc_region_grow(region, 30000));
   OK(ipc_region_len(region, &len));
   CHECK(len == 1000);
-  FAILS(IPC_ERR_NO_SPACE, ipc_region_create_anonymous(30000, &region));
+  FAILS(IPC_ERR_NO_SPACE, ipc_region_create_anonymous(30000, &second));
   FAILS(IPC_ERR_NO_SPACE, ipc_queue_create("limited-too", NULL, NULL, &queue));
   FAILS(IPC_ERR_NOT_FOUND, ipc_unlink("limited-too", NULL));
+  OK(ipc_region_close(region));
 }
 
 static void no_permission(void) {
@@ -81,13 +82,13 @@ static void full_file_system(void) {
   ipc_options options = IPC_OPTIONS_INIT;
   ipc_queue_options large = IPC_QUEUE_OPTIONS_INIT;
   ipc_region *region, *second;
-  ipc_queue *queue;
+  ipc_queue *queue, *receiver;
   char small[500], message[16384], buffer[16384];
   size_t sent = 0, i, len;
   ipc_result result;
   snprintf(small, sizeof small, "%s/small", dir);
   CHECK(mkdir(small, 0700) == 0);
-  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
       mount("rsipc-test", small, "tmpfs", 0, "size=64k") != 0) {
     printf("limits: this user may not mount a small file system: only the file size limit was tested\n");
     return;
@@ -105,6 +106,7 @@ static void full_file_system(void) {
   large.capacity = 64;
   large.max_message = sizeof message;
   OK(ipc_queue_create("mail", &large, &options, &queue));
+  OK(ipc_queue_open("mail", &options, &receiver));
   memset(message, 'm', sizeof message);
   while ((result = ipc_queue_send(queue, message, sizeof message, IPC_DONT_WAIT)) == IPC_OK) {
     sent++;
@@ -112,10 +114,11 @@ static void full_file_system(void) {
   FAILS(IPC_ERR_NO_SPACE, result);
   CHECK(sent > 0 && sent < 4);
   for (i = 0; i < sent; i++) {
-    OK(ipc_queue_recv(queue, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
+    OK(ipc_queue_recv(receiver, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
     CHECK(len == sizeof message && memcmp(buffer, message, len) == 0);
   }
-  FAILS(IPC_ERR_WOULD_BLOCK, ipc_queue_recv(queue, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
+  FAILS(IPC_ERR_WOULD_BLOCK, ipc_queue_recv(receiver, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
+  OK(ipc_queue_close(receiver));
   OK(ipc_queue_close(queue));
   OK(ipc_region_close(region));
 }

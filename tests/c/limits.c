@@ -90,7 +90,7 @@ static void full_file_system(void) {
   CHECK(mkdir(small, 0700) == 0);
   if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
       mount("rsipc-test", small, "tmpfs", 0, "size=64k") != 0) {
-    printf("limits: this user may not mount a small file system: only the file size limit was tested\n");
+    fprintf(stderr, "limits: this user may not mount a small file system: only the file size limit was tested\n");
     return;
   }
   options.dir = small;

@@ -22,6 +22,7 @@ struct Cell {
 const OPEN: u32 = u32::from_le_bytes(*b"open");
 const CLOSED: u32 = u32::from_le_bytes(*b"shut");
 
+#[allow(clippy::large_enum_variant, reason = "a process has few handles, and a call follows one pointer less")]
 pub(super) enum Object {
     Region(Region),
     Mutex(Mutex),

@@ -1,0 +1,1024 @@
+/*
+ * rsipc: shared memory, robust locks and message queues between processes that survive the death of any of
+ * them.
+ *
+ *     #include <ipc.h>
+ *
+ *     cc program.c -lrsipc                              (shared library)
+ *     cc program.c librsipc.a -lpthread -ldl -lm        (static library)
+ *
+ * C99 or later, or C++. Linux 5.14 and later on 64-bit little-endian machines, glibc or musl. The same
+ * objects are used from Rust (the crate rsipc) and Python (import rsipc).
+ *
+ * OBJECTS AND HANDLES
+ *
+ * There are four kinds of objects: regions, mutexes, semaphores and queues. An object lives in shared memory.
+ * It is found by its name in a namespace, or it is placed in a region at an offset of the user's choice. A
+ * process works with it through a handle, which a create or open function puts into *out (NULL if the call
+ * fails). The handle is the caller's, who gives it back with the close function of its kind; closing leaves
+ * the object as it is for everybody else. ipc_unlink takes an object's name away. The end of a process closes
+ * its handles.
+ *
+ * Handles may be used by all threads of the process at the same time, and in a child of fork. Closing a
+ * handle while another thread is inside a call on it, or using it after it was closed, is a mistake of the
+ * caller. Where it can be told, a call on a closed handle returns IPC_ERR_INVALID_ARGUMENT (the last 64
+ * handles that were closed are remembered); that is a help in finding mistakes, and not to be relied on. A
+ * handle that was converted from one kind to another gives the same error.
+ *
+ * All other pointers are borrowed for the length of the call, and stay the caller's. Strings end in a zero
+ * byte.
+ *
+ * RESULTS
+ *
+ * Functions return an ipc_result: IPC_OK (0), or a negative IPC_ERR_ number and nothing was done.
+ * (ipc_mutex_lock has a second success.) Where a function lists its errors, IPC_ERR_INVALID_ARGUMENT for a
+ * NULL, an impossible timeout or a handle that is not one, and IPC_ERR_REENTRANT, are among them without
+ * being named each time. errno says nothing: calls may change it, and need not.
+ *
+ * WHEN A PROCESS DIES
+ *
+ * A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message
+ * whose send returned IPC_OK is lost, none is torn, none comes twice. What a dead process held comes back:
+ * its locks (the next owner is told, by IPC_OWNER_DIED), its permits, its places in a queue.
+ *
+ * SIGNALS
+ *
+ * A call from a signal handler that interrupted another call of the same thread (of this library, or of the C
+ * library's robust mutexes) returns IPC_ERR_REENTRANT; nothing hangs. Other calls from handlers are not
+ * promised to work.
+ *
+ * RELEASES
+ *
+ * This interface only grows: a program that was compiled with one release's header works with the next
+ * release's library. New fields are added at the end of structures, new functions get new names.
+ */
+
+#ifndef RSIPC_IPC_H
+#define RSIPC_IPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The release that this header is of. ipc_version and ipc_version_number tell that of the library. */
+#define IPC_VERSION "0.1.0"
+#define IPC_VERSION_MAJOR 0
+#define IPC_VERSION_MINOR 1
+#define IPC_VERSION_PATCH 0
+#define IPC_VERSION_NUMBER (1000000 * IPC_VERSION_MAJOR + 1000 * IPC_VERSION_MINOR + IPC_VERSION_PATCH)
+
+/* The initial values of an ipc_options and of an ipc_queue_options: all defaults. */
+#define IPC_OPTIONS_INIT { sizeof(ipc_options), NULL, 0, 0 }
+#define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0 }
+
+/* Marks functions whose result is not to be ignored. */
+#if defined(__GNUC__)
+#define IPC_MUST_USE __attribute__((warn_unused_result))
+#else
+#define IPC_MUST_USE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/*
+ * ======== RESULTS ========
+ *
+ * Every function that can fail returns an ipc_result: 0 for success, a negative number for an error.
+ */
+
+/**
+ * What a call returns. The numbers never change; later releases may add some.
+ */
+enum ipc_result
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Success.
+   */
+  IPC_OK = 0,
+  /**
+   * Success, of ipc_mutex_lock only: the caller holds the mutex, and a previous owner died holding it.
+   */
+  IPC_OWNER_DIED = 1,
+  /**
+   * An argument is out of its range, NULL, or a handle that is closed or of another kind. Nothing was
+   * done.
+   */
+  IPC_ERR_INVALID_ARGUMENT = -1,
+  /**
+   * No object of that name exists in the namespace, or none at that offset of the region.
+   */
+  IPC_ERR_NOT_FOUND = -2,
+  /**
+   * An object of that name exists already, or one is at that offset of the region.
+   */
+  IPC_ERR_ALREADY_EXISTS = -3,
+  /**
+   * The operating system forbids it to this user, or the namespace's directory is not this user's own.
+   */
+  IPC_ERR_PERMISSION_DENIED = -4,
+  /**
+   * The object is of another kind than the one that was opened.
+   */
+  IPC_ERR_WRONG_KIND = -5,
+  /**
+   * The object was made by a release of rsipc that lays its memory out in another way.
+   */
+  IPC_ERR_WRONG_VERSION = -6,
+  /**
+   * What is in the shared memory cannot have been written by rsipc: the file is not an object, was cut
+   * short, or a process wrote over it. Nothing was read from it or written to it outside its bounds.
+   */
+  IPC_ERR_CORRUPTED = -7,
+  /**
+   * A call with IPC_DONT_WAIT would have had to wait: the mutex is held, no unit is free, the queue is
+   * full or empty.
+   */
+  IPC_ERR_WOULD_BLOCK = -8,
+  /**
+   * The time that the call was given has passed. Nothing was done.
+   */
+  IPC_ERR_TIMED_OUT = -9,
+  /**
+   * The queue was shut down: nothing more can be sent, and what was sent before has been received.
+   */
+  IPC_ERR_CLOSED = -10,
+  /**
+   * The message is longer than the queue takes. Nothing was sent.
+   */
+  IPC_ERR_MESSAGE_TOO_LONG = -11,
+  /**
+   * The caller's buffer is shorter than the next message. The message is still in the queue.
+   */
+  IPC_ERR_BUFFER_TOO_SMALL = -12,
+  /**
+   * The mutex was given up by an owner who could not repair what it guards.
+   */
+  IPC_ERR_NOT_RECOVERABLE = -13,
+  /**
+   * The calling thread holds this mutex already, and would wait for itself.
+   */
+  IPC_ERR_DEADLOCK = -14,
+  /**
+   * The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
+   * than it gives back.
+   */
+  IPC_ERR_NOT_OWNER = -15,
+  /**
+   * A signal handler ran during the wait. Nothing was done; call again to wait on.
+   */
+  IPC_ERR_INTERRUPTED = -16,
+  /**
+   * The file system or a resource limit has no room for it. What was there before is untouched.
+   */
+  IPC_ERR_NO_SPACE = -17,
+  /**
+   * The process may not map more memory.
+   */
+  IPC_ERR_NO_MEMORY = -18,
+  /**
+   * The process or the system has no file descriptor left.
+   */
+  IPC_ERR_TOO_MANY_FILES = -19,
+  /**
+   * One of rsipc's own limits is reached; ipc_error_detail names it.
+   */
+  IPC_ERR_LIMIT_REACHED = -20,
+  /**
+   * The call came from a signal handler that interrupted another call of this thread. Nothing was done.
+   */
+  IPC_ERR_REENTRANT = -21,
+  /**
+   * The system, or this release of the library, lacks something that the call needs.
+   */
+  IPC_ERR_UNSUPPORTED = -22,
+  /**
+   * Any other error of the operating system; ipc_error_detail names it.
+   */
+  IPC_ERR_OS = -23,
+  /**
+   * A bug in the library was caught before it could do harm to the caller. Please report it, with
+   * ipc_error_detail.
+   */
+  IPC_ERR_PANIC = -99,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum ipc_result ipc_result;
+#else
+typedef int32_t ipc_result;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What `result` means, in a few words. The text is static. Any thread, any time, also in signal handlers.
+ *
+ * For a number that this release does not know the text says so.
+ */
+const char *ipc_strerror(int32_t result);
+
+/**
+ * What was wrong in this thread's last call that failed, and what would be right: a sentence for logs,
+ * with names and numbers.
+ *
+ * Valid until this thread's next call that fails, or until the thread ends; never NULL; empty if no call
+ * has failed yet. Successful calls leave it alone, and so does IPC_ERR_REENTRANT.
+ */
+const char *ipc_error_detail(void);
+
+/**
+ * The release of the library that is running, such as "0.1.0". IPC_VERSION is that of the header. The text
+ * is static.
+ */
+const char *ipc_version(void);
+
+/**
+ * The release of the library that is running, as a number: 1000000 * major + 1000 * minor + patch.
+ * IPC_VERSION_NUMBER is that of the header.
+ */
+uint32_t ipc_version_number(void);
+
+/*
+ * ======== WAITING ========
+ *
+ * A call that can wait takes a `timeout_ns`: how long it may wait, in nanoseconds on the monotonic clock,
+ * or one of the two constants below; any other negative number is IPC_ERR_INVALID_ARGUMENT. A short spin
+ * comes first, then a sleep that costs no processor time.
+ *
+ * Where it would have to wait and may not, a call returns IPC_ERR_WOULD_BLOCK; when the time has passed,
+ * IPC_ERR_TIMED_OUT. A signal whose handler was installed without SA_RESTART (before Linux 6.7: any signal
+ * with a handler) ends a wait with IPC_ERR_INTERRUPTED. In all three cases nothing was done.
+ */
+
+/**
+ * As `timeout_ns`: wait for ever.
+ */
+#define IPC_FOREVER -1
+
+/**
+ * As `timeout_ns`: do not wait.
+ */
+#define IPC_DONT_WAIT 0
+
+/*
+ * ======== NAMES ========
+ *
+ * A name is 1 to 200 bytes of UTF-8, without slashes and control characters, and does not begin with a
+ * dot. It is one in a namespace, a directory on a tmpfs with a file for each object. The default namespace
+ * is the directory that the environment variable RSIPC_DIR names, or else /dev/shm/rsipc-UID, which is
+ * made on first use and is private to the user: nobody else can open, list, squat on or replace what is in
+ * it. Containers, groups of users and tests choose another.
+ *
+ * An object is created whole: nobody ever opens one that is half made, and a process that dies while it
+ * creates one leaves nothing.
+ */
+
+/**
+ * The longest name, in bytes, without the zero byte at its end.
+ */
+#define IPC_MAX_NAME 200
+
+/**
+ * What an object is.
+ */
+enum ipc_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * An ipc_region.
+   */
+  IPC_KIND_REGION = 1,
+  /**
+   * An ipc_mutex.
+   */
+  IPC_KIND_MUTEX = 2,
+  /**
+   * An ipc_semaphore, of either kind.
+   */
+  IPC_KIND_SEMAPHORE = 3,
+  /**
+   * An ipc_queue.
+   */
+  IPC_KIND_QUEUE = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum ipc_kind ipc_kind;
+#else
+typedef uint32_t ipc_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Where an object's name is, and who may open what is created there. Start from IPC_OPTIONS_INIT and set
+ * what is to differ. Functions that take one only read it during the call; NULL is the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(ipc_options): later releases may add fields at the end.
+   */
+  size_t size;
+  /**
+   * The namespace's directory, or NULL for the default one. It is made (for this user alone) when
+   * something is created in it and it does not exist. Whoever may write to it can replace the objects in
+   * it.
+   */
+  const char *dir;
+  /**
+   * The permission bits of what is created, whatever the umask is; 0 means 0600. 0660 is for a group,
+   * 0666 for everybody: those who are to use an object need to read and write it. Without effect when
+   * opening.
+   */
+  uint32_t mode;
+  /**
+   * Zero.
+   */
+  uint32_t reserved;
+} ipc_options;
+
+/**
+ * One object in a namespace. Later releases may add fields at the end.
+ */
+typedef struct {
+  /**
+   * Its name. Valid during the callback.
+   */
+  const char *name;
+  /**
+   * How long its memory is, in bytes.
+   */
+  uint64_t size;
+  /**
+   * How much memory it costs now, in bytes.
+   */
+  uint64_t memory;
+  /**
+   * What it is.
+   */
+  ipc_kind kind;
+} ipc_entry;
+
+/**
+ * A function that ipc_list calls, once an object. `user` is what ipc_list was given. It may call any
+ * function of this library; it must return (no longjmp, no exception).
+ */
+typedef void (*ipc_list_callback)(const ipc_entry *entry, void *user);
+
+/**
+ * Takes a name away. Processes that have the object open go on using it; its memory goes with the last of
+ * them. A new object of that name is another object. Any thread of any process that may write to the
+ * namespace's directory.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where there is none; IPC_ERR_INVALID_ARGUMENT for an impossible name;
+ * IPC_ERR_PERMISSION_DENIED.
+ */
+ipc_result ipc_unlink(const char *name, const ipc_options *options);
+
+/**
+ * Calls `callback` for each object in a namespace, sorted by name. Files that are not objects are left
+ * out; a namespace that does not exist yet is empty. The list is taken before the first call of
+ * `callback`: objects may have come or gone since.
+ *
+ * Errors: IPC_ERR_PERMISSION_DENIED and IPC_ERR_OS when the directory cannot be read;
+ * IPC_ERR_INVALID_ARGUMENT for a NULL callback.
+ */
+IPC_MUST_USE ipc_result ipc_list(const ipc_options *options, ipc_list_callback callback, void *user);
+
+/*
+ * ======== REGIONS ========
+ *
+ * A region is memory that processes share: bytes that they arrange as they like, and in which mutexes,
+ * semaphores and queues can be placed. All its memory is reserved when it is created or grown, so touching
+ * it never fails for want of memory (no SIGBUS). It begins zeroed. It can grow, never shrink. What several
+ * processes change at the same time is theirs to order, with a mutex placed in it for example; a death of
+ * one of them does nothing to the bytes.
+ */
+
+/**
+ * An open region.
+ */
+typedef struct ipc_region ipc_region;
+
+/**
+ * Creates a region of `len` bytes (at least 1) and opens it.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or a length of 0;
+ * IPC_ERR_NO_SPACE where so much memory cannot be reserved; IPC_ERR_PERMISSION_DENIED and other errors of
+ * the system.
+ */
+IPC_MUST_USE ipc_result ipc_region_create(const char *name, size_t len, const ipc_options *options, ipc_region **out);
+
+/**
+ * Opens a region.
+ *
+ * Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+ * IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_region_open(const char *name, const ipc_options *options, ipc_region **out);
+
+/**
+ * Opens a region, or creates it with `len` bytes. Processes that do so at the same time get the same one.
+ * An existing region keeps its length.
+ *
+ * Errors: as ipc_region_create and ipc_region_open, less IPC_ERR_ALREADY_EXISTS and IPC_ERR_NOT_FOUND.
+ */
+IPC_MUST_USE
+ipc_result ipc_region_open_or_create(const char *name,
+                                     size_t len,
+                                     const ipc_options *options,
+                                     ipc_region **out);
+
+/**
+ * Makes a region of `len` bytes without a name (memfd_create(2)). Others get it by its descriptor: a child
+ * inherits it, a Unix socket carries it (SCM_RIGHTS), and ipc_region_from_fd opens it there. The
+ * descriptor is closed on exec.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT for a length of 0; IPC_ERR_NO_SPACE or IPC_ERR_NO_MEMORY where so much
+ * memory cannot be reserved; other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_region_create_anonymous(size_t len, ipc_region **out);
+
+/**
+ * Opens the region behind a descriptor that came from ipc_region_fd, in this or another process. The
+ * descriptor stays the caller's, who may close it right after: the handle has a duplicate of its own.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT where `fd` is not an open descriptor; IPC_ERR_CORRUPTED where it is not
+ * that of a region; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_TOO_MANY_FILES and other errors of
+ * the system.
+ */
+IPC_MUST_USE ipc_result ipc_region_from_fd(int fd, ipc_region **out);
+
+/**
+ * Closes the handle: pointers that ipc_region_map gave are invalid from here on. Objects placed in the
+ * region stay open, and keep the memory that they need. The memory goes when the name is unlinked and
+ * nobody has anything of it open. Closing NULL does nothing.
+ *
+ * No other thread may be inside a call on the handle, or make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_region_close(ipc_region *region);
+
+/**
+ * Puts the region's file descriptor into `*fd`, to be handed to another process. It stays the handle's: do
+ * not close it.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*fd` is -1 then.
+ */
+IPC_MUST_USE ipc_result ipc_region_fd(const ipc_region *region, int *fd);
+
+/**
+ * Puts into `*len` how many bytes the region has now; another process may have grown it.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*len` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_region_len(const ipc_region *region, size_t *len);
+
+/**
+ * Makes the region at least `len` bytes long, for all processes. The new bytes are zero. Pointers that
+ * ipc_region_map gave stay valid, for as many bytes as before: map it again to reach the new ones.
+ *
+ * Errors: IPC_ERR_NO_SPACE where so much memory cannot be reserved (the region is as it was);
+ * IPC_ERR_INVALID_ARGUMENT for a `len` below its length, since regions only grow; errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_region_grow(ipc_region *region, size_t len);
+
+/**
+ * Puts into `*ptr` where the region's bytes are in this process, and into `*len` how many there are: all
+ * of them, also those that another process has added. The address is a multiple of 4096, and another one
+ * in every process: keep offsets in the region, not pointers.
+ *
+ * The pointer is valid for `*len` bytes until this handle is closed, also when the region grows meanwhile.
+ * In a child of fork it is valid, too. Unmapping it is the library's business.
+ *
+ * Errors: IPC_ERR_CORRUPTED where the file was cut short; IPC_ERR_NO_MEMORY where the address space has no
+ * room. `*ptr` is NULL and `*len` 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_region_map(ipc_region *region, void **ptr, size_t *len);
+
+/*
+ * ======== MUTEXES ========
+ *
+ * A mutex belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread
+ * ends in whatever way (its process was killed, it returned, it called exec), the next who locks the mutex
+ * gets it, and ipc_mutex_lock says IPC_OWNER_DIED: what the mutex guards may be half changed. That stays
+ * so for every later owner until one of them has repaired it and says so with ipc_mutex_mark_consistent,
+ * or gives the mutex up for good with ipc_mutex_give_up.
+ *
+ * Locking and unlocking make no system call unless somebody waits. A child of fork holds none of its
+ * parent's locks. Mutexes are for processes that trust each other: one that writes over the mutex's memory
+ * can crash those who use it.
+ */
+
+/**
+ * How many bytes a mutex takes in a region.
+ */
+#define IPC_MUTEX_SIZE 64
+
+/**
+ * Its offset there is a multiple of this.
+ */
+#define IPC_MUTEX_ALIGN 8
+
+/**
+ * An open mutex.
+ */
+typedef struct ipc_mutex ipc_mutex;
+
+/**
+ * Creates a mutex and opens it.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name; IPC_ERR_NO_SPACE,
+ * IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_create(const char *name, const ipc_options *options, ipc_mutex **out);
+
+/**
+ * Opens a mutex. One that a Rust program made with data inside can be opened as well.
+ *
+ * Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+ * IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_open(const char *name, const ipc_options *options, ipc_mutex **out);
+
+/**
+ * Opens a mutex, or creates it. Processes that do so at the same time get the same one.
+ *
+ * Errors: as ipc_mutex_create and ipc_mutex_open, less IPC_ERR_ALREADY_EXISTS and IPC_ERR_NOT_FOUND.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_open_or_create(const char *name, const ipc_options *options, ipc_mutex **out);
+
+/**
+ * Creates a mutex at `offset` of a region, in IPC_MUTEX_SIZE bytes that are zero, and opens it. The region
+ * may be closed before the mutex is.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+ * use or too short, or the offset is not a multiple of IPC_MUTEX_ALIGN.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_create_in(const ipc_region *region, size_t offset, ipc_mutex **out);
+
+/**
+ * Opens a mutex at `offset` of a region. The region may be closed before the mutex is.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where nothing was created there; otherwise as ipc_mutex_open.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_open_in(const ipc_region *region, size_t offset, ipc_mutex **out);
+
+/**
+ * Closes the handle; the mutex stays. Closing NULL does nothing. No other thread may be inside a call on
+ * the handle, or make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT, also where this thread holds the mutex through this handle: unlock it
+ * first.
+ */
+ipc_result ipc_mutex_close(ipc_mutex *mutex);
+
+/**
+ * Locks the mutex, and waits for it no longer than `timeout_ns`. The calling thread holds it after IPC_OK
+ * and after IPC_OWNER_DIED.
+ *
+ * IPC_OWNER_DIED: an owner died holding it, and nobody has called ipc_mutex_mark_consistent since. Repair
+ * what the mutex guards and call that, or call ipc_mutex_give_up; then unlock, as always.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_DEADLOCK where this thread holds it already; IPC_ERR_NOT_RECOVERABLE where it was given up. The
+ * thread does not hold it then.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_lock(ipc_mutex *mutex, int64_t timeout_ns);
+
+/**
+ * Unlocks the mutex, and wakes who waits for it. Only by the thread that locked it, with the same handle.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where this thread does not hold it through this handle.
+ */
+ipc_result ipc_mutex_unlock(ipc_mutex *mutex);
+
+/**
+ * Says that what the mutex guards is consistent (again): later owners are not told of the death any more.
+ * For who holds the mutex.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where this thread does not hold it through this handle.
+ */
+ipc_result ipc_mutex_mark_consistent(ipc_mutex *mutex);
+
+/**
+ * Gives the mutex up as not recoverable, for who holds it. Then unlock it: all who wait for it, and all
+ * who come, get IPC_ERR_NOT_RECOVERABLE. It cannot be undone, but for unlinking the mutex and creating it
+ * anew with what it guards.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where this thread does not hold it through this handle.
+ */
+ipc_result ipc_mutex_give_up(ipc_mutex *mutex);
+
+/**
+ * Puts into `*inconsistent` whether an owner died and nobody has called ipc_mutex_mark_consistent since.
+ * Exact for who holds the mutex.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*inconsistent` is false then.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_is_inconsistent(const ipc_mutex *mutex, bool *inconsistent);
+
+/*
+ * ======== SEMAPHORES ========
+ *
+ * There are two kinds, and which one is right depends on what the count stands for.
+ *
+ * Signals (ipc_semaphore_create): any process may release, whether it has acquired or not, as with POSIX
+ * semaphores. It counts events ("three jobs are waiting"). A process that dies takes the units that it
+ * acquired with it.
+ *
+ * Permits (ipc_semaphore_create_permits): a fixed number of them; a process gives back what it acquired,
+ * and what it holds when it dies comes back by itself. It limits how many use something at a time. As with
+ * SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may give them
+ * back, they survive exec, and a child of fork holds none of its parent's. At most 120 processes can use
+ * one such semaphore at a time. Permits of the dead are free again within a millisecond or so, at the
+ * latest 100 ms after the death (for semaphores in anonymous regions always the latter).
+ *
+ * Neither kind makes a system call unless it has to wait, or to wake somebody.
+ */
+
+/**
+ * How many bytes a signalling semaphore takes in a region.
+ */
+#define IPC_SEMAPHORE_SIZE 64
+
+/**
+ * How many bytes a semaphore of permits takes in a region.
+ */
+#define IPC_PERMITS_SIZE 3968
+
+/**
+ * The offset there, of either kind, is a multiple of this.
+ */
+#define IPC_SEMAPHORE_ALIGN 64
+
+/**
+ * The largest value of a semaphore.
+ */
+#define IPC_SEMAPHORE_MAX_VALUE 2147483647
+
+/**
+ * An open semaphore, of either kind.
+ */
+typedef struct ipc_semaphore ipc_semaphore;
+
+/**
+ * Creates a signalling semaphore with the value `initial`, at most IPC_SEMAPHORE_MAX_VALUE, and opens it.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or value;
+ * IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_create(const char *name,
+                                uint32_t initial,
+                                const ipc_options *options,
+                                ipc_semaphore **out);
+
+/**
+ * Creates a semaphore of `total` permits, at most IPC_SEMAPHORE_MAX_VALUE, and opens it.
+ *
+ * Errors: as ipc_semaphore_create.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_create_permits(const char *name,
+                                        uint32_t total,
+                                        const ipc_options *options,
+                                        ipc_semaphore **out);
+
+/**
+ * Opens a semaphore of either kind.
+ *
+ * Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND where the name is that of something else;
+ * IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED; IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_open(const char *name, const ipc_options *options, ipc_semaphore **out);
+
+/**
+ * Opens a signalling semaphore, or creates it with the value `initial`. Processes that do so at the same
+ * time get the same one.
+ *
+ * Errors: as ipc_semaphore_create and ipc_semaphore_open, less IPC_ERR_ALREADY_EXISTS and
+ * IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND also for a semaphore of permits.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_open_or_create(const char *name,
+                                        uint32_t initial,
+                                        const ipc_options *options,
+                                        ipc_semaphore **out);
+
+/**
+ * Opens a semaphore of permits, or creates it with `total` of them. Processes that do so at the same time
+ * get the same one.
+ *
+ * Errors: as ipc_semaphore_create and ipc_semaphore_open, less IPC_ERR_ALREADY_EXISTS and
+ * IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND also for a signalling semaphore.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_open_or_create_permits(const char *name,
+                                                uint32_t total,
+                                                const ipc_options *options,
+                                                ipc_semaphore **out);
+
+/**
+ * Creates a signalling semaphore at `offset` of a region, in IPC_SEMAPHORE_SIZE bytes that are zero, and
+ * opens it. The region may be closed before the semaphore is.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+ * use or too short, the offset is not a multiple of IPC_SEMAPHORE_ALIGN, or the value is impossible.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_create_in(const ipc_region *region,
+                                   size_t offset,
+                                   uint32_t initial,
+                                   ipc_semaphore **out);
+
+/**
+ * Creates a semaphore of `total` permits at `offset` of a region, in IPC_PERMITS_SIZE bytes that are zero,
+ * and opens it. The region may be closed before the semaphore is.
+ *
+ * Errors: as ipc_semaphore_create_in.
+ */
+IPC_MUST_USE
+ipc_result ipc_semaphore_create_permits_in(const ipc_region *region,
+                                           size_t offset,
+                                           uint32_t total,
+                                           ipc_semaphore **out);
+
+/**
+ * Opens a semaphore of either kind at `offset` of a region. The region may be closed before the semaphore
+ * is.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where nothing was created there; otherwise as ipc_semaphore_open.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_open_in(const ipc_region *region, size_t offset, ipc_semaphore **out);
+
+/**
+ * Closes the handle; the semaphore stays, and so do the permits that the process holds. Closing NULL does
+ * nothing. No other thread may be inside a call on the handle, or make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_semaphore_close(ipc_semaphore *semaphore);
+
+/**
+ * Takes a unit, and waits for one no longer than `timeout_ns`.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; for permits
+ * IPC_ERR_LIMIT_REACHED where 120 other processes use the semaphore. Nothing was taken then.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_acquire(ipc_semaphore *semaphore, int64_t timeout_ns);
+
+/**
+ * Gives `count` units at once, and wakes who waits for them.
+ *
+ * Errors: IPC_ERR_LIMIT_REACHED where the value would exceed IPC_SEMAPHORE_MAX_VALUE; for permits
+ * IPC_ERR_NOT_OWNER where this process holds fewer. Nothing was given then.
+ */
+ipc_result ipc_semaphore_release(ipc_semaphore *semaphore, uint32_t count);
+
+/**
+ * Puts into `*value` how many units there are to be acquired, at this moment. Permits of the dead are
+ * taken back first.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT, and for permits errors of the system; `*value` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint32_t *value);
+
+/*
+ * ======== QUEUES ========
+ *
+ * A queue is a mailbox that any process opens by its name. Any number of threads in any number of
+ * processes send and receive. Messages are bytes, of any length from 0 to the queue's max_message. They
+ * come out in the order in which they went in, each to exactly one receiver. A message whose
+ * ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
+ * until it is received, for as long as the name exists or anybody has the queue open.
+ *
+ * A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
+ * receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
+ * carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
+ * its side of the queue until it goes on: calls with a timeout still return in time then, and those with
+ * IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+ *
+ * Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
+ * memory for a place that is used for the first time).
+ */
+
+/**
+ * The offset of a queue in a region is a multiple of this.
+ */
+#define IPC_QUEUE_ALIGN 128
+
+/**
+ * The largest capacity, in messages.
+ */
+#define IPC_QUEUE_MAX_CAPACITY 1073741824
+
+/**
+ * The longest message that a queue can be made for, in bytes.
+ */
+#define IPC_QUEUE_MAX_MESSAGE 2147483648
+
+/**
+ * The handle sends, or has tried to.
+ */
+#define IPC_ROLE_SENDS 1
+
+/**
+ * The handle receives, or has tried to.
+ */
+#define IPC_ROLE_RECEIVES 2
+
+/**
+ * An open queue.
+ */
+typedef struct ipc_queue ipc_queue;
+
+/**
+ * How a queue is made. Start from IPC_QUEUE_OPTIONS_INIT and set what is to differ. NULL is the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(ipc_queue_options): later releases may add fields at the end.
+   */
+  size_t size;
+  /**
+   * How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
+   */
+  size_t capacity;
+  /**
+   * How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
+   * queue has room for so many; memory is taken when a place is first used.
+   */
+  size_t max_message;
+} ipc_queue_options;
+
+/**
+ * A handle that is open on a queue.
+ */
+typedef struct {
+  /**
+   * The process's id, in the pid namespace that it opened the queue in.
+   */
+  uint32_t pid;
+  /**
+   * IPC_ROLE_SENDS and IPC_ROLE_RECEIVES, or neither yet.
+   */
+  uint32_t roles;
+  /**
+   * When it opened the queue, in nanoseconds since 1970.
+   */
+  int64_t since_ns;
+  /**
+   * Zero.
+   */
+  uint64_t reserved[2];
+} ipc_peer;
+
+/**
+ * Puts into `*bytes` how many bytes a queue with these options takes in a region.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; `*bytes` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_size(const ipc_queue_options *queue_options, size_t *bytes);
+
+/**
+ * Creates a queue and opens it.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or options out of range;
+ * IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_create(const char *name,
+                            const ipc_queue_options *queue_options,
+                            const ipc_options *options,
+                            ipc_queue **out);
+
+/**
+ * Opens a queue.
+ *
+ * Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+ * IPC_ERR_LIMIT_REACHED where 1000 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
+ * other errors of the system.
+ */
+IPC_MUST_USE ipc_result ipc_queue_open(const char *name, const ipc_options *options, ipc_queue **out);
+
+/**
+ * Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue
+ * keeps its options.
+ *
+ * Errors: as ipc_queue_create and ipc_queue_open, less IPC_ERR_ALREADY_EXISTS and IPC_ERR_NOT_FOUND.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_open_or_create(const char *name,
+                                    const ipc_queue_options *queue_options,
+                                    const ipc_options *options,
+                                    ipc_queue **out);
+
+/**
+ * Creates a queue at `offset` of a region, in as many zero bytes as ipc_queue_size says, and opens it. The
+ * region may be closed before the queue is.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+ * use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_create_in(const ipc_region *region,
+                               size_t offset,
+                               const ipc_queue_options *queue_options,
+                               ipc_queue **out);
+
+/**
+ * Opens a queue at `offset` of a region. The region may be closed before the queue is.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where nothing was created there; otherwise as ipc_queue_open.
+ */
+IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offset, ipc_queue **out);
+
+/**
+ * Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+ * ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
+ * make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_queue_close(ipc_queue *queue);
+
+/**
+ * Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
+ * caller's, and are copied; `data` may be NULL where `len` is 0.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
+ * once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
+ * place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_send(ipc_queue *queue, const void *data, size_t len, int64_t timeout_ns);
+
+/**
+ * Receives the next message into `buffer`, which has room for `room` bytes, and waits for one no longer
+ * than `timeout_ns`. `*len` is the message's length. `buffer` may be NULL where `room` is 0. A buffer of
+ * ipc_queue_max_message bytes is always large enough.
+ *
+ * Errors: IPC_ERR_BUFFER_TOO_SMALL where the message is longer than the buffer: `*len` says how long, and
+ * it stays in the queue. IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_CLOSED once the queue is shut down and empty; IPC_ERR_CORRUPTED. Nothing was taken then, and
+ * `*len` is 0.
+ */
+IPC_MUST_USE ipc_result ipc_queue_recv(ipc_queue *queue, void *buffer, size_t room, size_t *len, int64_t timeout_ns);
+
+/**
+ * Puts into `*messages` how many messages wait to be received, at this moment.
+ *
+ * Errors: IPC_ERR_CORRUPTED; `*messages` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_len(const ipc_queue *queue, size_t *messages);
+
+/**
+ * Puts into `*messages` how many messages there is room for. It never changes.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*messages` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_capacity(const ipc_queue *queue, size_t *messages);
+
+/**
+ * Puts into `*bytes` how long a message can be. It never changes.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*bytes` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_max_message(const ipc_queue *queue, size_t *bytes);
+
+/**
+ * Shuts the queue down for everybody: sending fails with IPC_ERR_CLOSED from now on, receiving gives what
+ * is left and then IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does
+ * nothing.
+ *
+ * Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit.
+ */
+ipc_result ipc_queue_shutdown(ipc_queue *queue);
+
+/**
+ * Puts into `*shut_down` whether the queue was shut down.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*shut_down` is false then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_is_shut_down(const ipc_queue *queue, bool *shut_down);
+
+/**
+ * Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
+ * and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
+ * `room` is 0.
+ *
+ * Errors: errors of the system; `*count` is 0 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers, size_t room, size_t *count);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif /* RSIPC_IPC_H */

@@ -1,0 +1,368 @@
+//! Queues
+//!
+//! A queue is a mailbox that any process opens by its name. Any number of threads in any number of
+//! processes send and receive. Messages are bytes, of any length from 0 to the queue's max_message. They
+//! come out in the order in which they went in, each to exactly one receiver. A message whose
+//! ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
+//! until it is received, for as long as the name exists or anybody has the queue open.
+//!
+//! A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
+//! receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
+//! carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
+//! its side of the queue until it goes on: calls with a timeout still return in time then, and those with
+//! IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+//!
+//! Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
+//! memory for a place that is used for the first time).
+
+use std::ffi::{c_char, c_void};
+use std::time::{Duration, SystemTime};
+
+use super::error::{call, ipc_result};
+use super::handle::{self, put, put_in};
+use super::name::{ipc_options, named};
+use super::region::ipc_region;
+use super::timeout::{Wait, wait};
+use super::{Options, Out, null, options};
+use crate::error::{Error, Result};
+use crate::{Queue, QueueOptions};
+
+/// The offset of a queue in a region is a multiple of this.
+pub const IPC_QUEUE_ALIGN: usize = 128;
+/// The largest capacity, in messages.
+pub const IPC_QUEUE_MAX_CAPACITY: usize = 1073741824;
+/// The longest message that a queue can be made for, in bytes.
+pub const IPC_QUEUE_MAX_MESSAGE: usize = 2147483648;
+/// The handle sends, or has tried to.
+pub const IPC_ROLE_SENDS: u32 = 1;
+/// The handle receives, or has tried to.
+pub const IPC_ROLE_RECEIVES: u32 = 2;
+
+/// An open queue.
+pub struct ipc_queue {
+    _private: [u8; 0],
+}
+
+/// How a queue is made. Start from IPC_QUEUE_OPTIONS_INIT and set what is to differ. NULL is the defaults.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ipc_queue_options {
+    /// sizeof(ipc_queue_options): later releases may add fields at the end.
+    pub size: usize,
+    /// How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
+    pub capacity: usize,
+    /// How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
+    /// queue has room for so many; memory is taken when a place is first used.
+    pub max_message: usize,
+}
+
+// SAFETY: plain numbers.
+unsafe impl Options for ipc_queue_options {
+    const NAME: &str = "ipc_queue_options";
+}
+
+/// A handle that is open on a queue.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ipc_peer {
+    /// The process's id, in the pid namespace that it opened the queue in.
+    pub pid: u32,
+    /// IPC_ROLE_SENDS and IPC_ROLE_RECEIVES, or neither yet.
+    pub roles: u32,
+    /// When it opened the queue, in nanoseconds since 1970.
+    pub since_ns: i64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+/// Puts into `*bytes` how many bytes a queue with these options takes in a region.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; `*bytes` is 0 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_size(queue_options: *const ipc_queue_options, bytes: *mut usize) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, options) = unsafe { (Out::new(bytes, "bytes", 0)?, how(queue_options)?) };
+        out.set(options.size()?);
+        Ok(())
+    })
+}
+
+/// Creates a queue and opens it.
+///
+/// Errors: IPC_ERR_ALREADY_EXISTS; IPC_ERR_INVALID_ARGUMENT for an impossible name or options out of range;
+/// IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_create(
+    name: *const c_char,
+    queue_options: *const ipc_queue_options,
+    options: *const ipc_options,
+    out: *mut *mut ipc_queue,
+) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe { put(out, || named(name, options, |name| Queue::create(name, &how(queue_options)?))) })
+}
+
+/// Opens a queue.
+///
+/// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
+/// IPC_ERR_LIMIT_REACHED where 1000 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
+/// other errors of the system.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_open(
+    name: *const c_char,
+    options: *const ipc_options,
+    out: *mut *mut ipc_queue,
+) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe { put(out, || named(name, options, |name| Queue::open(name))) })
+}
+
+/// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue
+/// keeps its options.
+///
+/// Errors: as ipc_queue_create and ipc_queue_open, less IPC_ERR_ALREADY_EXISTS and IPC_ERR_NOT_FOUND.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_open_or_create(
+    name: *const c_char,
+    queue_options: *const ipc_queue_options,
+    options: *const ipc_options,
+    out: *mut *mut ipc_queue,
+) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe { put(out, || named(name, options, |name| Queue::open_or_create(name, &how(queue_options)?))) })
+}
+
+/// Creates a queue at `offset` of a region, in as many zero bytes as ipc_queue_size says, and opens it. The
+/// region may be closed before the queue is.
+///
+/// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
+/// use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_create_in(
+    region: *const ipc_region,
+    offset: usize,
+    queue_options: *const ipc_queue_options,
+    out: *mut *mut ipc_queue,
+) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe { put_in(out, region, |region| Queue::create_in(region, offset, &how(queue_options)?)) })
+}
+
+/// Opens a queue at `offset` of a region. The region may be closed before the queue is.
+///
+/// Errors: IPC_ERR_NOT_FOUND where nothing was created there; otherwise as ipc_queue_open.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_open_in(region: *const ipc_region, offset: usize, out: *mut *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe { put_in(out, region, |region| Queue::open_in(region, offset)) })
+}
+
+/// Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+/// ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
+/// make one later.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_queue_close(queue: *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the handle is as the header says.
+    call(|| if queue.is_null() { Ok(()) } else { unsafe { handle::close(queue) } })
+}
+
+/// Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
+/// caller's, and are copied; `data` may be NULL where `len` is 0.
+///
+/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
+/// once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
+/// place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_send(queue: *mut ipc_queue, data: *const c_void, len: usize, timeout_ns: i64) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the handle is as the header says.
+        let queue = unsafe { handle::get(queue) }?;
+        check_bytes(data, len, "data")?;
+        // SAFETY: C promises that so many bytes are there; the length was checked.
+        let message = if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) } };
+        match wait(timeout_ns)? {
+            Wait::Forever => queue.send(message),
+            Wait::No => queue.try_send(message),
+            Wait::For(timeout) => queue.send_timeout(message, timeout),
+        }
+    })
+}
+
+/// Receives the next message into `buffer`, which has room for `room` bytes, and waits for one no longer
+/// than `timeout_ns`. `*len` is the message's length. `buffer` may be NULL where `room` is 0. A buffer of
+/// ipc_queue_max_message bytes is always large enough.
+///
+/// Errors: IPC_ERR_BUFFER_TOO_SMALL where the message is longer than the buffer: `*len` says how long, and
+/// it stays in the queue. IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+/// IPC_ERR_CLOSED once the queue is shut down and empty; IPC_ERR_CORRUPTED. Nothing was taken then, and
+/// `*len` is 0.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_recv(
+    queue: *mut ipc_queue,
+    buffer: *mut c_void,
+    room: usize,
+    len: *mut usize,
+    timeout_ns: i64,
+) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(len, "len", 0)?, handle::get(queue)?) };
+        check_bytes(buffer, room, "buffer")?;
+        // SAFETY: C promises that so many bytes are there, for this call alone; the length was checked.
+        let buffer = if room == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), room) } };
+        let received = match wait(timeout_ns)? {
+            Wait::Forever => queue.recv_into(buffer),
+            Wait::No => queue.try_recv_into(buffer),
+            Wait::For(timeout) => queue.recv_into_timeout(buffer, timeout),
+        };
+        if let Ok(len) | Err(Error::BufferTooSmall { needed: len, .. }) = received {
+            out.set(len);
+        }
+        received.map(drop)
+    })
+}
+
+/// Puts into `*messages` how many messages wait to be received, at this moment.
+///
+/// Errors: IPC_ERR_CORRUPTED; `*messages` is 0 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_len(queue: *const ipc_queue, messages: *mut usize) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(messages, "messages", 0)?, handle::get(queue)?) };
+        out.set(queue.len()?);
+        Ok(())
+    })
+}
+
+/// Puts into `*messages` how many messages there is room for. It never changes.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT; `*messages` is 0 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_capacity(queue: *const ipc_queue, messages: *mut usize) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(messages, "messages", 0)?, handle::get(queue)?) };
+        out.set(queue.capacity());
+        Ok(())
+    })
+}
+
+/// Puts into `*bytes` how long a message can be. It never changes.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT; `*bytes` is 0 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_max_message(queue: *const ipc_queue, bytes: *mut usize) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(bytes, "bytes", 0)?, handle::get(queue)?) };
+        out.set(queue.max_message());
+        Ok(())
+    })
+}
+
+/// Shuts the queue down for everybody: sending fails with IPC_ERR_CLOSED from now on, receiving gives what
+/// is left and then IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does
+/// nothing.
+///
+/// Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_queue_shutdown(queue: *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the handle is as the header says.
+    call(|| unsafe { handle::get(queue) }?.shutdown())
+}
+
+/// Puts into `*shut_down` whether the queue was shut down.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT; `*shut_down` is false then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_is_shut_down(queue: *const ipc_queue, shut_down: *mut bool) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(shut_down, "shut_down", false)?, handle::get(queue)?) };
+        out.set(queue.is_shut_down());
+        Ok(())
+    })
+}
+
+/// Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
+/// and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
+/// `room` is 0.
+///
+/// Errors: errors of the system; `*count` is 0 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_peers(
+    queue: *const ipc_queue,
+    peers: *mut ipc_peer,
+    room: usize,
+    count: *mut usize,
+) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(count, "count", 0)?, handle::get(queue)?) };
+        if peers.is_null() && room != 0 {
+            return Err(null("peers"));
+        }
+        let found = queue.peers()?;
+        for (i, peer) in found.iter().take(room).enumerate() {
+            let since = peer.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+            let roles = if peer.sends { IPC_ROLE_SENDS } else { 0 } | if peer.receives { IPC_ROLE_RECEIVES } else { 0 };
+            let since_ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+            // SAFETY: C promises an array with so much room.
+            unsafe { peers.add(i).write(ipc_peer { pid: peer.pid, roles, since_ns, reserved: [0; 2] }) };
+        }
+        out.set(found.len());
+        Ok(())
+    })
+}
+
+/// What the options say.
+///
+/// # Safety
+///
+/// The pointer is as the header says.
+unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
+    let mut how = QueueOptions::new();
+    // SAFETY: the caller's promise.
+    if let Some(ipc_queue_options { capacity, max_message, .. }) = unsafe { options(given) }? {
+        if capacity != 0 {
+            how = how.capacity(capacity);
+        }
+        if max_message != 0 {
+            how = how.max_message(max_message);
+        }
+    }
+    Ok(how)
+}
+
+#[inline]
+fn check_bytes(start: *const c_void, len: usize, what: &str) -> Result<()> {
+    if start.is_null() && len != 0 {
+        return Err(null(what));
+    }
+    if isize::try_from(len).is_err() {
+        return Err(Error::invalid(format!("{what} cannot have {len} bytes: no memory is as long")));
+    }
+    Ok(())
+}
+
+const _: () = {
+    assert!(IPC_QUEUE_ALIGN == align_of::<crate::shm::layout::QueueLayout>());
+    assert!(IPC_QUEUE_MAX_CAPACITY == crate::MAX_CAPACITY && IPC_QUEUE_MAX_MESSAGE == crate::MAX_MESSAGE);
+};

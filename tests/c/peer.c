@@ -1,0 +1,367 @@
+/*
+ * The C side of the tests between languages: one operation on an object that processes of other languages use, too.
+ * Exits with 0 if all went well; otherwise says what did not, and exits with 1.
+ */
+#include <ipc.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMEOUT INT64_C(20000000000)
+
+static void fail(const char *what) {
+  fprintf(stderr, "peer.c: %s\n", what);
+  exit(1);
+}
+
+static void ok(ipc_result result) {
+  if (result != IPC_OK) {
+    fprintf(stderr, "peer.c: %s: %s\n", ipc_strerror(result), ipc_error_detail());
+    exit(1);
+  }
+}
+
+static uint64_t number(const char *text) {
+  char *end;
+  uint64_t value = strtoull(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != 0) {
+    fail("not a number");
+  }
+  return value;
+}
+
+static void print_and_flush(const char *line) {
+  if (puts(line) < 0 || fflush(stdout) != 0) {
+    fail("cannot write to stdout");
+  }
+}
+
+static void die(void) {
+  raise(SIGKILL);
+}
+
+/* Message `i`: eight bytes of `i`, the least significant first, and `i` % 50 bytes that are all `i` & 0xff. */
+enum { LONGEST = 8 + 49 };
+
+static size_t make_message(uint64_t i, unsigned char *message) {
+  int byte;
+  for (byte = 0; byte < 8; byte++) {
+    message[byte] = (unsigned char)(i >> (8 * byte));
+  }
+  memset(message + 8, (int)(i & 0xff), i % 50);
+  return 8 + i % 50;
+}
+
+static uint64_t number_in(const unsigned char *message, size_t len) {
+  uint64_t i = 0;
+  int byte;
+  if (len < 8) {
+    fail("the message is too short");
+  }
+  for (byte = 7; byte >= 0; byte--) {
+    i = i << 8 | message[byte];
+  }
+  return i;
+}
+
+static void check_message(const unsigned char *message, size_t len) {
+  unsigned char expected[LONGEST];
+  if (len != make_message(number_in(message, len), expected) || memcmp(message, expected, len) != 0) {
+    fail("the message is torn");
+  }
+}
+
+static ipc_queue *open_queue(const char *name) {
+  ipc_queue *queue;
+  ok(ipc_queue_open(name, NULL, &queue));
+  return queue;
+}
+
+static void queue_create(char **args) {
+  ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
+  ipc_queue *queue;
+  options.capacity = number(args[1]);
+  options.max_message = number(args[2]);
+  ok(ipc_queue_create(args[0], &options, NULL, &queue));
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_send(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t first = number(args[1]), count = number(args[2]), i;
+  unsigned char message[LONGEST];
+  for (i = first; i < first + count; i++) {
+    size_t len = make_message(i, message);
+    ok(ipc_queue_send(queue, message, len, TIMEOUT));
+  }
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_recv(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t first = number(args[1]), count = number(args[2]), i;
+  unsigned char message[LONGEST];
+  size_t len;
+  for (i = first; i < first + count; i++) {
+    ok(ipc_queue_recv(queue, message, sizeof message, &len, TIMEOUT));
+    check_message(message, len);
+    if (number_in(message, len) != i) {
+      fail("the messages are not in order");
+    }
+  }
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_sum(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t count = number(args[1]), sum = 0, i;
+  unsigned char message[LONGEST];
+  size_t len;
+  for (i = 0; i < count; i++) {
+    ok(ipc_queue_recv(queue, message, sizeof message, &len, TIMEOUT));
+    check_message(message, len);
+    sum += number_in(message, len);
+  }
+  printf("%" PRIu64 "\n", sum);
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_until_closed(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t count = 0;
+  unsigned char *message;
+  size_t max, len;
+  ipc_result result;
+  ok(ipc_queue_max_message(queue, &max));
+  message = (unsigned char *)malloc(max + 1);
+  if (message == NULL) {
+    fail("not enough memory");
+  }
+  while ((result = ipc_queue_recv(queue, message, max, &len, TIMEOUT)) == IPC_OK) {
+    count++;
+  }
+  if (result != IPC_ERR_CLOSED) {
+    ok(result);
+  }
+  printf("%" PRIu64 "\n", count);
+  free(message);
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_shutdown(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  ok(ipc_queue_shutdown(queue));
+  ok(ipc_queue_close(queue));
+}
+
+static ipc_mutex *open_mutex(const char *name) {
+  ipc_mutex *mutex;
+  ok(ipc_mutex_open(name, NULL, &mutex));
+  return mutex;
+}
+
+static ipc_region *open_region(const char *name, unsigned char **bytes, size_t *len) {
+  ipc_region *region;
+  void *ptr;
+  ok(ipc_region_open(name, NULL, &region));
+  ok(ipc_region_map(region, &ptr, len));
+  *bytes = (unsigned char *)ptr;
+  return region;
+}
+
+static void mutex_add(char **args) {
+  ipc_mutex *mutex = open_mutex(args[0]);
+  unsigned char *bytes;
+  size_t len;
+  ipc_region *region = open_region(args[1], &bytes, &len);
+  uint64_t offset = number(args[2]), times = number(args[3]), total;
+  if (offset > len || len - offset < sizeof total) {
+    fail("the offset is not in the region");
+  }
+  for (; times > 0; times--) {
+    ok(ipc_mutex_lock(mutex, TIMEOUT));
+    memcpy(&total, bytes + offset, sizeof total);
+    total++;
+    memcpy(bytes + offset, &total, sizeof total);
+    ok(ipc_mutex_unlock(mutex));
+  }
+  ok(ipc_region_close(region));
+  ok(ipc_mutex_close(mutex));
+}
+
+static void mutex_die(char **args) {
+  ok(ipc_mutex_lock(open_mutex(args[0]), TIMEOUT));
+  print_and_flush("locked");
+  die();
+}
+
+static void mutex_recover(char **args) {
+  ipc_mutex *mutex = open_mutex(args[0]);
+  ipc_result result = ipc_mutex_lock(mutex, TIMEOUT);
+  if (result != IPC_OWNER_DIED) {
+    ok(result);
+    fail("the owner has not died");
+  }
+  ok(ipc_mutex_mark_consistent(mutex));
+  ok(ipc_mutex_unlock(mutex));
+  ok(ipc_mutex_lock(mutex, TIMEOUT));
+  ok(ipc_mutex_unlock(mutex));
+  ok(ipc_mutex_close(mutex));
+}
+
+static ipc_semaphore *open_semaphore(const char *name) {
+  ipc_semaphore *semaphore;
+  ok(ipc_semaphore_open(name, NULL, &semaphore));
+  return semaphore;
+}
+
+static void acquire(ipc_semaphore *semaphore, uint64_t units) {
+  for (; units > 0; units--) {
+    ok(ipc_semaphore_acquire(semaphore, TIMEOUT));
+  }
+}
+
+static void sem_acquire(char **args) {
+  ipc_semaphore *semaphore = open_semaphore(args[0]);
+  acquire(semaphore, number(args[1]));
+  ok(ipc_semaphore_close(semaphore));
+}
+
+static void sem_release(char **args) {
+  ipc_semaphore *semaphore = open_semaphore(args[0]);
+  ok(ipc_semaphore_release(semaphore, (uint32_t)number(args[1])));
+  ok(ipc_semaphore_close(semaphore));
+}
+
+static void permit_die(char **args) {
+  acquire(open_semaphore(args[0]), number(args[1]));
+  print_and_flush("held");
+  die();
+}
+
+static void check_text(size_t len, uint64_t offset, const char *text) {
+  if (offset > len || len - offset < strlen(text)) {
+    fail("the text is not in the region");
+  }
+}
+
+static void region_write(char **args) {
+  unsigned char *bytes;
+  size_t len;
+  ipc_region *region = open_region(args[0], &bytes, &len);
+  uint64_t offset = number(args[1]);
+  check_text(len, offset, args[2]);
+  memcpy(bytes + offset, args[2], strlen(args[2]));
+  ok(ipc_region_close(region));
+}
+
+static void region_read(char **args) {
+  unsigned char *bytes;
+  size_t len;
+  ipc_region *region = open_region(args[0], &bytes, &len);
+  uint64_t offset = number(args[1]);
+  check_text(len, offset, args[2]);
+  if (memcmp(bytes + offset, args[2], strlen(args[2])) != 0) {
+    fail("another text is there");
+  }
+  ok(ipc_region_close(region));
+}
+
+static void region_grow(char **args) {
+  unsigned char *bytes;
+  size_t len;
+  ipc_region *region = open_region(args[0], &bytes, &len);
+  ok(ipc_region_grow(region, number(args[1])));
+  ok(ipc_region_close(region));
+}
+
+enum { MUTEX_AT = 0, SIGNALS_AT = 64, PERMITS_AT = 4096, QUEUE_AT = 16384 };
+
+static void placed_create(char **args) {
+  ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
+  ipc_region *region;
+  ipc_mutex *mutex;
+  ipc_semaphore *signals, *permits;
+  ipc_queue *queue;
+  options.capacity = 4;
+  options.max_message = 100;
+  ok(ipc_region_create(args[0], 65536, NULL, &region));
+  ok(ipc_mutex_create_in(region, MUTEX_AT, &mutex));
+  ok(ipc_semaphore_create_in(region, SIGNALS_AT, 0, &signals));
+  ok(ipc_semaphore_create_permits_in(region, PERMITS_AT, 2, &permits));
+  ok(ipc_queue_create_in(region, QUEUE_AT, &options, &queue));
+  ok(ipc_queue_close(queue));
+  ok(ipc_semaphore_close(permits));
+  ok(ipc_semaphore_close(signals));
+  ok(ipc_mutex_close(mutex));
+  ok(ipc_region_close(region));
+}
+
+static void placed_use(char **args) {
+  ipc_region *region;
+  ipc_mutex *mutex;
+  ipc_semaphore *signals, *permits;
+  ipc_queue *queue;
+  char message[100];
+  size_t len;
+  ok(ipc_region_open(args[0], NULL, &region));
+  ok(ipc_mutex_open_in(region, MUTEX_AT, &mutex));
+  ok(ipc_semaphore_open_in(region, SIGNALS_AT, &signals));
+  ok(ipc_semaphore_open_in(region, PERMITS_AT, &permits));
+  ok(ipc_queue_open_in(region, QUEUE_AT, &queue));
+  ok(ipc_mutex_lock(mutex, TIMEOUT));
+  ok(ipc_mutex_unlock(mutex));
+  ok(ipc_semaphore_release(signals, 1));
+  ok(ipc_semaphore_acquire(signals, TIMEOUT));
+  ok(ipc_semaphore_acquire(permits, TIMEOUT));
+  ok(ipc_semaphore_release(permits, 1));
+  ok(ipc_queue_send(queue, "x", 1, TIMEOUT));
+  ok(ipc_queue_recv(queue, message, sizeof message, &len, TIMEOUT));
+  if (len != 1 || message[0] != 'x') {
+    fail("another message came");
+  }
+  ok(ipc_queue_close(queue));
+  ok(ipc_semaphore_close(permits));
+  ok(ipc_semaphore_close(signals));
+  ok(ipc_mutex_close(mutex));
+  ok(ipc_region_close(region));
+}
+
+static const struct {
+  const char *name;
+  int args;
+  void (*run)(char **args);
+} COMMANDS[] = {
+    {"queue-create", 3, queue_create},
+    {"queue-send", 3, queue_send},
+    {"queue-recv", 3, queue_recv},
+    {"queue-sum", 2, queue_sum},
+    {"queue-until-closed", 1, queue_until_closed},
+    {"queue-shutdown", 1, queue_shutdown},
+    {"mutex-add", 4, mutex_add},
+    {"mutex-die", 1, mutex_die},
+    {"mutex-recover", 1, mutex_recover},
+    {"sem-acquire", 2, sem_acquire},
+    {"sem-release", 2, sem_release},
+    {"permit-die", 2, permit_die},
+    {"region-write", 3, region_write},
+    {"region-read", 3, region_read},
+    {"region-grow", 2, region_grow},
+    {"placed-create", 1, placed_create},
+    {"placed-use", 1, placed_use},
+};
+
+int main(int argc, char **argv) {
+  size_t i;
+  for (i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++) {
+    if (argc > 1 && strcmp(argv[1], COMMANDS[i].name) == 0 && argc == 2 + COMMANDS[i].args) {
+      COMMANDS[i].run(argv + 2);
+      return 0;
+    }
+  }
+  fail("usage: peer COMMAND ARGUMENT...");
+  return 1;
+}

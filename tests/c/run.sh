@@ -1,0 +1,18 @@
+#!/bin/sh
+# Runs each program with a namespace of its own and a time limit; says which one failed. $WRAPPER, if set, runs it (valgrind).
+set -u
+status=0
+for program; do
+  dir=$(mktemp -d /dev/shm/rsipc-c.XXXXXX) || exit 1
+  # shellcheck disable=SC2086 # the wrapper is a command with arguments
+  if RSIPC_DIR=$dir timeout 300 ${WRAPPER:-} "$program" >"$dir/.output" 2>&1; then
+    echo "ok     $program"
+    grep '^limits:' "$dir/.output"
+  else
+    echo "FAILED $program (exit status $?)"
+    cat "$dir/.output"
+    status=1
+  fi
+  rm -rf "$dir"
+done
+exit $status

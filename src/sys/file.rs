@@ -122,7 +122,7 @@ impl Mapping {
     pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
         MmapOptions::new()
             .len(len)
-            .map_raw(&fd.as_raw_fd())
+            .map_raw(fd.as_raw_fd())
             .map(Self)
             .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))
     }

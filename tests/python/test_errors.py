@@ -4,7 +4,6 @@ import builtins
 import os
 import pickle
 import queue as standard
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,7 +45,8 @@ def test_impossible_names(kind: str, name: str) -> None:
 @each
 def test_names_of_the_wrong_type(kind: str) -> None:
     for name in (b"bytes", 1, None, Path("path")):
-        for call in (CREATE[kind], OPEN[kind], rsipc.unlink):
+        calls: list[Callable[..., object]] = [CREATE[kind], OPEN[kind], rsipc.unlink]
+        for call in calls:
             with pytest.raises(TypeError):
                 call(name)
 
@@ -63,7 +63,7 @@ def test_possible_names(kind: str, name: str) -> None:
 
 @each
 def test_a_name_that_is_not_there_or_is_already(kind: str) -> None:
-    with pytest.raises(rsipc.NotFound, match="'?\"?thing") as error:
+    with pytest.raises(rsipc.NotFound, match="thing") as error:
         OPEN[kind]("thing")
     assert isinstance(error.value, FileNotFoundError)
     assert (error.value.errno, error.value.code) == (2, -2)
@@ -253,7 +253,7 @@ def test_a_full_disk() -> None:
                 pass
             else:
                 sys.exit('there was room')
-        assert 0 < sent < 4 and len(queue) == sent
+        assert 0 < sent < 4
         for _ in range(sent):
             assert queue.recv(0) == b'x' * (1 << 20)
     """
@@ -273,9 +273,10 @@ def test_no_memory_to_map() -> None:
             rsipc.Region.open('r')
         except rsipc.NoMemory as error:
             assert isinstance(error, MemoryError)
+        else:
+            sys.exit('there was memory')
     """
     run(text)
-    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY or True
 
 
 def test_memory_for_a_message_is_got_before_it_is_taken() -> None:

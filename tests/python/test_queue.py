@@ -70,7 +70,7 @@ def test_a_full_queue() -> None:
 def test_an_empty_queue() -> None:
     queue = rsipc.Queue.create("q")
     buffer = bytearray(10)
-    for receive in (queue.try_recv, lambda: queue.recv(timeout=0), lambda: queue.recv_into(buffer, timeout=0)):
+    for receive in (lambda: queue.try_recv(), lambda: queue.recv(timeout=0), lambda: queue.recv_into(buffer, timeout=0)):
         with pytest.raises(rsipc.Empty) as empty:
             receive()
         assert not isinstance(empty.value, TimeoutError)

@@ -3,6 +3,7 @@ import mmap
 import os
 import socket
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def mappings_of(name: str) -> int:
 
 def test_numpy_keeps_the_memory_mapped() -> None:
     rsipc.Region.create("r", 800)
-    region = rsipc.Region.open("r")
+    # For type checkers not all that has the buffer protocol is a buffer to numpy.
+    region: Any = rsipc.Region.open("r")
     numbers: np.ndarray[tuple[int], np.dtype[np.int64]] = np.ndarray((100,), dtype=np.int64, buffer=region)
     others = np.frombuffer(region, dtype=np.int64)
     numbers[:] = range(100)
@@ -145,7 +147,7 @@ def test_a_closed_handle() -> None:
         lambda: len(region),
         lambda: memoryview(region),
         lambda: bytes(region),
-        lambda: np.frombuffer(region, np.uint8),
+        lambda: np.frombuffer(memoryview(region), np.uint8),
         region.fileno,
         lambda: region.grow(20),
         region.__enter__,
@@ -156,5 +158,5 @@ def test_a_closed_handle() -> None:
 
 
 def test_memory_begins_at_a_page() -> None:
-    array = np.frombuffer(rsipc.Region.anonymous(1), np.uint8)
+    array = np.frombuffer(memoryview(rsipc.Region.anonymous(1)), np.uint8)
     assert array.ctypes.data % mmap.PAGESIZE == 0

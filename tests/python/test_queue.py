@@ -2,6 +2,7 @@ import array
 import os
 import queue as standard
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,7 +57,8 @@ def test_a_full_queue() -> None:
     queue = rsipc.Queue.create("q", capacity=2)
     queue.send(b"1")
     queue.send(b"2", timeout=0)
-    for send in (lambda: queue.try_send(b"3"), lambda: queue.send(b"3", timeout=0)):
+    sends: list[Callable[[], None]] = [lambda: queue.try_send(b"3"), lambda: queue.send(b"3", timeout=0)]
+    for send in sends:
         with pytest.raises(rsipc.Full) as full:
             send()
         assert not isinstance(full.value, TimeoutError)
@@ -70,13 +72,18 @@ def test_a_full_queue() -> None:
 def test_an_empty_queue() -> None:
     queue = rsipc.Queue.create("q")
     buffer = bytearray(10)
-    for receive in (lambda: queue.try_recv(), lambda: queue.recv(timeout=0), lambda: queue.recv_into(buffer, timeout=0)):
+    receives: list[Callable[[], object]] = [
+        queue.try_recv,
+        lambda: queue.recv(timeout=0),
+        lambda: queue.recv_into(buffer, timeout=0),
+    ]
+    for receive in receives:
         with pytest.raises(rsipc.Empty) as empty:
             receive()
         assert not isinstance(empty.value, TimeoutError)
-    for receive in (lambda: queue.recv(timeout=0.01), lambda: queue.recv_into(buffer, 0.01)):
+    for late in (lambda: queue.recv(timeout=0.01), lambda: queue.recv_into(buffer, 0.01)):
         with pytest.raises(rsipc.RecvTimeout) as timeout:
-            receive()
+            late()
         for kind in (rsipc.Empty, standard.Empty, rsipc.Timeout, TimeoutError, OSError, rsipc.Error):
             assert isinstance(timeout.value, kind)
 

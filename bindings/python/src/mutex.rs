@@ -154,7 +154,7 @@ impl Mutex {
         self.handle.name()
     }
 
-    /// Closes this handle. Closing again does nothing.
+    /// Closes this handle. A thread that waits for the mutex through it gets InvalidArgument instead. Closing again does nothing.
     ///
     /// Raises InvalidArgument while a thread of this process holds the mutex through it.
     fn close(&self, py: Python<'_>) -> PyResult<()> {

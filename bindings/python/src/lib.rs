@@ -1,1 +1,31 @@
-//! x
+//! `rsipc._rsipc`, the compiled half of the Python package `rsipc`. Thin: check the arguments, call, map the error.
+
+mod args;
+mod errors;
+mod handle;
+mod mutex;
+mod names;
+mod queue;
+mod region;
+mod semaphore;
+mod wait;
+
+/// The compiled half of the package rsipc, which exports all of it.
+#[pyo3::pymodule(gil_used = false)]
+mod _rsipc {
+    #[pymodule_export]
+    use crate::mutex::{Mutex, Recovery};
+    #[pymodule_export]
+    use crate::names::{list, unlink};
+    #[pymodule_export]
+    use crate::queue::Queue;
+    #[pymodule_export]
+    use crate::region::Region;
+    #[pymodule_export]
+    use crate::semaphore::Semaphore;
+
+    /// The version of the library.
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "the name that Python's packages use")]
+    const __version__: &str = rsipc::VERSION;
+}

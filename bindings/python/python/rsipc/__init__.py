@@ -1,0 +1,120 @@
+"""Shared memory, robust locks and message queues between processes in Rust, C and Python.
+
+- Region: named or anonymous memory that many processes map, with the buffer protocol.
+- Mutex: a robust lock; when its holder dies, the next ones are told.
+- Semaphore: a count to wait for, or permits that come back when their holder dies.
+- Queue: messages from any number of senders to any number of receivers.
+
+>>> import rsipc
+>>> queue = rsipc.Queue.create("jobs", capacity=8, max_message=1024)
+>>> queue.send(b"first")
+>>> rsipc.Queue.open("jobs").recv()
+b'first'
+>>> rsipc.unlink("jobs")
+
+Names
+    Objects have names in a namespace: a directory on a tmpfs that belongs to the user alone. It is the one that the environment
+    variable RSIPC_DIR names, or else /dev/shm/rsipc-UID; a call with `dir=` uses another. An object stays until its name is taken
+    away with unlink() and the last handle is closed. list() shows what there is.
+
+When a process dies
+    A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose send
+    returned is lost, none is torn, none comes twice. What a dead process held comes back: its locks (the next owners are told),
+    its permits, its places in a queue.
+
+Waiting
+    Every call that can wait takes a timeout in seconds: None waits for ever, 0 not at all. While a call waits other threads of
+    Python run. Ctrl-C works in every wait; a signal handler that returns does not end it. Calls that do not wait do not let go of
+    the GIL.
+
+Errors
+    Every error is an Error, and where there is one of the same meaning, a built-in exception too: Timeout is a TimeoutError, Full
+    is a queue.Full. A wrong type is a TypeError. A call on a closed handle raises InvalidArgument.
+
+Processes
+    Handles may be used in a child of os.fork, and can be pickled, as for a process that multiprocessing spawns: there they open
+    the object again by its name.
+"""
+
+from . import _errors, _types
+from ._errors import (
+    AlreadyExists,
+    BufferTooSmall,
+    Closed,
+    Corrupted,
+    Deadlock,
+    Empty,
+    Error,
+    Full,
+    Interrupted,
+    InvalidArgument,
+    LimitReached,
+    MessageTooLong,
+    NoMemory,
+    NoSpace,
+    NotFound,
+    NotOwner,
+    NotRecoverable,
+    OsError,
+    OwnerDied,
+    PermissionDenied,
+    RecvTimeout,
+    Reentrant,
+    SendTimeout,
+    Timeout,
+    TooManyFiles,
+    Unsupported,
+    WouldBlock,
+    WrongKind,
+    WrongVersion,
+)
+from ._rsipc import Mutex, Queue, Recovery, Region, Semaphore, __version__, list, unlink
+from ._types import Entry, Peer
+
+__all__ = [
+    "AlreadyExists",
+    "BufferTooSmall",
+    "Closed",
+    "Corrupted",
+    "Deadlock",
+    "Empty",
+    "Entry",
+    "Error",
+    "Full",
+    "Interrupted",
+    "InvalidArgument",
+    "LimitReached",
+    "MessageTooLong",
+    "Mutex",
+    "NoMemory",
+    "NoSpace",
+    "NotFound",
+    "NotOwner",
+    "NotRecoverable",
+    "OsError",
+    "OwnerDied",
+    "Peer",
+    "PermissionDenied",
+    "Queue",
+    "Recovery",
+    "RecvTimeout",
+    "Reentrant",
+    "Region",
+    "Semaphore",
+    "SendTimeout",
+    "Timeout",
+    "TooManyFiles",
+    "Unsupported",
+    "WouldBlock",
+    "WrongKind",
+    "WrongVersion",
+    "__version__",
+    "list",
+    "unlink",
+]
+
+# Their home is the package: that is where pickle and tracebacks name them.
+for _class in [*vars(_errors).values(), *vars(_types).values()]:
+    if isinstance(_class, type) and _class.__module__ in (_errors.__name__, _types.__name__):
+        _class.__module__ = __name__
+del _class

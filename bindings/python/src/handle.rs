@@ -1,0 +1,137 @@
+//! A handle on an object: open until it is closed, and sent to other processes by saying where the object is.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwapOption, Guard};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyTuple, PyType};
+use rsipc::{Name, Namespace};
+
+use crate::errors::invalid;
+use crate::region::Region;
+use crate::wait::call;
+
+pub(crate) struct Handle<T> {
+    /// None once it is closed. A call in flight keeps the object until it returns.
+    object: ArcSwapOption<T>,
+    /// What it is, in a word.
+    kind: &'static str,
+    home: Home,
+}
+
+/// Where the object is.
+enum Home {
+    Named { name: String, dir: PathBuf },
+    Placed { region: Py<Region>, offset: usize },
+    Anonymous,
+}
+
+/// An object in use by a call.
+pub(crate) struct Open<T>(Guard<Option<Arc<T>>>);
+
+impl<T> Deref for Open<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("only made for an object that is there")
+    }
+}
+
+impl<T: Send + Sync> Handle<T> {
+    /// A handle on an object with a name.
+    pub(crate) fn named(
+        py: Python<'_>,
+        kind: &'static str,
+        (name, dir, mode): (String, Option<PathBuf>, u32),
+        make: impl Fn(Name<'_>) -> rsipc::Result<T> + Sync,
+    ) -> PyResult<Self> {
+        let namespace = dir.map_or_else(Namespace::default, Namespace::at).mode(mode);
+        let (object, dir) = call(py, || Ok((make(namespace.name(&name))?, namespace.dir()?)))?;
+        // Another process may have another working directory.
+        let dir = std::path::absolute(dir)?;
+        Ok(Self::new(object, kind, Home::Named { name, dir }))
+    }
+
+    /// A handle on an object in a region.
+    pub(crate) fn placed(
+        kind: &'static str,
+        region: &Bound<'_, Region>,
+        offset: usize,
+        make: impl Fn(&rsipc::Region) -> rsipc::Result<T> + Sync,
+    ) -> PyResult<Self> {
+        let open = region.get().handle.get(region.py())?;
+        let object = call(region.py(), || make(&open))?;
+        Ok(Self::new(object, kind, Home::Placed { region: region.clone().unbind(), offset }))
+    }
+
+    pub(crate) fn anonymous(kind: &'static str, object: T) -> Self {
+        Self::new(object, kind, Home::Anonymous)
+    }
+
+    fn new(object: T, kind: &'static str, home: Home) -> Self {
+        Self { object: ArcSwapOption::from_pointee(object), kind, home }
+    }
+
+    /// The object, unless the handle is closed.
+    #[inline]
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Open<T>> {
+        let object = self.object.load();
+        if object.is_some() { Ok(Open(object)) } else { Err(self.closed(py)) }
+    }
+
+    #[cold]
+    pub(crate) fn closed(&self, py: Python<'_>) -> PyErr {
+        invalid(py, format!("this {} handle is closed", self.kind))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.object.load().is_none()
+    }
+
+    /// Takes the object out, which closes the handle.
+    pub(crate) fn take(&self) -> Option<Arc<T>> {
+        self.object.swap(None)
+    }
+
+    pub(crate) fn put_back(&self, object: Arc<T>) {
+        self.object.store(Some(object));
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.home {
+            Home::Named { name, .. } => Some(name),
+            Home::Placed { .. } | Home::Anonymous => None,
+        }
+    }
+
+    /// What pickle is told: a call that opens the object again, in whatever process.
+    pub(crate) fn reduce<'py>(&self, class: &Bound<'py, PyType>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = class.py();
+        self.get(py)?;
+        match &self.home {
+            Home::Named { name, dir } => {
+                let dir = [("dir", Path::as_os_str(dir))].into_py_dict(py)?;
+                let open = py.import("functools")?.getattr("partial")?.call((class.getattr("open")?,), Some(&dir))?;
+                Ok((open, (name,).into_pyobject(py)?))
+            }
+            Home::Placed { region, offset } => Ok((class.getattr("open_in")?, (region, *offset).into_pyobject(py)?)),
+            Home::Anonymous => Err(PyTypeError::new_err(
+                "a region without a name cannot be pickled: hand its descriptor (fileno()) to the other process, which opens it with \
+                 Region.from_fd",
+            )),
+        }
+    }
+
+    pub(crate) fn repr(&self) -> String {
+        let closed = if self.is_closed() { " (closed)" } else { "" };
+        match &self.home {
+            Home::Named { name, dir } => format!("<rsipc {} {name:?} in {}{closed}>", self.kind, dir.display()),
+            Home::Placed { offset, .. } => format!("<rsipc {} at offset {offset} of a region{closed}>", self.kind),
+            Home::Anonymous => format!("<rsipc {} without a name{closed}>", self.kind),
+        }
+    }
+}

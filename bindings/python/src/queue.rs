@@ -1,0 +1,316 @@
+//! Queues.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple, PyType};
+use rsipc::{Error, QueueOptions};
+
+use crate::args::{self, Bytes, BytesMut};
+use crate::errors::{Doing, defined_in_python, exception};
+use crate::handle::Handle;
+use crate::region::Region;
+use crate::wait::{call, wait};
+
+/// Messages up to this length are received in one step; for longer ones their memory is got first.
+const SHORT: usize = 512;
+
+/// A bounded queue of messages between processes: a mailbox that any process opens by its name.
+///
+/// Made with Queue.create, Queue.open or Queue.open_or_create, or placed in a region with Queue.create_in and Queue.open_in.
+///
+/// Any number of threads in any number of processes send and receive. Messages are bytes, of any length from 0 to max_message. They come
+/// out in the order in which they went in, each to exactly one receiver. A message whose send returned is in the queue, also if its
+/// sender ends right after; it stays there until it is received, for as long as the name exists or anybody has the queue open.
+///
+/// When a process dies: a message whose sender is killed inside send is either in the queue, whole, or not at all. A receiver killed inside
+/// recv has either taken the message with it or left it. Everybody else carries on at once.
+///
+/// `for message in queue:` receives until the queue is shut down and empty. len(queue) is the number of messages that wait to be received.
+/// All methods may be called from any thread. A handle may be used in a child of fork; one with a name, or in a region with a name, can
+/// be pickled, which opens the queue again. As a context manager it closes the handle at the end.
+#[pyclass(frozen, module = "rsipc")]
+pub(crate) struct Queue {
+    handle: Handle<rsipc::Queue>,
+}
+
+impl From<Handle<rsipc::Queue>> for Queue {
+    fn from(handle: Handle<rsipc::Queue>) -> Self {
+        Self { handle }
+    }
+}
+
+#[pymethods]
+impl Queue {
+    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes. Memory for a place is taken when it is first used.
+    /// `mode` has the permission bits: 0o600 for this user alone, 0o660 for a group.
+    ///
+    /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 1 to 2**30, or a max_message above
+    /// 2**31; NoSpace, NoMemory, PermissionDenied and other errors of the system.
+    #[staticmethod]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    fn create(
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::name)] name: String,
+        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
+        #[pyo3(from_py_with = args::count)] mode: u32,
+    ) -> PyResult<Self> {
+        let options = options(capacity, max_message);
+        Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::create(name, &options)).map(Self::from)
+    }
+
+    /// Opens a queue.
+    ///
+    /// Raises NotFound; WrongKind, WrongVersion, Corrupted; LimitReached where 1000 handles are open on it; NoSpace, PermissionDenied and
+    /// other errors of the system.
+    #[staticmethod]
+    #[pyo3(signature = (name, *, dir=None))]
+    fn open(
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::name)] name: String,
+        #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        Handle::named(py, "queue", (name, dir, 0o600), |name| rsipc::Queue::open(name)).map(Self::from)
+    }
+
+    /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its capacity and
+    /// max_message.
+    ///
+    /// Raises what create and open raise, but for AlreadyExists and NotFound.
+    #[staticmethod]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    fn open_or_create(
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::name)] name: String,
+        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
+        #[pyo3(from_py_with = args::count)] mode: u32,
+    ) -> PyResult<Self> {
+        let options = options(capacity, max_message);
+        Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::open_or_create(name, &options)).map(Self::from)
+    }
+
+    /// Creates a queue at `offset` of a region, in Queue.size(capacity, max_message) bytes that are zero.
+    ///
+    /// Raises AlreadyExists where there is an object; InvalidArgument where the memory is in use, too short, the offset not a multiple of
+    /// 128, or the capacity or max_message out of range.
+    #[staticmethod]
+    #[pyo3(signature = (region, offset, capacity=64, max_message=4096))]
+    fn create_in(
+        region: &Bound<'_, Region>,
+        #[pyo3(from_py_with = args::size)] offset: usize,
+        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size)] max_message: usize,
+    ) -> PyResult<Self> {
+        let options = options(capacity, max_message);
+        Handle::placed("queue", region, offset, |region| rsipc::Queue::create_in(region, offset, &options)).map(Self::from)
+    }
+
+    /// Opens a queue at `offset` of a region.
+    ///
+    /// Raises NotFound where nothing was created there; otherwise what open raises.
+    #[staticmethod]
+    #[pyo3(signature = (region, offset))]
+    fn open_in(region: &Bound<'_, Region>, #[pyo3(from_py_with = args::size)] offset: usize) -> PyResult<Self> {
+        Handle::placed("queue", region, offset, |region| rsipc::Queue::open_in(region, offset)).map(Self::from)
+    }
+
+    /// How many bytes such a queue takes in a region, at an offset that is a multiple of 128.
+    ///
+    /// Raises InvalidArgument where the capacity or max_message is out of range.
+    #[staticmethod]
+    #[pyo3(signature = (capacity=64, max_message=4096))]
+    fn size(
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size)] max_message: usize,
+    ) -> PyResult<usize> {
+        options(capacity, max_message).size().map_err(|e| exception(py, &e, Doing::Other))
+    }
+
+    /// Sends a message (any bytes-like object whose bytes lie side by side), and waits for room `timeout` seconds: None is for ever, 0 not
+    /// at all.
+    ///
+    /// Raises Full where there is no room and `timeout` is 0; SendTimeout, which is both a Full and a Timeout; MessageTooLong; Closed once
+    /// the queue is shut down; NoSpace where there is no memory for a place that is used for the first time; Corrupted. Nothing is
+    /// sent then.
+    #[pyo3(signature = (data, timeout=None))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        data: Bytes<'_, '_>,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<()> {
+        let (queue, data) = (self.handle.get(py)?, data.as_slice());
+        wait(py, timeout, Doing::Send, |time| queue.send_timeout(data, time))
+    }
+
+    /// Sends a message if there is room: send(data, timeout=0).
+    #[pyo3(signature = (data))]
+    fn try_send(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
+        self.send(py, data, Some(Duration::ZERO))
+    }
+
+    /// Receives the next message, and waits for one `timeout` seconds: None is for ever, 0 not at all.
+    ///
+    /// Raises Empty where there is none and `timeout` is 0; RecvTimeout, which is both an Empty and a Timeout; Closed once the queue is shut
+    /// down and empty; MemoryError; Corrupted. Nothing is taken then.
+    #[pyo3(signature = (timeout=None))]
+    fn recv<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let queue = self.handle.get(py)?;
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut short = [0; SHORT];
+        loop {
+            // Of a time that has passed a moment is left: the error is a timeout then, unless the call was told not to wait.
+            let moment = Duration::from_nanos(1);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()).max(moment));
+            let left = left.or(timeout).min(timeout);
+            let received = wait(py, left, Doing::Receive, |time| match queue.recv_into_timeout(&mut short, time) {
+                Ok(len) => Ok(Received::Short(len)),
+                Err(Error::BufferTooSmall { needed, .. }) => Ok(Received::Needs(needed)),
+                Err(e) => Err(e),
+            })?;
+            let needed = match received {
+                Received::Short(len) => return Ok(PyBytes::new(py, &short[..len])),
+                Received::Needs(needed) => needed,
+            };
+            // The memory comes first, so that no message is lost for want of it. Another receiver may take the message meanwhile.
+            let mut taken = Ok(0);
+            let message = PyBytes::new_with(py, needed, |space| {
+                taken = queue.try_recv_into(space);
+                Ok(())
+            })?;
+            match taken {
+                Ok(len) if len == needed => return Ok(message),
+                Ok(len) => return Ok(PyBytes::new(py, &message.as_bytes()[..len])),
+                Err(Error::WouldBlock | Error::BufferTooSmall { .. } | Error::Interrupted) => py.check_signals()?,
+                Err(e) => return Err(exception(py, &e, Doing::Receive)),
+            }
+        }
+    }
+
+    /// Receives the next message if there is one: recv(timeout=0).
+    fn try_recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.recv(py, Some(Duration::ZERO))
+    }
+
+    /// Receives the next message into `buffer`, such as a bytearray, and says how long it is. Waits for one `timeout` seconds: None is for
+    /// ever, 0 not at all.
+    ///
+    /// Raises BufferTooSmall where the message is longer than the buffer: it stays in the queue. Otherwise what recv raises.
+    #[pyo3(signature = (buffer, timeout=None))]
+    fn recv_into(
+        &self,
+        py: Python<'_>,
+        mut buffer: BytesMut,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<usize> {
+        let (queue, buffer) = (self.handle.get(py)?, buffer.as_mut_slice());
+        wait(py, timeout, Doing::Receive, |time| queue.recv_into_timeout(buffer, time))
+    }
+
+    /// Shuts the queue down for everybody: sending raises Closed from now on, receiving gives what is left and then raises Closed. All who
+    /// wait are woken. It cannot be undone; shutting down again does nothing.
+    fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.shutdown())
+    }
+
+    /// Whether the queue was shut down.
+    #[getter]
+    fn is_shut_down(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.handle.get(py)?.is_shut_down())
+    }
+
+    /// How many messages there is room for.
+    #[getter]
+    fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.handle.get(py)?.capacity())
+    }
+
+    /// How long a message can be, in bytes.
+    #[getter]
+    fn max_message(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.handle.get(py)?.max_message())
+    }
+
+    /// The handles that are open on the queue, this one included, in processes that live.
+    fn peers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let queue = self.handle.get(py)?;
+        let class = defined_in_python(py, "_types", "Peer")?;
+        let peers = call(py, || queue.peers())?;
+        peers.into_iter().map(|peer| class.call1((peer.pid, peer.since, peer.sends, peer.receives))).collect()
+    }
+
+    /// Its name, or None if it is placed in a region.
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.handle.name()
+    }
+
+    /// Closes this handle; others go on using the queue. A call that waits in another thread goes on. Closing again does nothing.
+    fn close(&self) {
+        self.handle.take();
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.handle.get(py)?.len().map_err(|e| exception(py, &e, Doing::Other))
+    }
+
+    /// An open queue is true also while it is empty.
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        match self.recv(py, None) {
+            Ok(message) => Ok(Some(message)),
+            Err(e) => {
+                let closed = defined_in_python(py, "_errors", "Closed")?;
+                if e.is_instance(py, &closed) { Ok(None) } else { Err(e) }
+            }
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().handle.get(slf.py())?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
+        self.close();
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        self.handle.reduce(&PyType::new::<Self>(py))
+    }
+
+    fn __repr__(&self) -> String {
+        self.handle.repr()
+    }
+}
+
+/// How an attempt to receive a short message ended.
+enum Received {
+    /// It is this long.
+    Short(usize),
+    /// It is longer than that: as long as this, and still in the queue.
+    Needs(usize),
+}
+
+fn options(capacity: usize, max_message: usize) -> QueueOptions {
+    QueueOptions::new().capacity(capacity).max_message(max_message)
+}

@@ -1,0 +1,62 @@
+//! Calls that can wait: other Python threads run meanwhile, and signals are handled.
+
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use rsipc::Error;
+
+use crate::errors::{Doing, exception};
+
+/// The longest wait without a look for signals, which another thread may have been interrupted by.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Calls `attempt`, which waits no longer than it is told, until it comes to an end other than time or a signal's. It is first told not
+/// to wait, and stays attached to the interpreter; whenever it waits it is detached.
+///
+/// As in all of Python, a signal handler that raises ends the wait with that exception, and one that returns does not end it.
+#[inline]
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    timeout: Option<Duration>,
+    doing: Doing,
+    mut attempt: impl FnMut(Duration) -> rsipc::Result<T> + Send,
+) -> PyResult<T> {
+    match attempt(Duration::ZERO) {
+        Ok(done) => Ok(done),
+        Err(Error::WouldBlock) if timeout != Some(Duration::ZERO) => wait_slow(py, timeout, doing, attempt),
+        Err(Error::Interrupted) => wait_slow(py, timeout, doing, attempt),
+        Err(e) => Err(exception(py, &e, doing)),
+    }
+}
+
+#[cold]
+fn wait_slow<T: Send>(
+    py: Python<'_>,
+    timeout: Option<Duration>,
+    doing: Doing,
+    mut attempt: impl FnMut(Duration) -> rsipc::Result<T> + Send,
+) -> PyResult<T> {
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        py.check_signals()?;
+        let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+        match py.detach(|| attempt(left.min(LOOK))) {
+            Ok(done) => return Ok(done),
+            Err(Error::TimedOut | Error::Interrupted) => {}
+            // No time is left.
+            Err(Error::WouldBlock) if timeout != Some(Duration::ZERO) => return Err(exception(py, &Error::TimedOut, doing)),
+            Err(e) => return Err(exception(py, &e, doing)),
+        }
+    }
+}
+
+/// Makes a call that may take a while, detached from the interpreter, and again where a signal handler interrupted it and returned.
+pub(crate) fn call<T: Send>(py: Python<'_>, mut call: impl FnMut() -> rsipc::Result<T> + Send) -> PyResult<T> {
+    loop {
+        match py.detach(&mut call) {
+            Ok(done) => return Ok(done),
+            Err(Error::Interrupted) => py.check_signals()?,
+            Err(e) => return Err(exception(py, &e, Doing::Other)),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+"""The Python side of the tests that mix languages: one command a run, in the namespace that RSIPC_DIR names."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import rsipc
+
+BOUND = 20.0
+"""No wait lasts longer, in seconds."""
+
+PLACED = {"mutex": 0, "semaphore": 64, "permits": 4096, "queue": 16384}
+"""The offsets of the objects in the region of placed-create."""
+
+
+def message(number: int) -> bytes:
+    return number.to_bytes(8, "little") + bytes([number & 0xFF]) * (number % 50)
+
+
+def check(right: bool, wrong: str) -> None:
+    if not right:
+        sys.exit(wrong)
+
+
+def die_saying(line: str) -> None:
+    print(line, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def queue_create(name: str, capacity: str, max_message: str) -> None:
+    rsipc.Queue.create(name, int(capacity), int(max_message))
+
+
+def queue_send(name: str, first: str, count: str) -> None:
+    queue = rsipc.Queue.open(name)
+    for number in range(int(first), int(first) + int(count)):
+        queue.send(message(number), timeout=BOUND)
+
+
+def queue_recv(name: str, first: str, count: str) -> None:
+    queue = rsipc.Queue.open(name)
+    for number in range(int(first), int(first) + int(count)):
+        received = queue.recv(timeout=BOUND)
+        check(received == message(number), f"message {number} is {received!r}")
+
+
+def queue_sum(name: str, count: str) -> None:
+    queue = rsipc.Queue.open(name)
+    total = 0
+    for _ in range(int(count)):
+        received = queue.recv(timeout=BOUND)
+        number = int.from_bytes(received[:8], "little")
+        check(received == message(number), f"message {number} is {received!r}")
+        total += number
+    print(total)
+
+
+def queue_until_closed(name: str) -> None:
+    queue = rsipc.Queue.open(name)
+    count = 0
+    while True:
+        try:
+            queue.recv(timeout=BOUND)
+        except rsipc.Closed:
+            break
+        count += 1
+    print(count)
+
+
+def queue_shutdown(name: str) -> None:
+    rsipc.Queue.open(name).shutdown()
+
+
+def mutex_add(name: str, region: str, offset: str, times: str) -> None:
+    mutex = rsipc.Mutex.open(name)
+    number = memoryview(rsipc.Region.open(region))[int(offset) : int(offset) + 8].cast("Q")
+    for _ in range(int(times)):
+        mutex.acquire(timeout=BOUND)
+        number[0] += 1
+        mutex.release()
+
+
+def mutex_die(name: str) -> None:
+    mutex = rsipc.Mutex.open(name)
+    mutex.acquire(timeout=BOUND)
+    die_saying("locked")
+
+
+def mutex_recover(name: str) -> None:
+    mutex = rsipc.Mutex.open(name)
+    with mutex.recover(timeout=BOUND) as owner_died:
+        check(owner_died, "the owner has not died")
+    with mutex.recover(timeout=BOUND) as owner_died:
+        check(not owner_died, "the owner's death is told again")
+
+
+def sem_acquire(name: str, count: str) -> None:
+    semaphore = rsipc.Semaphore.open(name)
+    for _ in range(int(count)):
+        semaphore.acquire(timeout=BOUND)
+
+
+def sem_release(name: str, count: str) -> None:
+    rsipc.Semaphore.open(name).release(int(count))
+
+
+def permit_die(name: str, count: str) -> None:
+    sem_acquire(name, count)
+    die_saying("held")
+
+
+def region_write(name: str, offset: str, text: str) -> None:
+    data = text.encode()
+    memoryview(rsipc.Region.open(name))[int(offset) : int(offset) + len(data)] = data
+
+
+def region_read(name: str, offset: str, text: str) -> None:
+    data = text.encode()
+    found = bytes(memoryview(rsipc.Region.open(name))[int(offset) : int(offset) + len(data)])
+    check(found == data, f"there is {found!r}")
+
+
+def region_grow(name: str, size: str) -> None:
+    rsipc.Region.open(name).grow(int(size))
+
+
+def placed_create(name: str) -> None:
+    region = rsipc.Region.create(name, 65536)
+    rsipc.Mutex.create_in(region, PLACED["mutex"])
+    rsipc.Semaphore.create_in(region, PLACED["semaphore"], 0)
+    rsipc.Semaphore.create_permits_in(region, PLACED["permits"], 2)
+    rsipc.Queue.create_in(region, PLACED["queue"], capacity=4, max_message=100)
+
+
+def placed_use(name: str) -> None:
+    region = rsipc.Region.open(name)
+    mutex = rsipc.Mutex.open_in(region, PLACED["mutex"])
+    semaphore = rsipc.Semaphore.open_in(region, PLACED["semaphore"])
+    permits = rsipc.Semaphore.open_in(region, PLACED["permits"])
+    queue = rsipc.Queue.open_in(region, PLACED["queue"])
+    mutex.acquire(timeout=BOUND)
+    mutex.release()
+    semaphore.release(1)
+    semaphore.acquire(timeout=BOUND)
+    permits.acquire(timeout=BOUND)
+    permits.release()
+    queue.send(b"x", timeout=BOUND)
+    check(queue.recv(timeout=BOUND) == b"x", "another message came")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    command.__name__.replace("_", "-"): command
+    for command in (
+        queue_create,
+        queue_send,
+        queue_recv,
+        queue_sum,
+        queue_until_closed,
+        queue_shutdown,
+        mutex_add,
+        mutex_die,
+        mutex_recover,
+        sem_acquire,
+        sem_release,
+        permit_die,
+        region_write,
+        region_read,
+        region_grow,
+        placed_create,
+        placed_use,
+    )
+}
+
+if __name__ == "__main__":
+    check(len(sys.argv) > 1 and sys.argv[1] in COMMANDS, f"usage: peer.py {'|'.join(COMMANDS)} ...")
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

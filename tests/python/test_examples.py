@@ -1,0 +1,38 @@
+"""The examples run, and leave nothing behind; so do those in the documentation."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rsipc
+from processes import BOUND
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
+SAYS = {
+    "queue.py": "9 squared is 81",
+    "mutex.py": "39 + 61 = 100",
+    "semaphore.py": "2 licences are free",
+    "region.py": "the region has 1048576 bytes now, and 43 at its end",
+    "numpy_array.py": "the sum is 999000",
+}
+
+
+def test_all_are_known() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_example(name: str) -> None:
+    done = subprocess.run([sys.executable, "-P", str(EXAMPLES / name)], capture_output=True, text=True, timeout=BOUND)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SAYS[name] in done.stdout.splitlines()
+    assert rsipc.list() == []
+
+
+def test_the_package_documentation() -> None:
+    failed, tried = doctest.testmod(rsipc)
+    assert failed == 0
+    assert tried > 3
+    assert rsipc.list() == []

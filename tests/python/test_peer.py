@@ -1,0 +1,71 @@
+"""The program that stands for Python in the tests that mix languages does what it says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import rsipc
+from processes import BOUND
+
+
+def peer(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(Path(__file__).with_name("peer.py")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=BOUND)
+
+
+def succeeds(*arguments: object) -> str:
+    done = peer(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_queues() -> None:
+    succeeds("queue-create", "q", 200, 100)
+    succeeds("queue-send", "q", 250, 100)
+    succeeds("queue-recv", "q", 250, 50)
+    assert succeeds("queue-sum", "q", 20) == f"{sum(range(300, 320))}\n"
+    assert peer("queue-recv", "q", 0, 1).returncode == 1
+    succeeds("queue-shutdown", "q")
+    assert succeeds("queue-until-closed", "q") == "29\n"
+    failed = peer("queue-send", "q", 0, 1)
+    assert failed.returncode == 1
+    assert "Closed" in failed.stderr
+
+
+def test_mutexes() -> None:
+    rsipc.Mutex.create("m")
+    region = rsipc.Region.create("r", 100)
+    succeeds("mutex-add", "m", "r", 16, 10)
+    succeeds("mutex-add", "m", "r", 16, 10)
+    assert memoryview(region)[16] == 20
+    assert peer("mutex-recover", "m").returncode == 1
+    died = peer("mutex-die", "m")
+    assert (died.returncode, died.stdout) == (-9, "locked\n")
+    assert peer("mutex-add", "m", "r", 16, 1).returncode == 1
+    succeeds("mutex-recover", "m")
+
+
+def test_semaphores() -> None:
+    semaphore = rsipc.Semaphore.create("s", 0)
+    succeeds("sem-release", "s", 5)
+    succeeds("sem-acquire", "s", 3)
+    assert semaphore.value == 2
+    permits = rsipc.Semaphore.create_permits("p", 3)
+    died = peer("permit-die", "p", 2)
+    assert (died.returncode, died.stdout) == (-9, "held\n")
+    assert permits.value == 3
+
+
+def test_regions() -> None:
+    region = rsipc.Region.create("r", 100)
+    succeeds("region-write", "r", 10, "grüße")
+    succeeds("region-read", "r", 10, "grüße")
+    assert peer("region-read", "r", 11, "grüße").returncode == 1
+    succeeds("region-grow", "r", 100_000)
+    assert len(region) == 100_000
+
+
+def test_placed_objects() -> None:
+    succeeds("placed-create", "r")
+    succeeds("placed-use", "r")
+    succeeds("placed-use", "r")

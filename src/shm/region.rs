@@ -122,7 +122,8 @@ impl Region {
         }
         let layout = Shared::<RegionLayout>::new(Arc::new(Mapping::new(&fd, len)?), 0, None)?;
         layout.populate(0, size_of::<RegionLayout>())?;
-        shm::open_in(&layout)?;
+        // Acquire: with the Release store of the header by its creator.
+        RegionLayout::TAG.expect(layout.header().0.load(Acquire))?;
         Self::new(layout, fd, None)
     }
 

@@ -135,45 +135,9 @@ fn run(args: &[String]) -> Outcome {
             queue.send_timeout(b"x", LONG)?;
             expect(queue.recv_timeout(LONG)?, b"x".to_vec())?;
         }
-        // What the system calls between the two markers are: there must be none (`tests/no_calls.rs`).
-        ["quiet", verb, name] => quiet(verb, name)?,
         _ => Err(format!("no such verb, or another number of arguments: {args:?}"))?,
     }
     Ok(())
-}
-
-/// Does something that need not wait a hundred times between two calls of getppid, which show in a trace.
-fn quiet(verb: &str, name: &str) -> Outcome {
-    let marked = |mut act: Box<dyn FnMut() -> rsipc::Result<()>>| -> Outcome {
-        // The first time memory is got for, and one joins.
-        act()?;
-        let _ = std::os::unix::process::parent_id();
-        for _ in 0..100 {
-            act()?;
-        }
-        let _ = std::os::unix::process::parent_id();
-        Ok(())
-    };
-    match verb {
-        "queue" => {
-            let queue = Queue::open(name)?;
-            let mut buffer = vec![0; queue.max_message()];
-            for _ in 0..queue.capacity() {
-                queue.send(b"a message")?;
-                queue.recv_into(&mut buffer)?;
-            }
-            marked(Box::new(move || queue.send(b"a message").and_then(|()| queue.recv_into(&mut buffer)).map(drop)))
-        }
-        "mutex" => {
-            let mutex = Mutex::<()>::open(name)?;
-            marked(Box::new(move || mutex.lock().map(drop)))
-        }
-        "semaphore" => {
-            let semaphore = Semaphore::open(name)?;
-            marked(Box::new(move || semaphore.acquire().and_then(|()| semaphore.release())))
-        }
-        _ => Err(format!("nothing to be quiet about: {verb}"))?,
-    }
 }
 
 fn message(i: u64) -> Vec<u8> {

@@ -258,10 +258,12 @@ impl Ring {
     /// Refuses senders from now on, and receivers once the ring is empty; wakes all who wait.
     pub(crate) fn shutdown(&self) -> Result<()> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.recv.lock)?;
+        // Should we die, the kernel wakes who sleeps on one word: that of the side where somebody does.
+        let receivers_sleep = shared.send.lock.load(Relaxed) & lock::WAITERS != 0;
+        let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
-        // die here: the next call of a sender or a receiver completes it; of the senders that wait one is woken, who wakes the next.
+        // die here: one of those who wait is woken, and completes it.
         lock::wake_all(&shared.recv.lock);
         call.turn_to(&shared.send.lock);
         lock::acquire(&call, &shared.send.lock, Deadline::Never)?;
@@ -272,6 +274,8 @@ impl Ring {
     /// Completes a shutdown. The caller holds the sending lock, and has let go of it after this.
     #[cold]
     fn finish_shutdown(&self, _call: &Call) {
+        // Its author may have died before it woke the senders.
+        lock::wake_all(&self.shared.recv.lock);
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
         // die here: the kernel wakes one of those who sleep, who finds it closed and wakes the next.

@@ -379,6 +379,9 @@ impl Scene for MutexScene {
     }
 
     fn victim_sleeps(&self) -> bool {
+        if self.hold != Hold::Woken {
+            return false;
+        }
         // SAFETY: no guard is in use.
         unsafe { self.mutex.force_unlock() }.unwrap();
         true
@@ -449,6 +452,9 @@ impl Scene for SignalsScene {
     }
 
     fn victim_sleeps(&self) -> bool {
+        if !self.acquires {
+            return false;
+        }
         self.give();
         true
     }

@@ -177,9 +177,11 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
     let first = run(&*make(), u64::MAX);
     tally.steps = first.steps;
     let stride = density.map_or(1, |density| (first.steps / density).max(1));
-    let mut after = now() % stride;
+    let after = now() % stride;
     let mut result = first;
     let mut k = u64::MAX;
+    // Not all runs have the same length: the end is where several came to their end in a row.
+    let mut ends = 0;
     loop {
         tally.points += 1;
         let mut delay = result.delay;
@@ -198,11 +200,15 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
             tally.count(fault);
             tally.reports.push(format!("killed after {} of {}: {}\n{}", result.steps, tally.steps, fault.text(), result.at));
         }
-        if k != u64::MAX && (result.completed || result.slept && result.steps < k) {
+        if k == u64::MAX {
+            k = after;
+        } else if !result.completed && !(result.slept && result.steps < k) {
+            (k, ends) = (k + stride, 0);
+        } else if ends < REPEATS {
+            ends += 1;
+        } else {
             return tally;
         }
-        k = after;
-        after += stride;
         result = run(&*make(), k);
     }
 }

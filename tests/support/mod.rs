@@ -204,8 +204,15 @@ impl Child {
     /// Whether it sleeps on a futex at this moment.
     pub fn is_asleep(&self) -> bool {
         let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
-        let number = call.split_ascii_whitespace().next().and_then(|number| number.parse::<i64>().ok());
-        number.is_some_and(|number| [libc::SYS_futex, libc::SYS_futex_waitv, 455].contains(&number))
+        let mut words = call.split_ascii_whitespace();
+        let number = words.next().and_then(|number| number.parse::<i64>().ok());
+        let operation = words.nth(1).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+        match number {
+            Some(libc::SYS_futex) => operation == Some(libc::FUTEX_WAIT_BITSET),
+            // futex_wait(2) is not yet in the libc crate.
+            Some(number) => [libc::SYS_futex_waitv, 455].contains(&number),
+            None => false,
+        }
     }
 }
 

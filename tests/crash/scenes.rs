@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use rsipc::{Error, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
 
@@ -59,6 +60,7 @@ pub const SCENES: &[Entry] = &[
 ];
 
 const CAPACITY: usize = 3;
+const SHORT: Duration = Duration::from_millis(1);
 
 fn options() -> QueueOptions {
     QueueOptions::new().capacity(CAPACITY).max_message(200)
@@ -213,6 +215,7 @@ impl<'a> QueueScene<'a> {
         if self.sleepers.1 == 0 && !self.received.borrow().is_sorted() && !self.sent.borrow().is_sorted() {
             faults.push(Fault::Lost(format!("the order: {:?}", self.received.borrow())));
         }
+        sleepers.end();
         match self.queue.peers() {
             Ok(peers) if peers.len() == 1 => {}
             other => faults.push(Fault::Leaked(format!("peers {other:?}"))),
@@ -228,7 +231,12 @@ impl Scene for QueueScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         // Not closed at the end of the operation.
         let handle = std::mem::ManuallyDrop::new(Queue::open(self.test.name(&self.name)).unwrap());
-        // It has sent and received before: what is done the first time is the scene "open and send".
+        // It has sent, received and waited before: what is done the first time is the scene "open and send".
+        assert_eq!(handle.recv_timeout(SHORT), Err(Error::TimedOut));
+        (0..CAPACITY).for_each(|_| handle.send(b"x").unwrap());
+        assert_eq!(handle.send_timeout(b"x", SHORT), Err(Error::TimedOut));
+        (0..CAPACITY).for_each(|_| drop(handle.recv().unwrap()));
+        // Nobody waits: this makes the words say so.
         handle.send(b"x").unwrap();
         handle.recv().unwrap();
         let bytes = message(VICTIM, 150);
@@ -350,7 +358,11 @@ impl MutexScene {
 impl Scene for MutexScene {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         match self.hold {
-            Hold::Lock | Hold::Woken => Box::new(|| std::mem::forget(self.mutex.lock().unwrap())),
+            Hold::Woken => {
+                assert_eq!(self.mutex.lock_timeout(SHORT).map(drop), Err(Error::TimedOut));
+                Box::new(|| std::mem::forget(self.mutex.lock().unwrap()))
+            }
+            Hold::Lock => Box::new(|| std::mem::forget(self.mutex.lock().unwrap())),
             Hold::Both => Box::new(|| {
                 let mut guard = self.mutex.lock().unwrap();
                 guard[0] += 1;
@@ -432,6 +444,9 @@ impl SignalsScene {
 impl Scene for SignalsScene {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         if self.acquires {
+            if self.units.get() == 0 {
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
             Box::new(|| self.semaphore.acquire().unwrap())
         } else {
             Box::new(|| self.semaphore.release().unwrap())
@@ -471,8 +486,8 @@ impl Scene for SignalsScene {
                 return vec![fault];
             }
         }
-        let known = self.units.get() - sleepers.results().len() as u32;
-        let left = self.semaphore.value().unwrap();
+        let known = i64::from(self.units.get()) - sleepers.results().len() as i64;
+        let left = i64::from(self.semaphore.value().unwrap());
         let right = match (self.acquires, completed) {
             (true, true) => left + 1 == known,
             (true, false) => left == known || left + 1 == known,
@@ -512,6 +527,9 @@ impl Scene for PermitsScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         if self.take != Take::First {
             self.semaphore.acquire().unwrap();
+            if self.total == 1 {
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
             self.semaphore.release().unwrap();
         }
         match self.take {

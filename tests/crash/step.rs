@@ -3,9 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::support::{Board, Child, exit, fork, now};
 
@@ -119,6 +121,13 @@ impl Sleepers {
         Ok(())
     }
 
+    /// Waits until their processes have ended.
+    pub fn end(&self) {
+        self.children.iter().filter(|child| child.is_alive()).for_each(|child| {
+            child.end();
+        });
+    }
+
     fn last_time(&self) -> u64 {
         (0..self.children.len()).map(|i| self.board.get(3 * i + 2)).max().unwrap_or(0)
     }
@@ -176,7 +185,8 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
     let mut tally = Tally::default();
     let first = run(&*make(), u64::MAX);
     tally.steps = first.steps;
-    let stride = density.map_or(1, |density| (first.steps / density).max(1));
+    // Fewer kills where each takes long.
+    let stride = density.map_or(1, |density| (first.steps / density.min(100_000 / first.steps).max(2)).max(1));
     let after = now() % stride;
     let mut result = first;
     let mut k = u64::MAX;
@@ -204,7 +214,7 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
             k = after;
         } else if !result.completed && !(result.slept && result.steps < k) {
             (k, ends) = (k + stride, 0);
-        } else if ends < REPEATS {
+        } else if stride == 1 && ends < REPEATS {
             ends += 1;
         } else {
             return tally;
@@ -221,6 +231,10 @@ const DONE: usize = 1;
 fn run(scene: &dyn Scene, limit: u64) -> Run {
     let board = Board::new(2);
     let victim = fork("victim", || {
+        // With a single processor there is no spin before a sleep, which would be most of the steps.
+        let mut one = CpuSet::new();
+        one.set(sched_getcpu().unwrap()).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &one).unwrap();
         let operation = scene.victim();
         ptrace::traceme().unwrap();
         board.set(READY, 1);

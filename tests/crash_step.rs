@@ -5,6 +5,12 @@
 
 #![cfg(target_arch = "x86_64")]
 
+#[path = "crash/creation.rs"]
+mod creation;
+#[path = "crash/locks.rs"]
+mod locks;
+#[path = "crash/queues.rs"]
+mod queues;
 #[path = "crash/scenes.rs"]
 mod scenes;
 #[path = "crash/step.rs"]

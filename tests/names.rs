@@ -132,10 +132,10 @@ fn the_wrong_kind_says_what_is_there() {
 /// Opens the file as whatever it may be, which must all be refused.
 fn open_all(test: &Test, name: &str) -> [Error; 4] {
     [
-        Region::open(test.name(name)).err().expect("a region"),
-        Mutex::<()>::open(test.name(name)).err().expect("a mutex"),
-        Semaphore::open(test.name(name)).err().expect("a semaphore"),
-        Queue::open(test.name(name)).err().expect("a queue"),
+        Region::open(test.name(name)).map(drop).expect_err("a region"),
+        Mutex::<()>::open(test.name(name)).map(drop).expect_err("a mutex"),
+        Semaphore::open(test.name(name)).map(drop).expect_err("a semaphore"),
+        Queue::open(test.name(name)).map(drop).expect_err("a queue"),
     ]
 }
 

@@ -212,12 +212,13 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
         }
         if k == u64::MAX {
             k = after;
-        } else if !result.completed && !(result.slept && result.steps < k) {
-            (k, ends) = (k + stride, 0);
-        } else if stride == 1 && ends < REPEATS {
+        } else if result.completed || result.slept && result.steps < k {
             ends += 1;
+            if stride > 1 || ends > REPEATS {
+                return tally;
+            }
         } else {
-            return tally;
+            (k, ends) = (k + stride, 0);
         }
         result = run(&*make(), k);
     }

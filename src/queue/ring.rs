@@ -286,7 +286,9 @@ impl Ring {
     /// Refuses senders from now on, and receivers once the ring is empty; wakes all who wait.
     pub(crate) fn shutdown(&self) -> Result<()> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.recv.lock)?;
+        // Should we die, the kernel wakes who sleeps on one word: that of the side where somebody does.
+        let receivers_sleep = shared.send.lock.load(Relaxed) & lock::WAITERS != 0;
+        let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
         // die here: the next call of a sender or a receiver completes it; of the senders that wait one is woken, who wakes the next.

@@ -1,0 +1,288 @@
+//! Scenes with mutexes and semaphores.
+
+use std::cell::Cell;
+
+use rsipc::{Error, Mutex, Semaphore};
+
+use crate::scenes::{SHORT, fresh};
+use crate::step::{Fault, HANG, Scene, Sleepers};
+use crate::support::Test;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    Lock,
+    Unlock,
+    Both,
+    GiveUp,
+    /// Locks what the parent holds, which lets it go once the victim sleeps.
+    Woken,
+}
+
+struct MutexScene {
+    mutex: Mutex<[u64; 2]>,
+    hold: Hold,
+    sleepers: usize,
+}
+
+pub fn mutex(test: &Test, hold: Hold, sleepers: usize) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let mutex = Mutex::create(test.name(&name), [0; 2]).unwrap();
+    test.unlink(&name).unwrap();
+    if hold == Hold::Woken {
+        std::mem::forget(mutex.lock().unwrap());
+    }
+    Box::new(MutexScene { mutex, hold, sleepers })
+}
+
+impl MutexScene {
+    /// Locks it and changes what it guards; says what was wrong with that.
+    fn change(&self) -> Result<u64, Fault> {
+        let mut guard = match self.mutex.lock_timeout(4 * HANG) {
+            Ok(guard) => guard,
+            Err(Error::NotRecoverable) if self.hold == Hold::GiveUp => return Ok(0),
+            Err(e) => return Err(Fault::Hang(format!("locking: {e}"))),
+        };
+        if guard.owner_died() {
+            guard[1] = guard[0];
+            guard.mark_consistent();
+        } else if guard[0] != guard[1] {
+            return Err(Fault::Torn(format!("{:?}, and nobody was told", *guard)));
+        }
+        guard[0] += 1;
+        guard[1] += 1;
+        Ok(0)
+    }
+}
+
+impl Scene for MutexScene {
+    fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        match self.hold {
+            Hold::Woken => {
+                assert_eq!(self.mutex.lock_timeout(SHORT).map(drop), Err(Error::TimedOut));
+                Box::new(|| std::mem::forget(self.mutex.lock().unwrap()))
+            }
+            Hold::Lock => Box::new(|| std::mem::forget(self.mutex.lock().unwrap())),
+            Hold::Both => Box::new(|| {
+                let mut guard = self.mutex.lock().unwrap();
+                guard[0] += 1;
+                guard[1] += 1;
+            }),
+            Hold::Unlock | Hold::GiveUp => {
+                let mut guard = self.mutex.lock().unwrap();
+                guard[0] += 1;
+                guard[1] += 1;
+                let give_up = self.hold == Hold::GiveUp;
+                Box::new(move || if give_up { guard.give_up() } else { drop(guard) })
+            }
+        }
+    }
+
+    fn sleepers(&self) -> usize {
+        self.sleepers
+    }
+
+    fn sleepers_come_later(&self) -> bool {
+        self.hold == Hold::Woken
+    }
+
+    fn sleep(&self, _index: usize) -> u64 {
+        self.change().map_err(|fault| fault.text()).unwrap()
+    }
+
+    fn victim_sleeps(&self) -> bool {
+        if self.hold != Hold::Woken {
+            return false;
+        }
+        // SAFETY: no guard is in use.
+        unsafe { self.mutex.force_unlock() }.unwrap();
+        true
+    }
+
+    fn stuck(&self, sleepers: &Sleepers) -> bool {
+        !sleepers.all_done()
+    }
+
+    fn finish(&self, _sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
+        if self.hold == Hold::Woken {
+            // SAFETY: no guard is in use. The victim may have been killed before it slept.
+            let _ = unsafe { self.mutex.force_unlock() };
+        }
+        for round in 0..3 {
+            if round == 0 && completed && matches!(self.hold, Hold::Unlock | Hold::Both) && self.mutex.is_inconsistent() {
+                return vec![Fault::Torn("a death was told of, and nobody died with the lock".into())];
+            }
+            if let Err(fault) = self.change() {
+                return vec![fault];
+            }
+        }
+        vec![]
+    }
+}
+
+struct SignalsScene {
+    semaphore: Semaphore,
+    acquires: bool,
+    units: Cell<u32>,
+    sleepers: usize,
+}
+
+pub fn signals(test: &Test, acquires: bool, units: u32, sleepers: usize) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let semaphore = Semaphore::create(test.name(&name), units).unwrap();
+    test.unlink(&name).unwrap();
+    Box::new(SignalsScene { semaphore, acquires, units: units.into(), sleepers })
+}
+
+impl SignalsScene {
+    fn give(&self) {
+        self.semaphore.release().unwrap();
+        self.units.set(self.units.get() + 1);
+    }
+}
+
+impl Scene for SignalsScene {
+    fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        if self.acquires {
+            if self.units.get() == 0 {
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
+            Box::new(|| self.semaphore.acquire().unwrap())
+        } else {
+            Box::new(|| self.semaphore.release().unwrap())
+        }
+    }
+
+    fn sleepers(&self) -> usize {
+        self.sleepers
+    }
+
+    fn sleepers_come_later(&self) -> bool {
+        self.acquires
+    }
+
+    fn sleep(&self, _index: usize) -> u64 {
+        self.semaphore.acquire().unwrap();
+        1
+    }
+
+    fn victim_sleeps(&self) -> bool {
+        if !self.acquires {
+            return false;
+        }
+        self.give();
+        true
+    }
+
+    fn stuck(&self, sleepers: &Sleepers) -> bool {
+        self.semaphore.value().unwrap() > 0 && !sleepers.all_done()
+    }
+
+    fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
+        while !sleepers.all_done() {
+            let done = sleepers.done();
+            self.give();
+            if let Err(fault) = sleepers.wait_done(done + 1) {
+                return vec![fault];
+            }
+        }
+        let known = i64::from(self.units.get()) - sleepers.results().len() as i64;
+        let left = i64::from(self.semaphore.value().unwrap());
+        let right = match (self.acquires, completed) {
+            (true, true) => left + 1 == known,
+            (true, false) => left == known || left + 1 == known,
+            (false, true) => left == known + 1,
+            (false, false) => left == known || left == known + 1,
+        };
+        if right { vec![] } else { vec![Fault::Lost(format!("{left} units are left of {known}"))] }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Acquires for the first time.
+    First,
+    Acquire,
+    Release,
+    /// Acquires what the parent holds, which gives it back once the victim sleeps.
+    Woken,
+}
+
+struct PermitsScene<'a> {
+    test: &'a Test,
+    name: String,
+    semaphore: Semaphore,
+    take: Take,
+    total: u32,
+    sleepers: usize,
+}
+
+pub fn permits(test: &Test, take: Take, total: u32, sleepers: usize) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let semaphore = Semaphore::create_permits(test.name(&name), total).unwrap();
+    Box::new(PermitsScene { test, name, semaphore, take, total, sleepers })
+}
+
+impl Scene for PermitsScene<'_> {
+    fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        if self.take != Take::First {
+            self.semaphore.acquire().unwrap();
+            if self.total == 1 {
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
+            self.semaphore.release().unwrap();
+        }
+        match self.take {
+            Take::First | Take::Acquire | Take::Woken => Box::new(|| self.semaphore.acquire().unwrap()),
+            Take::Release => {
+                self.semaphore.acquire().unwrap();
+                Box::new(|| self.semaphore.release().unwrap())
+            }
+        }
+    }
+
+    fn victim_is_ready(&self) {
+        if self.take == Take::Woken {
+            self.semaphore.acquire().unwrap();
+        }
+    }
+
+    fn sleepers(&self) -> usize {
+        self.sleepers
+    }
+
+    fn sleepers_come_later(&self) -> bool {
+        self.take == Take::Woken
+    }
+
+    /// It ends right after, so that its permit comes back.
+    fn sleep(&self, _index: usize) -> u64 {
+        self.semaphore.acquire().unwrap();
+        1
+    }
+
+    fn victim_sleeps(&self) -> bool {
+        if self.take != Take::Woken {
+            return false;
+        }
+        self.semaphore.release().unwrap();
+        true
+    }
+
+    fn stuck(&self, sleepers: &Sleepers) -> bool {
+        !sleepers.all_done()
+    }
+
+    fn finish(&self, _sleepers: &Sleepers, _completed: bool) -> Vec<Fault> {
+        // Where the victim was killed before it slept the parent still has it.
+        let _ = self.semaphore.release();
+        let mut faults = vec![];
+        if let Some(e) = (0..self.total).find_map(|_| self.semaphore.acquire_timeout(HANG).err()) {
+            faults.push(Fault::Leaked(format!("a permit does not come back: {e}")));
+        } else if self.semaphore.try_acquire() != Err(Error::WouldBlock) {
+            faults.push(Fault::Twice("there are more permits than there were".into()));
+        }
+        let _ = self.semaphore.release_many(self.total);
+        self.test.unlink(&self.name).unwrap();
+        faults
+    }
+}

@@ -1,0 +1,170 @@
+//! One process of the tests in which several languages meet. `RSIPC_DIR` names the namespace; every wait is bounded.
+//!
+//! `peer VERB NAME ...`: see `main` for the verbs. It exits with 0 for success, and with 1 after saying on standard error what failed.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rsipc::{Error, Mutex, Queue, QueueOptions, Region, Semaphore};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const LONG: Duration = Duration::from_secs(20);
+/// Where `placed-create` puts the objects.
+const SEMAPHORE_AT: usize = 64;
+const PERMITS_AT: usize = 4096;
+const QUEUE_AT: usize = 16384;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("peer {}: {e}", args.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Outcome {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["queue-create", name, capacity, max] => {
+            Queue::create(name, &QueueOptions::new().capacity(number(capacity)?).max_message(number(max)?))?;
+        }
+        ["queue-send", name, first, count] => {
+            let queue = Queue::open(name)?;
+            let first: u64 = number(first)?;
+            for i in first..first + number::<u64>(count)? {
+                queue.send_timeout(&message(i), LONG)?;
+            }
+        }
+        ["queue-recv", name, first, count] => {
+            let queue = Queue::open(name)?;
+            let first: u64 = number(first)?;
+            for i in first..first + number::<u64>(count)? {
+                expect(number_of(&queue.recv_timeout(LONG)?)?, i)?;
+            }
+        }
+        ["queue-sum", name, count] => {
+            let queue = Queue::open(name)?;
+            let mut sum = 0;
+            for _ in 0..number::<u64>(count)? {
+                sum += number_of(&queue.recv_timeout(LONG)?)?;
+            }
+            println!("{sum}");
+        }
+        ["queue-until-closed", name] => {
+            let queue = Queue::open(name)?;
+            let mut count = 0;
+            loop {
+                match queue.recv_timeout(LONG) {
+                    Ok(_) => count += 1,
+                    Err(Error::Closed) => break,
+                    Err(e) => Err(e)?,
+                }
+            }
+            println!("{count}");
+        }
+        ["queue-shutdown", name] => Queue::open(name)?.shutdown()?,
+        ["mutex-add", name, region, offset, count] => {
+            let (mutex, region) = (Mutex::<()>::open(name)?, Region::open(region)?);
+            let view = region.view()?;
+            let offset: usize = number(offset)?;
+            for _ in 0..number::<u64>(count)? {
+                let guard = mutex.lock_timeout(LONG)?;
+                let mut bytes = [0; 8];
+                view.read(offset, &mut bytes)?;
+                view.write(offset, &(u64::from_le_bytes(bytes) + 1).to_le_bytes())?;
+                drop(guard);
+            }
+        }
+        ["mutex-die", name] => {
+            let mutex = Mutex::<()>::open(name)?;
+            let _guard = mutex.lock_timeout(LONG)?;
+            die("locked")?;
+        }
+        ["mutex-recover", name] => {
+            let mutex = Mutex::<()>::open(name)?;
+            let mut guard = mutex.lock_timeout(LONG)?;
+            expect(guard.owner_died(), true)?;
+            guard.mark_consistent();
+            drop(guard);
+            expect(mutex.lock_timeout(LONG)?.owner_died(), false)?;
+        }
+        ["sem-acquire", name, count] => {
+            let semaphore = Semaphore::open(name)?;
+            for _ in 0..number::<u64>(count)? {
+                semaphore.acquire_timeout(LONG)?;
+            }
+        }
+        ["sem-release", name, count] => Semaphore::open(name)?.release_many(number(count)?)?,
+        ["permit-die", name, count] => {
+            let semaphore = Semaphore::open(name)?;
+            for _ in 0..number::<u64>(count)? {
+                semaphore.acquire_timeout(LONG)?;
+            }
+            die("held")?;
+        }
+        ["region-write", name, offset, text] => Region::open(name)?.view()?.write(number(offset)?, text.as_bytes())?,
+        ["region-read", name, offset, text] => {
+            let mut bytes = vec![0; text.len()];
+            Region::open(name)?.view()?.read(number(offset)?, &mut bytes)?;
+            expect(String::from_utf8_lossy(&bytes).as_ref(), text)?;
+        }
+        ["region-grow", name, len] => Region::open(name)?.grow(number(len)?)?,
+        ["placed-create", name] => {
+            let region = Region::create(name, 65536)?;
+            Mutex::<()>::create_in(&region, 0, ())?;
+            Semaphore::create_in(&region, SEMAPHORE_AT, 0)?;
+            Semaphore::create_permits_in(&region, PERMITS_AT, 2)?;
+            Queue::create_in(&region, QUEUE_AT, &QueueOptions::new().capacity(4).max_message(100))?;
+        }
+        ["placed-use", name] => {
+            let region = Region::open(name)?;
+            drop(Mutex::<()>::open_in(&region, 0)?.lock_timeout(LONG)?);
+            let semaphore = Semaphore::open_in(&region, SEMAPHORE_AT)?;
+            semaphore.release()?;
+            semaphore.acquire_timeout(LONG)?;
+            let permits = Semaphore::open_in(&region, PERMITS_AT)?;
+            permits.acquire_timeout(LONG)?;
+            permits.release()?;
+            let queue = Queue::open_in(&region, QUEUE_AT)?;
+            queue.send_timeout(b"x", LONG)?;
+            expect(queue.recv_timeout(LONG)?, b"x".to_vec())?;
+        }
+        _ => Err(format!("no such verb, or another number of arguments: {args:?}"))?,
+    }
+    Ok(())
+}
+
+fn message(i: u64) -> Vec<u8> {
+    let mut bytes = i.to_le_bytes().to_vec();
+    bytes.resize(8 + (i % 50) as usize, i as u8);
+    bytes
+}
+
+fn number_of(bytes: &[u8]) -> Result<u64, Box<dyn std::error::Error>> {
+    let i = u64::from_le_bytes(bytes.get(..8).ok_or("a message is too short")?.try_into()?);
+    expect(bytes, &message(i)[..])?;
+    Ok(i)
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number"))
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Outcome {
+    if found == wanted { Ok(()) } else { Err(format!("found {found:?}, wanted {wanted:?}").into()) }
+}
+
+/// Says a word, and ends as SIGKILL ends a process.
+fn die(word: &str) -> Outcome {
+    let mut out = std::io::stdout();
+    writeln!(out, "{word}")?;
+    out.flush()?;
+    nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL)?;
+    unreachable!("SIGKILL cannot be survived")
+}

@@ -1,0 +1,226 @@
+//! Semaphores of both kinds: counting, waiting, permits that come back.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rsipc::{Error, MAX_VALUE, Region, Semaphore, SemaphoreKind};
+use support::{Board, Child, LONG, Test, fork, wait_for};
+
+const SHORT: Duration = Duration::from_millis(30);
+
+#[test]
+fn units_are_counted() {
+    let test = Test::new("counting");
+    let semaphore = Semaphore::create(test.name("s"), 2).unwrap();
+    assert_eq!(semaphore.kind(), SemaphoreKind::Signals);
+    semaphore.acquire().unwrap();
+    semaphore.try_acquire().unwrap();
+    assert_eq!(semaphore.try_acquire(), Err(Error::WouldBlock));
+    assert_eq!(semaphore.acquire_timeout(Duration::ZERO), Err(Error::WouldBlock));
+    let start = Instant::now();
+    assert_eq!(semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+    assert!(start.elapsed() >= SHORT);
+    semaphore.release_many(3).unwrap();
+    assert_eq!(semaphore.value(), Ok(3));
+    semaphore.release_many(MAX_VALUE - 3).unwrap();
+    assert!(matches!(semaphore.release(), Err(Error::LimitReached(_))));
+    assert!(matches!(semaphore.release_many(u32::MAX), Err(Error::LimitReached(_))));
+    assert_eq!(semaphore.value(), Ok(MAX_VALUE));
+    assert!(matches!(Semaphore::create(test.name("t"), MAX_VALUE + 1), Err(Error::InvalidArgument(_))));
+    assert!(matches!(Semaphore::create_permits(test.name("t"), MAX_VALUE + 1), Err(Error::InvalidArgument(_))));
+}
+
+#[test]
+fn each_unit_is_taken_once() {
+    let test = Test::new("once");
+    let semaphore = Semaphore::create(test.name("s"), 0).unwrap();
+    let takers: Vec<Child> =
+        (0..3).map(|_| fork("taker", || (0..2000).for_each(|_| semaphore.acquire_timeout(LONG).unwrap()))).collect();
+    let givers: Vec<Child> = (0..2)
+        .map(|_| {
+            fork("giver", || {
+                let semaphore = Semaphore::open(test.name("s")).unwrap();
+                (0..1500).for_each(|i| semaphore.release_many(1 + i % 3).unwrap());
+            })
+        })
+        .collect();
+    givers.into_iter().for_each(Child::join);
+    takers.into_iter().for_each(Child::join);
+    assert_eq!(semaphore.value(), Ok(0));
+}
+
+#[test]
+fn as_many_wake_as_there_are_units() {
+    let test = Test::new("waking");
+    for permits in [false, true] {
+        let name = if permits { "p" } else { "s" };
+        let semaphore = if permits {
+            Semaphore::create_permits(test.name(name), 5).unwrap()
+        } else {
+            Semaphore::create(test.name(name), 5).unwrap()
+        };
+        (0..5).for_each(|_| semaphore.acquire().unwrap());
+        let board = Board::new(2);
+        let waiters: Vec<Child> = (0..5)
+            .map(|_| {
+                fork("waiter", || {
+                    semaphore.acquire().unwrap();
+                    board.add(0, 1);
+                    board.wait(1, 1);
+                })
+            })
+            .collect();
+        waiters.iter().for_each(Child::wait_asleep);
+        for (count, in_all) in [(1, 1), (3, 4), (1, 5)] {
+            semaphore.release_many(count).unwrap();
+            wait_for("the waiters to wake", || board.get(0) == in_all);
+        }
+        assert_eq!(semaphore.try_acquire(), Err(Error::WouldBlock));
+        board.set(1, 1);
+        waiters.into_iter().for_each(Child::join);
+        assert_eq!(semaphore.value(), Ok(if permits { 5 } else { 0 }));
+    }
+}
+
+#[test]
+fn permits_belong_to_processes() {
+    let test = Test::new("permits");
+    let permits = Semaphore::create_permits(test.name("p"), 3).unwrap();
+    assert_eq!(permits.kind(), SemaphoreKind::Permits);
+    assert!(matches!(permits.release(), Err(Error::NotOwner(_))));
+    permits.acquire().unwrap();
+    permits.acquire().unwrap();
+    assert_eq!(permits.value(), Ok(1));
+    fork("child", || {
+        assert!(matches!(permits.release(), Err(Error::NotOwner(_))), "a child holds none of its parent's");
+        let again = Semaphore::open(test.name("p")).unwrap();
+        permits.acquire().unwrap();
+        assert_eq!(again.try_acquire(), Err(Error::WouldBlock));
+        assert!(matches!(again.release_many(2), Err(Error::NotOwner(_))));
+        again.release().unwrap();
+    })
+    .join();
+    assert!(matches!(permits.release_many(3), Err(Error::NotOwner(_))));
+    // Any thread gives them back, through any handle.
+    std::thread::scope(|scope| {
+        scope.spawn(|| Semaphore::open(test.name("p")).unwrap().release_many(2).unwrap());
+    });
+    assert_eq!(permits.value(), Ok(3));
+}
+
+#[test]
+fn permits_of_the_dead_come_back() {
+    let test = Test::new("permits of the dead");
+    let permits = Semaphore::create_permits(test.name("p"), 4).unwrap();
+    let board = Board::new(1);
+    let holders: Vec<Child> = (0..2)
+        .map(|_| {
+            fork("holder", || {
+                permits.acquire().unwrap();
+                permits.acquire().unwrap();
+                board.add(0, 1);
+                std::thread::sleep(LONG);
+            })
+        })
+        .collect();
+    board.wait(0, 2);
+    assert_eq!(permits.value(), Ok(0));
+    assert_eq!(permits.try_acquire(), Err(Error::WouldBlock));
+    let waiters: Vec<Child> = (0..2).map(|_| fork("waiter", || permits.acquire().unwrap())).collect();
+    waiters.iter().for_each(Child::wait_asleep);
+    holders[0].kill();
+    waiters.into_iter().for_each(Child::join);
+    assert_eq!(permits.value(), Ok(2));
+    holders[1].kill();
+    assert_eq!(permits.value(), Ok(4));
+    (0..4).for_each(|_| permits.try_acquire().unwrap());
+}
+
+#[test]
+fn permits_survive_exec_and_the_end_of_the_thread() {
+    let test = Test::new("exec");
+    let permits = Semaphore::create_permits(test.name("p"), 2).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| permits.acquire().unwrap());
+    });
+    assert_eq!(permits.value(), Ok(1));
+    let holder = fork("one that execs", || {
+        permits.acquire().unwrap();
+        let _ = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"60"]);
+    });
+    let name = format!("/proc/{}/comm", holder.pid);
+    wait_for("the exec", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
+    assert_eq!(permits.acquire_timeout(Duration::from_millis(150)), Err(Error::TimedOut));
+    holder.kill();
+    permits.acquire_timeout(LONG).unwrap();
+}
+
+#[test]
+fn as_many_processes_as_it_has_places_for() {
+    let test = Test::new("places");
+    let permits = Semaphore::create_permits(test.name("p"), 1000).unwrap();
+    let board = Board::new(1);
+    let holders: Vec<Child> = (0..120)
+        .map(|_| {
+            fork("holder", || {
+                permits.acquire().unwrap();
+                board.add(0, 1);
+                std::thread::sleep(LONG);
+            })
+        })
+        .collect();
+    board.wait(0, 120);
+    let refused = permits.acquire().unwrap_err();
+    assert!(matches!(refused, Error::LimitReached(_)), "{refused}");
+    assert_eq!(permits.value(), Ok(880));
+    drop(holders);
+    permits.acquire().unwrap();
+    assert_eq!(permits.value(), Ok(999));
+}
+
+#[test]
+fn no_life_words_are_left_behind() {
+    let test = Test::new("life words");
+    let permits = Semaphore::create_permits(test.name("p"), 1).unwrap();
+    for _ in 0..20 {
+        fork("holder", || permits.acquire().unwrap()).join();
+        permits.acquire().unwrap();
+        permits.release().unwrap();
+    }
+    let lives = std::fs::read_dir(&test.dir)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".life-"))
+        .count();
+    assert!(lives <= 2, "{lives}");
+}
+
+#[test]
+fn in_regions() {
+    let test = Test::new("in regions");
+    for (region, named) in [(Region::create(test.name("r"), 16384).unwrap(), true), (Region::anonymous(16384).unwrap(), false)] {
+        let signals = Semaphore::create_in(&region, 64, 1).unwrap();
+        let permits = Semaphore::create_permits_in(&region, 128, 2).unwrap();
+        assert!(matches!(Semaphore::create_in(&region, 64, 1), Err(Error::AlreadyExists { .. })));
+        assert!(matches!(Semaphore::create_permits_in(&region, 128, 1), Err(Error::AlreadyExists { .. })));
+        assert!(Semaphore::create_in(&region, 32, 1).is_err());
+        assert!(Semaphore::create_permits_in(&region, 16384 - 64, 1).is_err());
+        assert!(matches!(Semaphore::open_in(&region, 8192), Err(Error::NotFound { .. })));
+        assert_eq!(Semaphore::open_in(&region, 64).unwrap().kind(), SemaphoreKind::Signals);
+        let holder = fork("holder", || {
+            Semaphore::open_in(&region, 64).unwrap().acquire().unwrap();
+            let permits = Semaphore::open_in(&region, 128).unwrap();
+            permits.acquire().unwrap();
+            permits.acquire().unwrap();
+            signals.release().unwrap();
+            std::thread::sleep(LONG);
+        });
+        wait_for("the holder", || permits.value() == Ok(0) && signals.value() == Ok(1));
+        let waiter = fork("waiter", || permits.acquire().unwrap());
+        waiter.wait_asleep();
+        holder.kill();
+        waiter.join();
+        permits.acquire_timeout(LONG).unwrap();
+        assert_eq!(signals.value(), Ok(1), "named: {named}");
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! `RSIPC_CRASH_ROUNDS` multiplies the number of rounds.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -293,7 +295,7 @@ fn creators() {
         queue.try_send(b"2").unwrap();
         assert_eq!(queue.try_recv().unwrap(), b"1");
         let region = Region::open_or_create(test.name("r"), 10_000).unwrap();
-        region.view().unwrap().write(9_999, b"x").unwrap();
+        unsafe { region.view().unwrap().write(9_999, b"x") }.unwrap();
         assert_eq!(*Mutex::open_or_create(test.name("m"), 5u64).unwrap().lock_timeout(LONG).unwrap(), 5);
         let permits = Semaphore::open_or_create_permits(test.name("p"), 1).unwrap();
         permits.acquire_timeout(LONG).unwrap();

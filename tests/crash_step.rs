@@ -3,6 +3,7 @@
 //! By default some of the instructions, other ones in each run; with `RSIPC_CRASH=full` every one. `RSIPC_CRASH_ONLY` limits it to the
 //! scenes whose name contains it.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
 
 #[path = "crash/creation.rs"]

@@ -1,5 +1,7 @@
 //! Mutexes: exclusion, the death of owners, who may unlock, giving up.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 mod support;
 
 use std::cell::Cell;
@@ -273,15 +275,15 @@ fn data_of_another_length_is_another_kind() {
 fn in_a_region() {
     let test = Test::new("in a region");
     let region = Region::create(test.name("r"), 4096).unwrap();
-    let mutex = Mutex::create_in(&region, 8, 41u64).unwrap();
-    assert!(matches!(Mutex::create_in(&region, 8, 0u64), Err(Error::AlreadyExists { .. })));
+    let mutex = unsafe { Mutex::create_in(&region, 8, 41u64) }.unwrap();
+    assert!(matches!(unsafe { Mutex::create_in(&region, 8, 0u64) }, Err(Error::AlreadyExists { .. })));
     for offset in [4, 4096 - 64, 5000, usize::MAX - 7] {
-        let refused = Mutex::create_in(&region, offset, 0u64);
+        let refused = unsafe { Mutex::create_in(&region, offset, 0u64) };
         assert!(refused.is_err(), "offset {offset}");
-        assert!(Mutex::<u64>::open_in(&region, offset).is_err(), "offset {offset}");
+        assert!(unsafe { Mutex::<u64>::open_in(&region, offset) }.is_err(), "offset {offset}");
     }
     fork("one that dies", || {
-        let mutex = Mutex::<u64>::open_in(&Region::open(test.name("r")).unwrap(), 8).unwrap();
+        let mutex = unsafe { Mutex::<u64>::open_in(&Region::open(test.name("r")).unwrap(), 8) }.unwrap();
         let mut guard = mutex.lock().unwrap();
         *guard += 1;
         std::mem::forget(guard);

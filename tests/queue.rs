@@ -1,5 +1,7 @@
 //! Queues: order, exactly once, lengths, capacities, the three ways to wait, shutdown, peers, placement in regions.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 mod support;
 
 use std::cell::Cell;
@@ -307,19 +309,19 @@ fn in_a_region() {
     let test = Test::new("in a region");
     let options = options(5, 40);
     let region = Region::create(test.name("r"), 1 << 20).unwrap();
-    assert!(matches!(Queue::open_in(&region, 128), Err(Error::NotFound { .. })));
-    let queue = Queue::create_in(&region, 128, &options).unwrap();
-    assert!(matches!(Queue::create_in(&region, 128, &options), Err(Error::AlreadyExists { .. })));
+    assert!(matches!(unsafe { Queue::open_in(&region, 128) }, Err(Error::NotFound { .. })));
+    let queue = unsafe { Queue::create_in(&region, 128, &options) }.unwrap();
+    assert!(matches!(unsafe { Queue::create_in(&region, 128, &options) }, Err(Error::AlreadyExists { .. })));
     for offset in [64, 1, (1 << 20) - 128, usize::MAX - 127, (1 << 20) + 128] {
-        let refused = Queue::create_in(&region, offset, &options).unwrap_err();
+        let refused = unsafe { Queue::create_in(&region, offset, &options) }.unwrap_err();
         assert!(matches!(refused, Error::InvalidArgument(_)), "offset {offset}: {refused}");
-        assert!(Queue::open_in(&region, offset).is_err(), "offset {offset}");
+        assert!(unsafe { Queue::open_in(&region, offset) }.is_err(), "offset {offset}");
     }
     let end = 128 + options.size().unwrap();
-    region.view().unwrap().write(end, b"the user's").unwrap();
+    unsafe { region.view().unwrap().write(end, b"the user's") }.unwrap();
     let sender = fork("sender", || {
         let region = Region::open(test.name("r")).unwrap();
-        let queue = Queue::open_in(&region, 128).unwrap();
+        let queue = unsafe { Queue::open_in(&region, 128) }.unwrap();
         // The queue keeps its memory mapped by itself.
         drop(region);
         (0..100).for_each(|i| queue.send_timeout(&message(i, 40), LONG).unwrap());
@@ -327,7 +329,7 @@ fn in_a_region() {
     (0..100).for_each(|i| assert_eq!(number(&queue.recv_timeout(LONG).unwrap()), i));
     sender.join();
     let mut bytes = [0; 10];
-    region.view().unwrap().read(end, &mut bytes).unwrap();
+    unsafe { region.view().unwrap().read(end, &mut bytes) }.unwrap();
     assert_eq!(&bytes, b"the user's");
 }
 

@@ -1,5 +1,7 @@
 //! Regions: bytes that others see, growth, descriptors, and running out of memory, descriptors and file size.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 mod support;
 
 use std::fs;
@@ -17,7 +19,7 @@ use support::{Board, LONG, Test, fork};
 
 fn bytes_at(region: &Region, offset: usize, len: usize) -> Vec<u8> {
     let mut bytes = vec![0xff; len];
-    region.view().unwrap().read(offset, &mut bytes).unwrap();
+    unsafe { region.view().unwrap().read(offset, &mut bytes) }.unwrap();
     bytes
 }
 
@@ -29,19 +31,19 @@ fn others_see_what_is_written() {
     assert_eq!(bytes_at(&region, 0, 10_000), vec![0; 10_000]);
     let view = region.view().unwrap();
     assert_eq!((view.len(), view.as_ptr().addr() % 4096), (10_000, 0));
-    view.write(9_995, b"hello").unwrap();
+    unsafe { view.write(9_995, b"hello") }.unwrap();
     fork("reader", || {
         let region = Region::open(test.name("r")).unwrap();
         assert_eq!(bytes_at(&region, 9_995, 5), b"hello");
-        region.view().unwrap().write(0, b"and back").unwrap();
+        unsafe { region.view().unwrap().write(0, b"and back") }.unwrap();
     })
     .join();
     assert_eq!(bytes_at(&region, 0, 8), b"and back");
     for (offset, len) in [(9_996, 5), (10_001, 0), (usize::MAX, 2), (0, 10_001)] {
-        assert!(matches!(view.write(offset, &vec![1; len]), Err(Error::InvalidArgument(_))));
-        assert!(matches!(view.read(offset, &mut vec![1; len]), Err(Error::InvalidArgument(_))));
+        assert!(matches!(unsafe { view.write(offset, &vec![1; len]) }, Err(Error::InvalidArgument(_))));
+        assert!(matches!(unsafe { view.read(offset, &mut vec![1; len]) }, Err(Error::InvalidArgument(_))));
     }
-    view.write(10_000, b"").unwrap();
+    unsafe { view.write(10_000, b"") }.unwrap();
 }
 
 #[test]
@@ -64,14 +66,14 @@ fn growth_is_seen_by_others_and_old_views_stay_valid() {
     let test = Test::new("growth");
     let region = Region::create(test.name("r"), 5000).unwrap();
     let old = region.view().unwrap();
-    old.write(0, b"old").unwrap();
+    unsafe { old.write(0, b"old") }.unwrap();
     let board = Board::new(2);
     let grower = fork("grower", || {
         let region = Region::open(test.name("r")).unwrap();
         for len in [5000, 5001, 100_000, 1_000_000] {
             region.grow(len).unwrap();
         }
-        region.view().unwrap().write(999_995, b"there").unwrap();
+        unsafe { region.view().unwrap().write(999_995, b"there") }.unwrap();
         board.set(0, 1);
         board.wait(1, 1);
         assert_eq!(bytes_at(&region, 1_500_000, 4), b"more");
@@ -80,16 +82,16 @@ fn growth_is_seen_by_others_and_old_views_stay_valid() {
     assert_eq!(region.len(), 1_000_000);
     assert_eq!(bytes_at(&region, 999_995, 5), b"there");
     assert_eq!(old.len(), 5000);
-    old.write(4995, b"valid").unwrap();
+    unsafe { old.write(4995, b"valid") }.unwrap();
     assert_eq!(bytes_at(&region, 4995, 5), b"valid");
     assert!(matches!(region.grow(10), Err(Error::InvalidArgument(_))));
     region.grow(2_000_000).unwrap();
-    region.view().unwrap().write(1_500_000, b"more").unwrap();
+    unsafe { region.view().unwrap().write(1_500_000, b"more") }.unwrap();
     board.set(1, 1);
     grower.join();
     drop(region);
     let mut bytes = [0; 3];
-    old.read(0, &mut bytes).unwrap();
+    unsafe { old.read(0, &mut bytes) }.unwrap();
     assert_eq!(&bytes, b"old");
 }
 
@@ -107,7 +109,7 @@ fn many_grow_at_once() {
                     // Another may have grown it further.
                     let _ = region.grow(len);
                     let view = region.view().unwrap();
-                    view.write(view.len() - 1, b"x").unwrap();
+                    unsafe { view.write(view.len() - 1, b"x") }.unwrap();
                 }
             })
         })
@@ -122,18 +124,18 @@ fn a_region_is_filled_before_it_has_its_name() {
     let test = Test::new("create_with");
     let region = Region::create_with(test.name("r"), 100_000, |region| {
         assert!(matches!(Region::open(test.name("r")), Err(Error::NotFound { .. })));
-        Mutex::create_in(region, 0, 5u64)?;
-        Queue::create_in(region, 1024, &QueueOptions::new().capacity(2).max_message(10))?;
+        unsafe { Mutex::create_in(region, 0, 5u64) }?;
+        unsafe { Queue::create_in(region, 1024, &QueueOptions::new().capacity(2).max_message(10)) }?;
         Ok(())
     })
     .unwrap();
     fork("user", || {
         let region = Region::open(test.name("r")).unwrap();
-        assert_eq!(*Mutex::<u64>::open_in(&region, 0).unwrap().lock().unwrap(), 5);
-        Queue::open_in(&region, 1024).unwrap().send(b"x").unwrap();
+        assert_eq!(*unsafe { Mutex::<u64>::open_in(&region, 0) }.unwrap().lock().unwrap(), 5);
+        unsafe { Queue::open_in(&region, 1024) }.unwrap().send(b"x").unwrap();
     })
     .join();
-    assert_eq!(Queue::open_in(&region, 1024).unwrap().recv().unwrap(), b"x");
+    assert_eq!(unsafe { Queue::open_in(&region, 1024) }.unwrap().recv().unwrap(), b"x");
     let failed = Region::create_with(test.name("s"), 100, |_| Err(Error::WouldBlock));
     assert_eq!(failed.err(), Some(Error::WouldBlock));
     assert_eq!(test.files(), ["r"]);
@@ -151,15 +153,15 @@ fn an_anonymous_region_goes_through_a_socket() {
         let Some(ControlMessageOwned::ScmRights(fds)) = got.cmsgs().unwrap().next() else { panic!("no descriptor came") };
         // SAFETY: it was just received, and belongs to nobody else.
         let region = Region::from_fd(unsafe { OwnedFd::from_raw_fd(fds[0]) }).unwrap();
-        assert_eq!(Queue::open_in(&region, 1024).unwrap().recv_timeout(LONG).unwrap(), b"from the parent");
+        assert_eq!(unsafe { Queue::open_in(&region, 1024) }.unwrap().recv_timeout(LONG).unwrap(), b"from the parent");
         region.grow(1 << 20).unwrap();
-        region.view().unwrap().write((1 << 20) - 4, b"grew").unwrap();
-        std::mem::forget(Mutex::<()>::open_in(&region, 0).unwrap().lock().unwrap());
+        unsafe { region.view().unwrap().write((1 << 20) - 4, b"grew") }.unwrap();
+        std::mem::forget(unsafe { Mutex::<()>::open_in(&region, 0) }.unwrap().lock().unwrap());
         drop(region);
     });
     let region = Region::anonymous(65536).unwrap();
-    let mutex = Mutex::create_in(&region, 0, ()).unwrap();
-    let queue = Queue::create_in(&region, 1024, &QueueOptions::new().capacity(1).max_message(100)).unwrap();
+    let mutex = unsafe { Mutex::create_in(&region, 0, ()) }.unwrap();
+    let queue = unsafe { Queue::create_in(&region, 1024, &QueueOptions::new().capacity(1).max_message(100)) }.unwrap();
     queue.send(b"from the parent").unwrap();
     let fds = [region.as_fd().as_raw_fd()];
     sendmsg::<()>(ours.as_raw_fd(), &[IoSlice::new(b"x")], &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None).unwrap();
@@ -246,7 +248,7 @@ fn fill(space: &Namespace) {
     full(Semaphore::create(space.name("s"), 0).err());
     full(Queue::create(space.name("q2"), &QueueOptions::new()).err());
     assert!(space.list().unwrap().len() == 3 + rest.len());
-    region.view().unwrap().write(0, &[1; 100_000]).unwrap();
+    unsafe { region.view().unwrap().write(0, &[1; 100_000]) }.unwrap();
     // Room that comes back is used.
     space.unlink("spare").unwrap();
     drop(spare);

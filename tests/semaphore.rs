@@ -1,5 +1,7 @@
 //! Semaphores of both kinds: counting, waiting, permits that come back.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -199,17 +201,17 @@ fn no_life_words_are_left_behind() {
 fn in_regions() {
     let test = Test::new("in regions");
     for (region, named) in [(Region::create(test.name("r"), 16384).unwrap(), true), (Region::anonymous(16384).unwrap(), false)] {
-        let signals = Semaphore::create_in(&region, 64, 1).unwrap();
-        let permits = Semaphore::create_permits_in(&region, 128, 2).unwrap();
-        assert!(matches!(Semaphore::create_in(&region, 64, 1), Err(Error::AlreadyExists { .. })));
-        assert!(matches!(Semaphore::create_permits_in(&region, 128, 1), Err(Error::AlreadyExists { .. })));
-        assert!(Semaphore::create_in(&region, 32, 1).is_err());
-        assert!(Semaphore::create_permits_in(&region, 16384 - 64, 1).is_err());
-        assert!(matches!(Semaphore::open_in(&region, 8192), Err(Error::NotFound { .. })));
-        assert_eq!(Semaphore::open_in(&region, 64).unwrap().kind(), SemaphoreKind::Signals);
+        let signals = unsafe { Semaphore::create_in(&region, 64, 1) }.unwrap();
+        let permits = unsafe { Semaphore::create_permits_in(&region, 128, 2) }.unwrap();
+        assert!(matches!(unsafe { Semaphore::create_in(&region, 64, 1) }, Err(Error::AlreadyExists { .. })));
+        assert!(matches!(unsafe { Semaphore::create_permits_in(&region, 128, 1) }, Err(Error::AlreadyExists { .. })));
+        assert!(unsafe { Semaphore::create_in(&region, 32, 1) }.is_err());
+        assert!(unsafe { Semaphore::create_permits_in(&region, 16384 - 64, 1) }.is_err());
+        assert!(matches!(unsafe { Semaphore::open_in(&region, 8192) }, Err(Error::NotFound { .. })));
+        assert_eq!(unsafe { Semaphore::open_in(&region, 64) }.unwrap().kind(), SemaphoreKind::Signals);
         let holder = fork("holder", || {
-            Semaphore::open_in(&region, 64).unwrap().acquire().unwrap();
-            let permits = Semaphore::open_in(&region, 128).unwrap();
+            unsafe { Semaphore::open_in(&region, 64) }.unwrap().acquire().unwrap();
+            let permits = unsafe { Semaphore::open_in(&region, 128) }.unwrap();
             permits.acquire().unwrap();
             permits.acquire().unwrap();
             signals.release().unwrap();

@@ -21,16 +21,19 @@ struct Table(View);
 impl Table {
     fn get(&self, offset: usize) -> Result<u32> {
         let mut bytes = [0; 4];
-        self.0.read(offset, &mut bytes)?;
+        // SAFETY: as the table above says who writes what.
+        unsafe { self.0.read(offset, &mut bytes) }?;
         Ok(u32::from_le_bytes(bytes))
     }
 
     fn set(&self, offset: usize, value: u32) -> Result<()> {
-        self.0.write(offset, &value.to_le_bytes())
+        // SAFETY: as the table above says who writes what.
+        unsafe { self.0.write(offset, &value.to_le_bytes()) }
     }
 
     fn set_long(&self, offset: usize, value: u64) -> Result<()> {
-        self.0.write(offset, &value.to_le_bytes())
+        // SAFETY: as the table above says who writes what.
+        unsafe { self.0.write(offset, &value.to_le_bytes()) }
     }
 
     /// The slot of a word, found or made.
@@ -39,9 +42,11 @@ impl Table {
         loop {
             let at = TABLE + slot as usize * 32;
             let mut there = [0; WORD];
-            self.0.read(at + 4, &mut there)?;
+            // SAFETY: as the table above says who writes what.
+            unsafe { self.0.read(at + 4, &mut there) }?;
             if there == [0; WORD] {
-                self.0.write(at + 4, word)?;
+                // SAFETY: as the table above says who writes what.
+                unsafe { self.0.write(at + 4, word) }?;
                 return Ok(slot);
             }
             if there == *word {
@@ -93,7 +98,8 @@ fn main() -> Result<()> {
     let number: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).expect("usage: demo-worker NUMBER");
     let lines = Queue::open("lines")?;
     let region = Region::open("table")?;
-    let mutex = Mutex::<()>::open_in(&region, 0)?;
+    // SAFETY: the first 64 bytes are left to the mutex.
+    let mutex = unsafe { Mutex::<()>::open_in(&region, 0) }?;
     let table = Table(region.view()?);
     let me = WORKERS + number as usize * 64;
     table.set(me, std::process::id())?;
@@ -105,7 +111,8 @@ fn main() -> Result<()> {
             Err(error) => return Err(error),
         };
         let (line, text) = message.split_at(8);
-        table.0.write(me + 24, line)?;
+        // SAFETY: as the table above says who writes what.
+        unsafe { table.0.write(me + 24, line) }?;
         let words: Vec<_> = words(text).collect();
 
         let mut guard = mutex.lock()?;

@@ -28,7 +28,7 @@ use crate::Semaphore;
 /// How many bytes a signalling semaphore takes in a region.
 pub const IPC_SEMAPHORE_SIZE: usize = 64;
 /// How many bytes a semaphore of permits takes in a region.
-pub const IPC_PERMITS_SIZE: usize = 3968;
+pub const IPC_PERMITS_SIZE: usize = 8768;
 /// The offset there, of either kind, is a multiple of this.
 pub const IPC_SEMAPHORE_ALIGN: usize = 64;
 /// The largest value of a semaphore.

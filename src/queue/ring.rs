@@ -291,7 +291,7 @@ impl Ring {
         let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
-        // die here: the next call of a sender or a receiver completes it; of the senders that wait one is woken, who wakes the next.
+        // die here: one of those who wait is woken, and completes it; if nobody waits, the next call does.
         lock::notify_all(&shared.recv.lock);
         call.turn_to(&shared.send.lock);
         lock::acquire(&call, &shared.send.lock, Deadline::Never)?;
@@ -305,6 +305,8 @@ impl Ring {
         if self.shared.phase.load(Relaxed) == CLOSED {
             return Self::release(call, &self.shared.send);
         }
+        // Its author may have died before it woke the senders.
+        lock::notify_all(&self.shared.recv.lock);
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
         lock::release_and_wake_all(&self.shared.send.lock);

@@ -256,12 +256,6 @@ impl<T: Pod> Mutex<T> {
         self.shared.state.load(Relaxed) == INCONSISTENT
     }
 
-    /// The id (`gettid(2)`) of the thread that holds it through this handle. In a child of fork that is a thread of the parent's.
-    #[must_use]
-    pub fn held_by(&self) -> Option<u32> {
-        Some(self.held.load(Relaxed)).filter(|&tid| tid != 0)
-    }
-
     /// [`MutexGuard::mark_consistent`] for who holds it without a guard.
     ///
     /// # Errors

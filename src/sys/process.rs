@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use nix::errno::Errno;
-use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
@@ -118,7 +117,10 @@ fn stat(process: &str) -> Option<Stat> {
 
 /// Whether this thread may run on one processor only: whom it waits for cannot then run while it spins.
 pub(crate) fn has_one_cpu() -> bool {
-    sched_getaffinity(Pid::from_raw(0))
-        .map(|set| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).nth(1).is_none())
-        .unwrap_or(false)
+    // SAFETY: all zeros is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills in the set, and 0 is this thread.
+    let result = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+    // SAFETY: it counts bits.
+    result == 0 && unsafe { libc::CPU_COUNT(&set) } == 1
 }

@@ -38,12 +38,13 @@ impl Scene for CreationScene {
         let old = Queue::open(self.space.name("old")).unwrap();
         let new = Queue::open_or_create(self.space.name("new"), &options()).unwrap();
         let region = Region::open(self.space.name("region")).unwrap();
-        let placed = Queue::create_in(&region, 0, &options()).or_else(|_| Queue::open_in(&region, 0)).unwrap();
+        let placed =
+            unsafe { Queue::create_in(&region, 0, &options()) }.or_else(|_| unsafe { Queue::open_in(&region, 0) }).unwrap();
         if completed && region.len() != 1 << 16 && region.len() != 1 << 20 {
             faults.push(Fault::Lost(format!("the region has {} bytes", region.len())));
         }
         let view = region.view().unwrap();
-        view.write(view.len() - 1, b"x").unwrap();
+        unsafe { view.write(view.len() - 1, b"x") }.unwrap();
         if old.recv_timeout(HANG).map(|bytes| checked(&bytes)) != Ok(1) {
             faults.push(Fault::Lost("what was in the queue".into()));
         }

@@ -55,7 +55,9 @@ pub const SCENES: &[Entry] = &[
     ("create a mutex", |t| creation(t, |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),
     ("create permits", |t| creation(t, |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
     ("create in a region", |t| {
-        creation(t, |space| drop(Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options()).unwrap()))
+        creation(t, |space| {
+            drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options()) }.unwrap())
+        })
     }),
     ("grow a region", |t| creation(t, |space| Region::open(space.name("region")).unwrap().grow(1 << 20).unwrap())),
 ];

@@ -2,6 +2,8 @@
 //!
 //! `peer VERB NAME ...`: see `main` for the verbs. It exits with 0 for success, and with 1 after saying on standard error what failed.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -76,8 +78,8 @@ fn run(args: &[String]) -> Outcome {
             for _ in 0..number::<u64>(count)? {
                 let guard = mutex.lock_timeout(LONG)?;
                 let mut bytes = [0; 8];
-                view.read(offset, &mut bytes)?;
-                view.write(offset, &(u64::from_le_bytes(bytes) + 1).to_le_bytes())?;
+                unsafe { view.read(offset, &mut bytes) }?;
+                unsafe { view.write(offset, &(u64::from_le_bytes(bytes) + 1).to_le_bytes()) }?;
                 drop(guard);
             }
         }
@@ -108,30 +110,30 @@ fn run(args: &[String]) -> Outcome {
             }
             die("held")?;
         }
-        ["region-write", name, offset, text] => Region::open(name)?.view()?.write(number(offset)?, text.as_bytes())?,
+        ["region-write", name, offset, text] => unsafe { Region::open(name)?.view()?.write(number(offset)?, text.as_bytes())? },
         ["region-read", name, offset, text] => {
             let mut bytes = vec![0; text.len()];
-            Region::open(name)?.view()?.read(number(offset)?, &mut bytes)?;
+            unsafe { Region::open(name)?.view()?.read(number(offset)?, &mut bytes)? };
             expect(String::from_utf8_lossy(&bytes).as_ref(), text)?;
         }
         ["region-grow", name, len] => Region::open(name)?.grow(number(len)?)?,
         ["placed-create", name] => {
             let region = Region::create(name, 65536)?;
-            Mutex::<()>::create_in(&region, 0, ())?;
-            Semaphore::create_in(&region, SEMAPHORE_AT, 0)?;
-            Semaphore::create_permits_in(&region, PERMITS_AT, 2)?;
-            Queue::create_in(&region, QUEUE_AT, &QueueOptions::new().capacity(4).max_message(100))?;
+            unsafe { Mutex::<()>::create_in(&region, 0, ()) }?;
+            unsafe { Semaphore::create_in(&region, SEMAPHORE_AT, 0) }?;
+            unsafe { Semaphore::create_permits_in(&region, PERMITS_AT, 2) }?;
+            unsafe { Queue::create_in(&region, QUEUE_AT, &QueueOptions::new().capacity(4).max_message(100)) }?;
         }
         ["placed-use", name] => {
             let region = Region::open(name)?;
-            drop(Mutex::<()>::open_in(&region, 0)?.lock_timeout(LONG)?);
-            let semaphore = Semaphore::open_in(&region, SEMAPHORE_AT)?;
+            drop(unsafe { Mutex::<()>::open_in(&region, 0) }?.lock_timeout(LONG)?);
+            let semaphore = unsafe { Semaphore::open_in(&region, SEMAPHORE_AT) }?;
             semaphore.release()?;
             semaphore.acquire_timeout(LONG)?;
-            let permits = Semaphore::open_in(&region, PERMITS_AT)?;
+            let permits = unsafe { Semaphore::open_in(&region, PERMITS_AT) }?;
             permits.acquire_timeout(LONG)?;
             permits.release()?;
-            let queue = Queue::open_in(&region, QUEUE_AT)?;
+            let queue = unsafe { Queue::open_in(&region, QUEUE_AT) }?;
             queue.send_timeout(b"x", LONG)?;
             expect(queue.recv_timeout(LONG)?, b"x".to_vec())?;
         }

@@ -93,7 +93,10 @@ impl Mutex {
     #[staticmethod]
     #[pyo3(signature = (region, offset))]
     fn create_in(region: &Bound<'_, Region>, #[pyo3(from_py_with = args::size)] offset: usize) -> PyResult<Self> {
-        let handle = Handle::placed("mutex", region, offset, |region| rsipc::Mutex::create_in(region, offset, ()))?;
+        let handle = Handle::placed("mutex", region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Mutex::create_in(region, offset, ()) }
+        })?;
         Ok(Self { handle })
     }
 
@@ -103,7 +106,10 @@ impl Mutex {
     #[staticmethod]
     #[pyo3(signature = (region, offset))]
     fn open_in(region: &Bound<'_, Region>, #[pyo3(from_py_with = args::size)] offset: usize) -> PyResult<Self> {
-        let handle = Handle::placed("mutex", region, offset, |region| rsipc::Mutex::open_in(region, offset))?;
+        let handle = Handle::placed("mutex", region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Mutex::open_in(region, offset) }
+        })?;
         Ok(Self { handle })
     }
 
@@ -161,8 +167,7 @@ impl Mutex {
         let Some(mutex) = self.handle.take() else { return Ok(()) };
         // With the fence in `lock`: either we see that it is held, or who locks it sees that the handle is closed.
         fence(SeqCst);
-        // A thread that has ended, and in a child of fork one of the parent, holds it no more or not for us.
-        if mutex.held_by().is_some_and(|tid| Path::new(&format!("/proc/self/task/{tid}")).exists()) {
+        if mutex.is_held() {
             self.handle.put_back(mutex);
             return Err(invalid(py, "the mutex is held through this handle: release it before closing"));
         }

@@ -107,7 +107,11 @@ impl Queue {
         #[pyo3(from_py_with = args::size)] max_message: usize,
     ) -> PyResult<Self> {
         let options = options(capacity, max_message);
-        Handle::placed("queue", region, offset, |region| rsipc::Queue::create_in(region, offset, &options)).map(Self::from)
+        Handle::placed("queue", region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Queue::create_in(region, offset, &options) }
+        })
+        .map(Self::from)
     }
 
     /// Opens a queue at `offset` of a region.
@@ -116,7 +120,11 @@ impl Queue {
     #[staticmethod]
     #[pyo3(signature = (region, offset))]
     fn open_in(region: &Bound<'_, Region>, #[pyo3(from_py_with = args::size)] offset: usize) -> PyResult<Self> {
-        Handle::placed("queue", region, offset, |region| rsipc::Queue::open_in(region, offset)).map(Self::from)
+        Handle::placed("queue", region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Queue::open_in(region, offset) }
+        })
+        .map(Self::from)
     }
 
     /// How many bytes such a queue takes in a region, at an offset that is a multiple of 128.

@@ -133,7 +133,10 @@ impl Semaphore {
         #[pyo3(from_py_with = args::size)] offset: usize,
         #[pyo3(from_py_with = args::count)] value: u32,
     ) -> PyResult<Self> {
-        placed(region, offset, |region| rsipc::Semaphore::create_in(region, offset, value))
+        placed(region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Semaphore::create_in(region, offset, value) }
+        })
     }
 
     /// Creates a semaphore of `permits` permits at `offset` of a region, in Semaphore.PERMITS_SIZE bytes that are zero.
@@ -146,7 +149,10 @@ impl Semaphore {
         #[pyo3(from_py_with = args::size)] offset: usize,
         #[pyo3(from_py_with = args::count)] permits: u32,
     ) -> PyResult<Self> {
-        placed(region, offset, |region| rsipc::Semaphore::create_permits_in(region, offset, permits))
+        placed(region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Semaphore::create_permits_in(region, offset, permits) }
+        })
     }
 
     /// Opens a semaphore of either kind at `offset` of a region.
@@ -155,7 +161,10 @@ impl Semaphore {
     #[staticmethod]
     #[pyo3(signature = (region, offset))]
     fn open_in(region: &Bound<'_, Region>, #[pyo3(from_py_with = args::size)] offset: usize) -> PyResult<Self> {
-        placed(region, offset, |region| rsipc::Semaphore::open_in(region, offset))
+        placed(region, offset, |region| {
+            // SAFETY: the documentation tells Python programs to leave these bytes to the object.
+            unsafe { rsipc::Semaphore::open_in(region, offset) }
+        })
     }
 
     /// Takes a unit, and waits for one `timeout` seconds: None is for ever, 0 not at all.

@@ -651,7 +651,7 @@ IPC_MUST_USE ipc_result ipc_mutex_is_inconsistent(const ipc_mutex *mutex, bool *
 /**
  * How many bytes a semaphore of permits takes in a region.
  */
-#define IPC_PERMITS_SIZE 3968
+#define IPC_PERMITS_SIZE 8768
 
 /**
  * The offset there, of either kind, is a multiple of this.

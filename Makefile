@@ -23,23 +23,25 @@ help:
 demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
 	@$(VENV)/bin/python examples/demo/demo.py $(DEMO)/reader $(LIBDIR)/examples/demo-worker
 
-test: lib $(VENV)/.installed
-	cargo test --all-targets
-	cargo test --doc
+test: lib $(VENV)/.tools $(DEMO)/reader
+	cargo build --release --examples
+	cargo test
 	cargo test --release --test crash_random --test crash_step
-	$(MAKE) -C tests/c LIBDIR=$(abspath $(LIBDIR)) test
-	cargo build --release --example peer --example demo-worker
-	$(MAKE) $(DEMO)/reader
-	$(VENV)/bin/python -m pytest tests/python tests/mixed
+	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
+	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
+	$(VENV)/bin/python -m pytest tests/python
+	$(VENV)/bin/python -m pytest tests/mixed
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-	$(VENV)/bin/ruff check bindings examples tests
-	$(VENV)/bin/ruff format --check bindings examples tests
-	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m mypy.stubtest rsipc
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bindings examples tests
+	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bindings examples tests
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/python
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
+	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 
 header:
 	RSIPC_BLESS=1 cargo test --test header
@@ -62,7 +64,11 @@ $(DEMO)/reader: examples/demo/reader.c include/ipc.h $(LIBDIR)/librsipc.so
 
 $(VENV)/.installed: $(RUST) $(shell find bindings/python -name '*.rs' -o -name '*.py*' -o -name '*.toml')
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check './bindings/python[test]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check './bindings/python[demo]'
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'rsipc[test]'
 	@touch $@
 
 clean:

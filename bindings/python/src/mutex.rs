@@ -1,7 +1,7 @@
 //! Mutexes. Those of Python guard nothing of their own (`rsipc::Mutex<()>`): the data lies elsewhere, in a region for example.
 
 use std::mem::forget;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{Ordering::SeqCst, fence};
 use std::time::Duration;
 

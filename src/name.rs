@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -159,12 +160,13 @@ impl Namespace {
     ///
     /// `PermissionDenied` where the default directory cannot be this user's own, `InvalidArgument` where it is not a directory.
     pub fn dir(&self) -> Result<PathBuf> {
-        if let Some(dir) = &self.dir {
-            return Ok(dir.clone());
-        }
-        match std::env::var_os(DIR_VARIABLE) {
-            Some(dir) if !dir.is_empty() => Ok(dir.into()),
-            _ => own_dir(Path::new("/dev/shm")),
+        let chosen = self.dir.clone().or_else(|| std::env::var_os(DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from));
+        match chosen {
+            None => own_dir(Path::new("/dev/shm")),
+            Some(dir) if dir.as_os_str().as_bytes().contains(&0) => {
+                Err(Error::invalid(format!("{dir:?} cannot be a directory: its name contains a null character")))
+            }
+            Some(dir) => Ok(dir),
         }
     }
 }

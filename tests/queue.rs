@@ -281,7 +281,7 @@ fn entries_of_the_dead_are_used_again() {
             Err(e) => break e,
         }
     };
-    assert_eq!(handles.len(), 999);
+    assert_eq!(handles.len(), 499);
     assert!(matches!(refused, Error::LimitReached(_)), "{refused}");
     drop(handles);
     Queue::open(test.name("q")).unwrap();

@@ -7,7 +7,7 @@ pub(crate) mod slots;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -160,7 +160,7 @@ pub(crate) fn check<T: Object>(header: &Header) -> Result<()> {
 /// Makes an object in zeroed memory that others see already.
 pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) -> Result<()> {
     let occupied = |bits| match Tag::from_bits(bits) {
-        Some(tag) => Error::AlreadyExists { name: format!("{} (at this offset)", tag.kind.as_str()), dir: PathBuf::new() },
+        Some(tag) => Error::AlreadyExists { name: tag.kind.as_str().into(), dir: "the region at this offset".into() },
         None => Error::invalid("the memory at this offset is in use: an object is created in zeroed memory"),
     };
     let seen = object.header().tag.load(Relaxed);
@@ -189,7 +189,7 @@ pub(crate) fn create_in<T: Object>(object: &Shared<T>, fill: impl FnOnce(&T)) ->
 /// Checks an object placed in memory that others have created it in.
 pub(crate) fn open_in<T: Object>(object: &Shared<T>) -> Result<()> {
     if object.header().tag.load(Relaxed) == 0 {
-        return Err(Error::NotFound { name: format!("{} (at this offset)", T::TAG.kind.as_str()), dir: PathBuf::new() });
+        return Err(Error::NotFound { name: T::TAG.kind.as_str().into(), dir: "the region at this offset".into() });
     }
     check::<T>(object.header())
 }

@@ -55,7 +55,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("reader")
     arguments.add_argument("worker")
-    arguments.add_argument("--passes", type=int, default=8, help="how often the text is read (default: 8)")
+    arguments.add_argument("--passes", type=int, default=40, help="how often the text is read (default: 40)")
     options = arguments.parse_args()
     console = Console()
     lines = [line for text in TEXTS for line in text.read_bytes().splitlines()]
@@ -67,8 +67,8 @@ def main() -> int:
     try:
         console.print(
             f"[bold]A C program sends {total:,} lines of {len(TEXTS)} books ({options.passes} times over) into a queue.[/] "
-            f"Two workers in Rust and two in Python count the words\ninto one table in shared memory, under a mutex. "
-            f"Worker {VICTIM} will be killed with SIGKILL while it holds the mutex.\n"
+            f"Two workers in Rust and two in Python count the words into one table in shared memory, "
+            f"under a mutex. Worker {VICTIM} will be killed with SIGKILL while it holds the mutex.\n"
         )
         rsipc.Queue.create("lines", capacity=256, max_message=1024)
         region = rsipc.Region.create("table", REGION_SIZE)
@@ -98,8 +98,8 @@ def main() -> int:
                     killed_at = time.monotonic_ns()
                     workers[VICTIM].send_signal(signal.SIGKILL)
                     progress.console.print(
-                        f"[red]✗[/] worker {VICTIM} (Rust, process {workers[VICTIM].pid}) was killed with SIGKILL. It held the mutex, "
-                        f"with {killed_word} words of a line added"
+                        f"[red]✗[/] worker {VICTIM} (Rust, process {workers[VICTIM].pid}) was killed with SIGKILL. "
+                        f"It held the mutex, with {killed_word} words of a line added"
                     )
                 time.sleep(0.01)
             progress.update(task, completed=sum(status(memory, number)[1] for number in WORKERS))
@@ -124,8 +124,9 @@ def report(
     repaired_by, repaired, repaired_at = struct.unpack_from("<IIQ", memory, REPAIR_AT)
     if repaired_by:
         console.print(
-            f"[green]✓[/] worker {repaired_by} ({WORKERS[repaired_by]}) was told that the owner died, {(repaired_at - killed_at) / 1e6:.2f} ms "
-            f"after the kill. It took {repaired} words back, marked the table consistent, and all went on"
+            f"[green]✓[/] worker {repaired_by} ({WORKERS[repaired_by]}) was told that the owner died, "
+            f"{(repaired_at - killed_at) / 1e6:.2f} ms after the kill. "
+            f"It took {repaired} words back, marked the table consistent, and all went on"
         )
     table = Table(title="Who did how much")
     for heading in ("worker", "language", "process", "lines", "words", "end"):
@@ -139,8 +140,9 @@ def report(
 
     plain, counted = plain_count(lines, passes), table_count(memory)
     lost = lines[status(memory, VICTIM)[3] % len(lines)]
+    rate = counted.total() / seconds
     console.print(f"plain count in one process  {plain.total():>12,} words")
-    console.print(f"count in the shared table   {counted.total():>12,} words, {seconds:.1f} s, {counted.total() / seconds:,.0f} words a second")
+    console.print(f"count in the shared table   {counted.total():>12,} words, {seconds:.1f} s, {rate:,.0f} words a second")
     missing = plain - counted
     exact = not counted - plain and missing == collections.Counter(words_of(lost))
     died = workers[VICTIM].returncode == -signal.SIGKILL and all(
@@ -152,15 +154,18 @@ def report(
             Panel(
                 f"The difference is exactly the one line that worker {VICTIM} had received when it was killed:\n\n"
                 f"  [italic]{lost.decode('ascii', 'replace').strip()}[/]\n\n"
-                "What is guaranteed: a message is received once. This one had been, so it went with its receiver; no other worker gets it.\n"
-                "What the dead worker had half done to the table was taken back by the next owner of the mutex, who was told of the\n"
-                "death. All other lines are counted exactly once, and nobody had to wait for the dead.",
+                "What is guaranteed: a message is received once. This one had been, so it went with its "
+                "receiver; no other worker gets it. "
+                "What the dead worker had half done to the table was taken back by the next owner of the mutex, who "
+                "was told of the death. All other lines are counted exactly once, and nobody had to wait for the dead.",
                 title="[green]as promised[/]",
                 expand=False,
             )
         )
         return 0
-    console.print("[bold red]The counts differ by something else than the line that the dead worker had received: this is a bug.[/]")
+    console.print(
+        "[bold red]The counts differ by something else than the line that the dead worker had received: this is a bug.[/]"
+    )
     console.print(f"too few: {dict(missing.most_common(10))}; too many: {dict((counted - plain).most_common(10))}")
     return 1
 

@@ -37,7 +37,18 @@ def test_the_readme_s_three_programs_work_together(namespace: Path, tmp_path: Pa
     source, sender = tmp_path / "sender.c", tmp_path / "sender"
     source.write_text(snippet("c"))
     flags = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    run(os.environ.get("CC", "cc"), *flags, "-I", ROOT / "include", "-o", sender, source, f"-L{RELEASE}", "-lrsipc", f"-Wl,-rpath,{RELEASE}")
+    run(
+        os.environ.get("CC", "cc"),
+        *flags,
+        "-I",
+        ROOT / "include",
+        "-o",
+        sender,
+        source,
+        f"-L{RELEASE}",
+        "-lrsipc",
+        f"-Wl,-rpath,{RELEASE}",
+    )
     run(sender)
     with rsipc.Queue.open("jobs") as jobs:
         assert (len(jobs), jobs.capacity, jobs.max_message) == (1, 64, 1024)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from conftest import LANGUAGES, Peers
 
 PAIRS = [(one, other) for one in LANGUAGES for other in LANGUAGES]

@@ -903,7 +903,7 @@ ipc_result ipc_queue_create(const char *name,
  * Opens a queue.
  *
  * Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
- * IPC_ERR_LIMIT_REACHED where 1000 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
+ * IPC_ERR_LIMIT_REACHED where 500 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
  * other errors of the system.
  */
 IPC_MUST_USE ipc_result ipc_queue_open(const char *name, const ipc_options *options, ipc_queue **out);

@@ -108,7 +108,7 @@ pub unsafe extern "C" fn ipc_queue_create(
 /// Opens a queue.
 ///
 /// Errors: IPC_ERR_NOT_FOUND; IPC_ERR_WRONG_KIND, IPC_ERR_WRONG_VERSION, IPC_ERR_CORRUPTED;
-/// IPC_ERR_LIMIT_REACHED where 1000 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
+/// IPC_ERR_LIMIT_REACHED where 500 handles are open on it; IPC_ERR_NO_SPACE, IPC_ERR_PERMISSION_DENIED and
 /// other errors of the system.
 #[unsafe(no_mangle)]
 #[must_use]

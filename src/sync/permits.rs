@@ -135,13 +135,21 @@ impl Permits {
         }
         let entry = match table.iter().position(Peer::is_mine) {
             Some(entry) => entry,
-            None => self.shared.holders.join(0, |dead| {
-                // die here: the next who takes the lock adds up what is free.
-                dead.value.store(0, Relaxed);
-                self.add_up();
-            })?,
+            None => self.join()?,
         };
         self.entry.store(u64::from(forks) << 32 | (entry as u64 + 1), Relaxed);
+        Ok(entry)
+    }
+
+    #[cold]
+    fn join(&self) -> Result<usize> {
+        let entry = self.shared.holders.join(0, |dead| {
+            // die here: the next who takes the lock adds up what is free.
+            dead.value.store(0, Relaxed);
+            self.add_up();
+        })?;
+        // A dead process may have left its life word before it was on the list.
+        self.shared.lives[entry].word.fetch_and(WAITERS, Relaxed);
         Ok(entry)
     }
 

@@ -64,7 +64,7 @@ impl Queue {
 
     /// Opens a queue.
     ///
-    /// Raises NotFound; WrongKind, WrongVersion, Corrupted; LimitReached where 1000 handles are open on it; NoSpace, PermissionDenied and
+    /// Raises NotFound; WrongKind, WrongVersion, Corrupted; LimitReached where 500 handles are open on it; NoSpace, PermissionDenied and
     /// other errors of the system.
     #[staticmethod]
     #[pyo3(signature = (name, *, dir=None))]

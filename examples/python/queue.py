@@ -1,4 +1,4 @@
-"""Jobs for workers: a queue that any process opens by its name. Workers may be killed; no job that was sent is lost."""
+"""Jobs for workers: a queue that any process opens by its name. A worker that is killed takes the job with it that it has received, and no other."""
 
 import multiprocessing
 import os

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::sys::thread::forks;
+use crate::sys::thread::{forks, watch_forks};
 
 /// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks above. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,7 @@ static ME: AtomicPtr<Me> = AtomicPtr::new(null_mut());
 
 #[cold]
 fn meet_process() -> &'static Me {
+    watch_forks();
     let pid = std::process::id();
     let start = stat("self").map_or(0, |stat| stat.start);
     let me = Box::leak(Box::new(Me {

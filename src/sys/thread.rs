@@ -41,35 +41,39 @@ struct Thread {
     head: *mut RobustListHead,
     /// `gettid(2)`; 0 before the first call, and in a child after fork.
     tid: u32,
-    /// How many words this module has put on the list.
-    linked: u32,
 }
 
-const NOBODY: Thread = Thread { head: null_mut(), tid: 0, linked: 0 };
+const NOBODY: Thread = Thread { head: null_mut(), tid: 0 };
 
 /// How many words a thread can have on its list: the kernel looks at 2048 (ROBUST_LIST_LIMIT), and some may be the program's own.
 const MAX_LINKED: u32 = 1900;
 
 thread_local! {
     static THREAD: Cell<Thread> = const { Cell::new(NOBODY) };
+    /// How many words this module has put on the thread's list.
+    static LINKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// How often this process, counted with its ancestors, is the child in a fork.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// Changes when the process becomes another one by fork: what was noted for the parent does not hold for the child.
+///
+/// They are counted from this process's first [`Call`] on, or from [`watch_forks`].
+#[inline]
 pub(crate) fn forks() -> u32 {
-    watch_forks();
     FORKS.load(Relaxed)
 }
 
 extern "C" fn in_forked_child() {
     // The child has a thread id of its own. The C library has emptied its robust list.
     THREAD.set(NOBODY);
+    LINKED.set(0);
     FORKS.fetch_add(1, Relaxed);
 }
 
-fn watch_forks() {
+/// From here on [`forks`] counts.
+pub(crate) fn watch_forks() {
     // Not a `Once`: a signal handler may come here while it is being called.
     static WATCHING: AtomicBool = AtomicBool::new(false);
     if !WATCHING.load(Relaxed) && !WATCHING.swap(true, Relaxed) {
@@ -97,7 +101,7 @@ fn meet_thread() -> Result<Thread> {
     }
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() }.unsigned_abs();
-    let thread = Thread { tid, head, linked: 0 };
+    let thread = Thread { head, tid };
     THREAD.set(thread);
     Ok(thread)
 }
@@ -155,12 +159,12 @@ impl Call {
     pub(crate) fn can_link(&self) -> Result<()> {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        if (-32..=-12).contains(&offset) && self.thread.linked < MAX_LINKED { Ok(()) } else { Err(self.cannot_link()) }
+        if (-32..=-12).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { Err(self.cannot_link()) }
     }
 
     #[cold]
     fn cannot_link(&self) -> Error {
-        if self.thread.linked < MAX_LINKED {
+        if LINKED.get() < MAX_LINKED {
             Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into())
         } else {
             Error::LimitReached(format!("a thread can hold {MAX_LINKED} mutexes at a time"))
@@ -183,6 +187,7 @@ impl Call {
     ///
     /// [`Call::can_link`] said yes. The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays mapped until [`Call::unlink`],
     /// and is not on the list yet.
+    #[inline]
     pub(crate) unsafe fn link(&self, word: &AtomicU32) {
         let (head, node) = (self.thread.head, self.node(word));
         // SAFETY: head and nodes belong to this thread; a node is where the caller promised room for it. glibc and musl keep the
@@ -198,7 +203,7 @@ impl Call {
             (&raw mut (*head).list).write_volatile(node);
             compiler_fence(SeqCst);
         }
-        THREAD.set(Thread { linked: self.thread.linked + 1, ..self.thread });
+        LINKED.set(LINKED.get() + 1);
     }
 
     /// Takes a word off this thread's robust list.
@@ -206,6 +211,7 @@ impl Call {
     /// # Safety
     ///
     /// This thread put it there with [`Call::link`], at this address.
+    #[inline]
     pub(crate) unsafe fn unlink(&self, word: &AtomicU32) {
         let (head, node) = (self.thread.head, self.node(word));
         // SAFETY: as in `link`; the nodes beside this one belong to locks that this thread holds.
@@ -223,7 +229,7 @@ impl Call {
             }
             compiler_fence(SeqCst);
         }
-        THREAD.set(Thread { linked: self.thread.linked.saturating_sub(1), ..self.thread });
+        LINKED.set(LINKED.get().saturating_sub(1));
     }
 }
 

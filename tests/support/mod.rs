@@ -55,13 +55,12 @@ impl Test {
         Self { space: Namespace::at(&dir), dir, over }
     }
 
-    /// The files in the namespace, but for the life words of processes.
+    /// The files in the namespace.
     pub fn files(&self) -> Vec<String> {
         let mut files: Vec<String> = fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.starts_with(".life-"))
             .collect();
         files.sort();
         files

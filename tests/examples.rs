@@ -1,0 +1,45 @@
+//! The examples in Rust run, and end well.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use support::Test;
+
+fn run(example: &'static str) -> String {
+    let test = Test::new(example);
+    // Cargo builds the examples beside the directory of the tests.
+    let programs: PathBuf = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
+    let output = Command::new(programs.join(example)).env("RSIPC_DIR", &test.dir).output();
+    let output = output.expect("the examples are built: `cargo test`, or `cargo build --examples`");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(std::fs::read_dir(&test.dir).unwrap().next().is_none(), "{example} left something behind");
+    text
+}
+
+#[test]
+fn region() {
+    assert_eq!(run("region"), "the last number is now 18\n");
+}
+
+#[test]
+fn mutex() {
+    assert_eq!(run("mutex"), "after the death: 20 and 50\nrepaired: 20 and 80\n");
+}
+
+#[test]
+fn semaphore() {
+    let text = run("semaphore");
+    assert_eq!(text.matches("has a permit").count(), 5);
+    assert!(text.ends_with("all done; 2 permits are free\n"));
+}
+
+#[test]
+fn queue() {
+    let text = run("queue");
+    for number in 1..=10 {
+        assert_eq!(text.matches(&format!("job {number}\n")).count(), 1, "{text}");
+    }
+}

@@ -29,6 +29,7 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 	cargo test
 	cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
+	cargo build
 	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
 	$(VENV)/bin/python -m pytest tests/python
 	$(VENV)/bin/python -m pytest tests/mixed

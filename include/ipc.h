@@ -7,7 +7,7 @@
  *     cc program.c -lrsipc                              (shared library)
  *     cc program.c librsipc.a -lpthread -ldl -lm        (static library)
  *
- * C99 or later, or C++. Linux 5.14 and later on 64-bit little-endian machines, glibc or musl. The same
+ * C99 or later, or C++. Linux 5.14 and later on 64-bit little-endian machines, with glibc. The same
  * objects are used from Rust (the crate rsipc) and Python (import rsipc).
  *
  * OBJECTS AND HANDLES

@@ -25,7 +25,8 @@
 //!
 //! # Where it runs
 //!
-//! Linux 5.14 and later, on 64-bit little-endian machines, with glibc or musl.
+//! Linux 5.14 and later, on 64-bit little-endian machines, with glibc. (musl registers no robust list for its threads:
+//! calls return [`Error::Unsupported`] there.)
 //!
 //! # How it is built
 //!

@@ -6,9 +6,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -23,10 +22,8 @@ pub(crate) struct Identity(pub(crate) u64);
 const PID_BITS: u32 = 22;
 
 /// What this process knows of itself.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Me {
-    /// `forks()` when this was written.
-    forks: u32,
     pub(crate) identity: Identity,
     /// The number of its pid namespace; 0 where it cannot be known.
     pub(crate) namespace: u32,
@@ -34,32 +31,37 @@ pub(crate) struct Me {
     proc_is_ours: bool,
 }
 
+/// What was found out about this process, for [`me`]. A child of fork finds it out anew, before it has a second thread.
+static IDENTITY: AtomicU64 = AtomicU64::new(0);
+static NAMESPACE: AtomicU32 = AtomicU32::new(0);
+static PROC_IS_OURS: AtomicBool = AtomicBool::new(false);
+/// `forks()` when it was found out, plus one. Stored last.
+static KNOWN: AtomicU32 = AtomicU32::new(0);
+
 /// This process.
 #[inline]
-pub(crate) fn me() -> &'static Me {
-    // SAFETY: only set below, and never freed. Acquire: with the Release there.
-    match unsafe { ME.load(Acquire).as_ref() } {
-        Some(me) if me.forks == forks() => me,
-        _ => meet_process(),
+pub(crate) fn me() -> Me {
+    // Acquire: with the Release in `meet_process`.
+    if KNOWN.load(Acquire) != forks().wrapping_add(1) {
+        meet_process();
+    }
+    Me {
+        identity: Identity(IDENTITY.load(Relaxed)),
+        namespace: NAMESPACE.load(Relaxed),
+        proc_is_ours: PROC_IS_OURS.load(Relaxed),
     }
 }
 
-static ME: AtomicPtr<Me> = AtomicPtr::new(null_mut());
-
 #[cold]
-fn meet_process() -> &'static Me {
+fn meet_process() {
     watch_forks();
     let pid = std::process::id();
     let start = stat("self").map_or(0, |stat| stat.start);
-    let me = Box::leak(Box::new(Me {
-        forks: forks(),
-        identity: Identity::new(pid, start),
-        namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32),
-        proc_is_ours: fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()),
-    }));
-    // Release: with the Acquire in `me`.
-    ME.store(me, Release);
-    me
+    IDENTITY.store(Identity::new(pid, start).0, Relaxed);
+    NAMESPACE.store(fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32), Relaxed);
+    PROC_IS_OURS.store(fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()), Relaxed);
+    // Release: with the Acquire in `me`. All threads that come here at the same time store the same.
+    KNOWN.store(forks().wrapping_add(1), Release);
 }
 
 impl Identity {

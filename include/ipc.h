@@ -25,6 +25,10 @@
  * handles that were closed are remembered); that is a help in finding mistakes, and not to be relied on. A
  * handle that was converted from one kind to another gives the same error.
  *
+ * Mutexes, semaphores and queues belong to the pid namespace that they were created in. Opening one in
+ * another namespace, or using its handle in a child of fork there, gives IPC_ERR_UNSUPPORTED: the kernel knows
+ * the owners of locks by thread ids, which mean nothing there.
+ *
  * All other pointers are borrowed for the length of the call, and stay the caller's. Strings end in a zero
  * byte.
  *
@@ -574,8 +578,8 @@ IPC_MUST_USE ipc_result ipc_mutex_open_in(const ipc_region *region, size_t offse
  * Closes the handle; the mutex stays. Closing NULL does nothing. No other thread may be inside a call on
  * the handle, or make one later.
  *
- * Errors: IPC_ERR_INVALID_ARGUMENT, also where this thread holds the mutex through this handle: unlock it
- * first.
+ * Errors: IPC_ERR_INVALID_ARGUMENT, also where a thread of this process holds the mutex through this
+ * handle: unlock it first.
  */
 ipc_result ipc_mutex_close(ipc_mutex *mutex);
 
@@ -638,7 +642,7 @@ IPC_MUST_USE ipc_result ipc_mutex_is_inconsistent(const ipc_mutex *mutex, bool *
  * SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may give them
  * back, they survive exec, and a child of fork holds none of its parent's. At most 120 processes can use
  * one such semaphore at a time. Permits of the dead are free again within a millisecond or so, at the
- * latest 100 ms after the death (for semaphores in anonymous regions always the latter).
+ * latest 100 ms after the death.
  *
  * Neither kind makes a system call unless it has to wait, or to wake somebody.
  */
@@ -997,7 +1001,8 @@ IPC_MUST_USE ipc_result ipc_queue_max_message(const ipc_queue *queue, size_t *by
  * is left and then IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does
  * nothing.
  *
- * Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit.
+ * Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit: senders are
+ * refused from then on, and the next call on the queue completes it.
  */
 ipc_result ipc_queue_shutdown(ipc_queue *queue);
 

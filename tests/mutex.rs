@@ -293,3 +293,32 @@ fn in_a_region() {
     assert!(guard.owner_died());
     assert_eq!(*guard, 42);
 }
+
+#[test]
+fn a_handle_whose_holder_has_ended_is_not_held() {
+    let test = Test::new("not held");
+    let (mutex, other) = (Mutex::create(test.name("m"), ()).unwrap(), Mutex::<()>::open(test.name("m")).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::mem::forget(mutex.lock().unwrap()));
+    });
+    other.lock().unwrap().mark_consistent();
+    assert!(!mutex.is_held());
+}
+
+#[test]
+fn a_child_in_another_pid_namespace_cannot_use_its_parents_handle() {
+    let test = Test::new("namespaces");
+    let mutex = Mutex::create(test.name("m"), ()).unwrap();
+    let guard = mutex.lock().unwrap();
+    fork("moves its children into another namespace", || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+        fork("child", || {
+            assert!(matches!(mutex.try_lock(), Err(Error::Unsupported(_))));
+            assert!(matches!(Mutex::<()>::open(test.name("m")), Err(Error::Unsupported(_))));
+        })
+        .join();
+    })
+    .join();
+    drop(guard);
+    assert!(!mutex.lock().unwrap().owner_died());
+}

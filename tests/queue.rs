@@ -367,3 +367,22 @@ fn a_stopped_process_holds_up_nobody_while_it_waits() {
     queue.send_timeout(b"y", LONG).unwrap();
     assert_eq!(queue.recv_timeout(LONG).unwrap(), b"y");
 }
+
+#[test]
+fn a_child_of_fork_is_one_peer_however_many_threads_it_has() {
+    let test = Test::new("threads of a child");
+    let queue = Queue::create(test.name("q"), &options(8, 8)).unwrap();
+    fork("child", || {
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    queue.send(b"x").unwrap();
+                });
+            }
+        });
+        assert_eq!(queue.peers().unwrap().len(), 2);
+    })
+    .join();
+}

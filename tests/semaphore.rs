@@ -199,6 +199,35 @@ fn a_handle_closed_by_another_thread_leaves_its_holder_robust() {
 }
 
 #[test]
+fn semaphores_closed_by_other_threads_do_not_fill_a_threads_robust_list() {
+    let test = Test::new("strays");
+    let mutex = Mutex::create(test.name("m"), ()).unwrap();
+    let (to_worker, from_main) = std::sync::mpsc::channel::<Semaphore>();
+    let (to_main, from_worker) = std::sync::mpsc::channel::<Semaphore>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for permits in from_main {
+                permits.acquire().unwrap();
+                permits.release().unwrap();
+                // The kernel looks at 2048 words of a thread at most.
+                drop(mutex.lock().unwrap());
+                to_main.send(permits).unwrap();
+            }
+            drop(to_main);
+        });
+        for _ in 0..2100 {
+            to_worker.send(Semaphore::create_permits(test.name("p"), 1).unwrap()).unwrap();
+            test.unlink("p").unwrap();
+            drop(from_worker.recv_timeout(LONG).unwrap());
+        }
+        drop(to_worker);
+    });
+    let mapped = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let left = mapped.lines().filter(|line| line.contains(test.dir.to_str().unwrap())).count();
+    assert!(left < 10, "{left} files are still mapped");
+}
+
+#[test]
 fn a_permit_comes_back_from_a_process_whose_acquiring_thread_had_ended() {
     let test = Test::new("ended thread");
     let permits = Semaphore::create_permits(test.name("p"), 1).unwrap();

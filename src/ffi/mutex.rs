@@ -101,8 +101,8 @@ pub unsafe extern "C" fn ipc_mutex_open_in(region: *const ipc_region, offset: us
 /// Closes the handle; the mutex stays. Closing NULL does nothing. No other thread may be inside a call on
 /// the handle, or make one later.
 ///
-/// Errors: IPC_ERR_INVALID_ARGUMENT, also where this thread holds the mutex through this handle: unlock it
-/// first.
+/// Errors: IPC_ERR_INVALID_ARGUMENT, also where a thread of this process holds the mutex through this
+/// handle: unlock it first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_mutex_close(mutex: *mut ipc_mutex) -> ipc_result {
     call(|| {
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn ipc_mutex_close(mutex: *mut ipc_mutex) -> ipc_result {
         }
         // SAFETY: C promises that the handle is as the header says.
         if unsafe { handle::get(mutex) }?.is_held() {
-            return Err(Error::invalid("this thread holds the mutex: unlock it first"));
+            return Err(Error::invalid("a thread of this process holds the mutex through this handle: unlock it first"));
         }
         // SAFETY: as above.
         unsafe { handle::close(mutex) }

@@ -279,7 +279,8 @@ pub unsafe extern "C" fn ipc_queue_max_message(queue: *const ipc_queue, bytes: *
 /// is left and then IPC_ERR_CLOSED. All who wait are woken. It cannot be undone; shutting down again does
 /// nothing.
 ///
-/// Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit.
+/// Errors: IPC_ERR_INTERRUPTED by a signal handler, while a sender was stopped inside a commit: senders are
+/// refused from then on, and the next call on the queue completes it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipc_queue_shutdown(queue: *mut ipc_queue) -> ipc_result {
     // SAFETY: C promises that the handle is as the header says.

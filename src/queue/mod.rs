@@ -331,7 +331,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `Interrupted` by a signal handler, while a sender was stopped inside a commit.
+    /// `Interrupted` by a signal handler, while a sender was stopped inside a commit: senders are refused from then on, and the
+    /// next call on the queue completes it.
     pub fn shutdown(&self) -> Result<()> {
         self.ring.shutdown()
     }
@@ -416,12 +417,20 @@ impl Queue {
         } else {
             let call = Call::enter(&peers.lock)?;
             lock::acquire_brief(&call, &peers.lock, Deadline::Now)?;
-            let joined = peers.join(role, |_| ());
+            // Another thread may have been faster.
+            let joined = if self.entry.load(Relaxed) == entry { Some(peers.join(role, |_| ())) } else { None };
+            if let Some(Ok(index)) = joined {
+                self.set_entry(forks, index as u32 + 1, role);
+            }
             lock::release(&call, &peers.lock);
-            (joined? as u32 + 1, role)
+            return joined.map_or_else(|| self.join(role), |joined| joined.map(drop));
         };
-        self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
+        self.set_entry(forks, index, roles);
         Ok(())
+    }
+
+    fn set_entry(&self, forks: u32, index: u32, roles: u32) {
+        self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
     }
 }
 

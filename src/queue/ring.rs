@@ -11,9 +11,9 @@
 //!
 //! The slots are the truth, positions are hints. A sender that dies before its commit leaves a slot that is still empty, whatever
 //! bytes are in it: the next sender writes over them. One that dies after it leaves a message, and a hint that is one
-//! behind: the next owner of the lock sees that the slot is filled, and moves the hint on before anything else. A receiver that dies before its commit has not taken the
-//! message: the next one does; one that dies after it has. A hint is never ahead of the truth, since it is stored after the commit,
-//! under the lock.
+//! behind: the next owner of the lock sees that the slot is filled, and moves the hint on before anything else. A receiver that
+//! dies before its commit has not taken the message: the next one does; one that dies after it has. A hint is never ahead of the
+//! truth, since it is stored after the commit, under the lock.
 //!
 //! # Why nobody waits beside a message, or beside room
 //!
@@ -63,7 +63,7 @@ pub(crate) trait Sink {
 
 /// What a look at a side's next slot gave.
 struct Look<'a> {
-    /// An error where there is no memory for the slot, which nobody has used yet then.
+    /// An error where there is no memory for the slot, which nobody has used yet then, or where it was not found under the lock.
     slot: Result<Slot<'a>>,
     position: u64,
     /// Whether the side can work on the slot; if not, the ring is full, or empty.
@@ -148,7 +148,8 @@ impl Ring {
                 position = self.next(position);
             }
         }
-        Err(Error::Corrupted("the slots' sequence numbers are ahead of the queue's position"))
+        let slot = Err(Error::Corrupted("the slots' sequence numbers are ahead of the queue's position"));
+        Ok(Look { slot, position: side.position.load(Acquire), ready: true })
     }
 
     /// Sends a message: takes the lock, waits for room, commits.
@@ -251,9 +252,10 @@ impl Ring {
     #[inline]
     fn recv_locked(&self, sink: &mut impl Sink) -> Result<Option<usize>> {
         let shared = &*self.shared;
-        let Look { slot: Ok(slot), position, ready: true } = self.look(&shared.recv, 1)? else {
+        let Look { slot, position, ready: true } = self.look(&shared.recv, 1)? else {
             return Ok(None);
         };
+        let slot = slot?;
         shared.recv.position.store(position, Release);
         let head = slot.head();
         // Read once: the check below holds for what is used after it.
@@ -280,7 +282,7 @@ impl Ring {
     #[cold]
     fn wait_on(&self, side: &Side, deadline: Deadline, spin: &Spin, change: impl FnMut() -> Result<Option<()>>) -> Result<()> {
         let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
-        lock::wait_for_change((On::Lock, &side.lock), deadline, spin, change, sleep)
+        lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, spin, change, sleep)
     }
 
     /// Refuses senders from now on, and receivers once the ring is empty; wakes all who wait.
@@ -292,7 +294,7 @@ impl Ring {
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
         // die here: one of those who wait is woken, and completes it; if nobody waits, the next call does.
-        lock::notify_all(&shared.recv.lock);
+        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
         lock::acquire(&call, &shared.send.lock, Deadline::Never)?;
         self.finish_shutdown(&call);
@@ -306,9 +308,11 @@ impl Ring {
             return Self::release(call, &self.shared.send);
         }
         // Its author may have died before it woke the senders.
-        lock::notify_all(&self.shared.recv.lock);
+        lock::notify_all(&self.shared.recv.lock, &self.shared.recv.generation);
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
+        self.shared.send.generation.fetch_xor(lock::GENERATION, Relaxed);
+        // die here: as in `release_and_wake_all`.
         lock::release_and_wake_all(&self.shared.send.lock);
     }
 

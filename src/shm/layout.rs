@@ -160,7 +160,9 @@ pub(crate) struct PermitsLayout {
     pub(crate) event: AtomicU32,
     /// How many are held by nobody: `total` less what the holders hold. A hint, true while the lock is free and not OWNER_DIED.
     pub(crate) free: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 9],
+    /// 1 while `free` was added up anew and nobody has been woken for it. Changed under the lock.
+    pub(crate) added_up: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 8],
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
     /// The life words of the holders, by the number of their entries.

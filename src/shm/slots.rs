@@ -99,8 +99,8 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn write(self, message: &[u8]) {
         assert!(message.len() <= self.slots.room(), "the length was checked by the caller");
-        // SAFETY: the payload has room for it, and a user's slice does not overlap our mapping.
-        unsafe { self.at.add(SLOT_DATA).copy_from_nonoverlapping(NonNull::from(message).cast(), message.len()) };
+        // SAFETY: the payload has room for it. (A user's slice may lie in the same memory: of a region that the queue is placed in.)
+        unsafe { self.at.add(SLOT_DATA).copy_from(NonNull::from(message).cast(), message.len()) };
     }
 
     /// Copies the first `into.len()` bytes of the message out. A peer may scribble meanwhile: then the bytes are any bytes.
@@ -108,6 +108,6 @@ impl<'a> Slot<'a> {
     pub(crate) fn read(self, into: &mut [std::mem::MaybeUninit<u8>]) {
         assert!(into.len() <= self.slots.room(), "the length was checked by the caller");
         // SAFETY: as in `write`.
-        unsafe { self.at.add(SLOT_DATA).copy_to_nonoverlapping(NonNull::from(&mut *into).cast(), into.len()) };
+        unsafe { self.at.add(SLOT_DATA).copy_to(NonNull::from(&mut *into).cast(), into.len()) };
     }
 }

@@ -16,9 +16,10 @@
 //!
 //! *A look and a sleep.* A sleeper's look either sees the change, or happens before it. In the second case the owner's release comes after
 //! WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps: so every release that wakes leaves another
-//! [`GENERATION`] in the word, and the kernel does not let the sleeper sleep on the old value. After a second such release the old
-//! value is back. But then either nobody was asleep at that one, and the bit is forgotten, which the sleeper notices; or one of its
-//! kind was woken, who wakes the next when it leaves, as follows; or one was woken who wanted the lock, whose release will wake.
+//! [`GENERATION`] in the word, also for who sets WAITERS anew later, and the kernel does not let the sleeper sleep on the old value.
+//! Two such releases bring the old value back. But then nobody is left behind: each of the two woke one of the sleeper's kind, who
+//! takes what was changed and wakes the next when it leaves; or one that wanted the lock, whose release wakes again; or nobody, and
+//! then WAITERS is gone until another sleeper sets it, who looks itself after that, and takes what there is.
 //!
 //! *Passing on.* A wake-up for a change is used up by one sleeper. When it leaves to act on the change it will be busy with
 //! another word, and the kernel would not pass on this one's wake-up for it. So before it turns away it wakes one more of its kind,
@@ -52,7 +53,7 @@ pub(crate) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
 pub(crate) const TID: u32 = libc::FUTEX_TID_MASK;
 
 /// In a free word on which somebody sleeps for a change, the bit tells one release from the next. The kernel only asks for the owner.
-const GENERATION: u32 = OWNER_DIED;
+pub(crate) const GENERATION: u32 = OWNER_DIED;
 
 /// The longest sleep without a look.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
@@ -196,9 +197,8 @@ pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &Atomic
 
 #[cold]
 fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32) {
-    let next = (generation.load(Relaxed) ^ GENERATION) & GENERATION;
+    let next = !generation.fetch_xor(GENERATION, Relaxed) & GENERATION;
     // die here: OWNER_DIED, one sleeper woken.
-    generation.store(next, Relaxed);
     // Release: as in `release_changed`.
     word.store(WAITERS | next, Release);
     // die here: as in `release_slow`.
@@ -206,7 +206,8 @@ fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32) {
     forget_unless(woken, word, WAITERS | next);
 }
 
-/// Like [`release`], but wakes everybody: for a change that concerns all of them.
+/// Like [`release`], but wakes everybody: for a change that concerns all of them. If some sleep for a change, the generation is
+/// another one by now.
 pub(crate) fn release_and_wake_all(word: &AtomicU32) {
     // Release: as in `release`.
     word.store(0, Release);
@@ -236,7 +237,10 @@ fn fence_after_rmw() {
 fn notify_slow(event: &AtomicU32, count: u32) {
     let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
     // die here: the kernel wakes one, who wakes the next.
-    forget_unless(futex::wake(event, count, Kind::Any), event, seen);
+    if futex::wake(event, count, Kind::Any) == 0 && event.compare_exchange(seen, seen & !WAITERS, Relaxed, Relaxed).is_ok() {
+        // die here: as in `forget_unless`.
+        wake_all(event);
+    }
 }
 
 /// Clears WAITERS if nobody was `woken` and the word is still as it was left. The call is still working on it.
@@ -249,8 +253,9 @@ fn forget_unless(woken: u32, word: &AtomicU32, left: u32) {
 }
 
 /// Wakes all who sleep on a word that the caller does not own, after a change that concerns all of them.
-pub(crate) fn notify_all(word: &AtomicU32) {
-    // Release: with the fence in `wait_for_change`, for the change.
+pub(crate) fn notify_all(word: &AtomicU32, generation: &AtomicU32) {
+    generation.fetch_xor(GENERATION, Relaxed);
+    // Release: with the Acquire in `wait_for_change`, for the change and the generation.
     word.fetch_and(!WAITERS, Release);
     // die here: the kernel wakes one if the word is free, who sees that WAITERS is gone and wakes all.
     wake_all(word);
@@ -261,11 +266,11 @@ fn wake_all(word: &AtomicU32) {
 }
 
 /// What a word is that somebody sleeps on for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum On {
-    /// A lock's word, with those who want the lock beside us.
-    Lock,
-    /// An event: never owned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum On<'a> {
+    /// A lock's word, with those who want the lock beside us, and its generation.
+    Lock(&'a AtomicU32),
+    /// An event: never owned. It keeps its generation itself.
     Event,
 }
 
@@ -276,7 +281,7 @@ pub(crate) enum On {
 ///
 /// `WouldBlock`, `TimedOut`, `Interrupted`, what `change` says, and what the kernel may say: nothing was taken then.
 pub(crate) fn wait_for_change<T>(
-    (on, word): (On, &AtomicU32),
+    (on, word): (On<'_>, &AtomicU32),
     deadline: Deadline,
     spin: &Spin,
     mut change: impl FnMut() -> Result<Option<T>>,
@@ -292,10 +297,18 @@ pub(crate) fn wait_for_change<T>(
     }
     let mut slept = false;
     loop {
-        let mut seen = word.load(Relaxed);
+        // Acquire: with the Release of whoever woke last, for the generation that it left.
+        let mut seen = word.load(Acquire);
         if seen & WAITERS == 0 {
+            let waiting = match on {
+                On::Lock(generation) if seen & TID == 0 => WAITERS | generation.load(Relaxed) & GENERATION,
+                _ => seen | WAITERS,
+            };
             // die here: WAITERS without a waiter costs the next release some system calls.
-            seen = word.fetch_or(WAITERS, Relaxed) | WAITERS;
+            if word.compare_exchange(seen, waiting, Relaxed, Relaxed).is_err() {
+                continue;
+            }
+            seen = waiting;
         }
         // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
         fence(SeqCst);
@@ -310,7 +323,7 @@ pub(crate) fn wait_for_change<T>(
             Slept::Woken => {
                 slept = true;
                 let now = woken(word);
-                if on == On::Lock && now & WAITERS != 0 && now & TID == 0 {
+                if matches!(on, On::Lock(_)) && now & WAITERS != 0 && now & TID == 0 {
                     futex::wake(word, 1, Kind::Lock);
                 }
             }

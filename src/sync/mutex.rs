@@ -247,7 +247,7 @@ impl<T: Pod> Mutex<T> {
     #[must_use]
     pub fn is_held(&self) -> bool {
         let held = self.held.load(Relaxed);
-        held as u32 != 0 && (held >> 32) as u32 == forks()
+        held as u32 != 0 && (held >> 32) as u32 == forks() && self.shared.word.load(Relaxed) & TID == held as u32
     }
 
     /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.

@@ -16,7 +16,7 @@
 //! For the rest the argument of `sync::lock` holds.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use crate::shm::layout::{Peer, PermitsLayout};
 use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
-use crate::sys::thread::{Call, forks};
+use crate::sys::thread::{Call, forks, unlink_later};
 use crate::time::Deadline;
 
 pub(crate) struct Permits {
@@ -77,16 +77,22 @@ impl Permits {
     pub(crate) fn release(&self, count: u32) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
-        self.with_lock(&call, Deadline::Never, |entry| {
+        let give = |entry: usize| {
             let holder = &shared.holders.table[entry];
             let Some(rest) = holder.value.load(Relaxed).checked_sub(count) else {
                 return Err(Error::NotOwner("this process holds fewer permits than it gives back"));
             };
-            // die here: the next who takes the lock adds up what is free.
-            holder.value.store(rest, Relaxed);
             shared.free.store(shared.free.load(Relaxed).saturating_add(count).min(shared.total.load(Relaxed)), Relaxed);
+            // die here: we still hold them, and the next who takes the lock adds up what is free.
+            // Release: with the Acquire in `wait`: who sees that we hold nothing sees what is free.
+            holder.value.store(rest, Release);
             Ok(())
-        })?;
+        };
+        // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
+        while match self.with_lock(&call, Deadline::Never, give) {
+            Err(Error::Interrupted) => true,
+            result => result.map(|()| false)?,
+        } {}
         // die here: our life word wakes a sleeper, who notices.
         call.turn_to(&shared.event);
         lock::notify(&shared.event, count);
@@ -104,7 +110,7 @@ impl Permits {
     fn with_lock<T>(&self, call: &Call, deadline: Deadline, act: impl FnOnce(usize) -> Result<T>) -> Result<T> {
         self.lock(call, deadline)?;
         let result = self.my_entry().and_then(act);
-        lock::release(call, &self.shared.holders.lock);
+        self.unlock(call);
         result
     }
 
@@ -115,8 +121,24 @@ impl Permits {
         Ok(())
     }
 
+    /// Lets go of the lock, and wakes those who wait for permits if they were added up anew.
+    fn unlock(&self, call: &Call) {
+        let shared = &*self.shared;
+        let free = shared.free.load(Relaxed);
+        let added_up = shared.added_up.load(Relaxed) != 0;
+        shared.added_up.store(0, Relaxed);
+        lock::release(call, &shared.holders.lock);
+        if added_up && free != 0 {
+            // die here: a sleeper that was woken by the same death does as we did.
+            call.turn_to(&shared.event);
+            lock::notify(&shared.event, free);
+            call.turn_to(&shared.holders.lock);
+        }
+    }
+
     /// Sets `free` to what is held by nobody. The caller holds the lock.
     fn add_up(&self) {
+        self.shared.added_up.store(1, Relaxed);
         let total = self.shared.total.load(Relaxed);
         let held = self.shared.holders.table.iter().filter(|peer| peer.identity().is_some());
         let held = held.fold(0u32, |sum, peer| sum.saturating_add(peer.value.load(Relaxed)));
@@ -164,6 +186,7 @@ impl Permits {
     #[cold]
     fn come_alive(&self, call: &Call, entry: usize) {
         let word = &self.shared.lives[entry].word;
+        call.unlink_strays();
         // One handle leads one thread's list through its mapping. Without a life word those who wait look for themselves.
         if self.alive_as.load(Relaxed) != 0 && !self.leave_life(call) || call.can_link().is_err() {
             return;
@@ -218,13 +241,7 @@ impl Permits {
                 peer.leave();
                 self.add_up();
             }
-            lock::release(call, &shared.holders.lock);
-        }
-        if found {
-            // die here: a sleeper that was woken by the same death does as we did.
-            call.turn_to(&shared.event);
-            lock::notify(&shared.event, shared.free.load(Relaxed));
-            call.turn_to(&shared.holders.lock);
+            self.unlock(call);
         }
         Ok(found)
     }
@@ -237,7 +254,8 @@ impl Permits {
         let sleep = |seen, time: Duration| {
             let mut words = vec![(&shared.event, seen)];
             for (peer, life) in shared.holders.table.iter().zip(&shared.lives) {
-                if peer.value.load(Relaxed) == 0 || peer.identity().is_none() || peer.is_mine() {
+                // Acquire: with the Release in `release`.
+                if peer.value.load(Acquire) == 0 || peer.identity().is_none() || peer.is_mine() {
                     continue;
                 }
                 // die here: WAITERS without a waiter.
@@ -267,9 +285,16 @@ impl Drop for Permits {
         if self.alive_as.load(Relaxed) == 0 {
             return;
         }
-        // Where another thread's robust list leads through this mapping, it must stay.
-        if !Call::enter(&self.shared.holders.lock).is_ok_and(|call| self.leave_life(&call)) {
-            std::mem::forget(self.shared.clone());
+        if Call::enter(&self.shared.holders.lock).is_ok_and(|call| self.leave_life(&call)) {
+            return;
+        }
+        // Another thread's robust list leads through this mapping, which must stay until that thread takes the life word off.
+        let keeps = self.shared.clone();
+        let entry = (self.entry.load(Relaxed) as u32 as usize).checked_sub(1);
+        match entry.and_then(|entry| self.shared.lives.get(entry)) {
+            // SAFETY: `come_alive` linked it on that thread, at this address.
+            Some(life) => unsafe { unlink_later(self.alive_as.load(Relaxed), &life.word, Box::new(keeps)) },
+            None => std::mem::forget(keeps),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::sys::thread::{forks, watch_forks};
 pub(crate) struct Identity(pub(crate) u64);
 
 const PID_BITS: u32 = 22;
+const PID_MASK: u64 = (1 << PID_BITS) - 1;
 
 /// What this process knows of itself.
 #[derive(Debug, Clone, Copy)]
@@ -57,17 +58,22 @@ fn meet_process() {
     watch_forks();
     let pid = std::process::id();
     let start = stat("self").map_or(0, |stat| stat.start);
-    IDENTITY.store(Identity::new(pid, start).0, Relaxed);
+    // Where it cannot be read, another thread may have found out before.
+    if start != 0 || IDENTITY.load(Relaxed) & PID_MASK != u64::from(pid) {
+        IDENTITY.store(Identity::new(pid, start).0, Relaxed);
+    }
     NAMESPACE.store(fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32), Relaxed);
     PROC_IS_OURS.store(fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()), Relaxed);
-    // Release: with the Acquire in `me`. All threads that come here at the same time store the same.
-    KNOWN.store(forks().wrapping_add(1), Release);
+    if start != 0 || !fs::exists("/proc/self").unwrap_or(true) {
+        // Release: with the Acquire in `me`. All threads that come here at the same time store the same.
+        KNOWN.store(forks().wrapping_add(1), Release);
+    }
 }
 
 impl Identity {
     /// The process's id.
     pub(crate) fn pid(self) -> u32 {
-        (self.0 & ((1 << PID_BITS) - 1)) as u32
+        (self.0 & PID_MASK) as u32
     }
 
     fn new(pid: u32, start: u64) -> Self {
@@ -93,7 +99,7 @@ impl Identity {
 
 /// Whether no thread of this pid namespace has this id.
 pub(crate) fn thread_is_gone(tid: u32) -> bool {
-    i32::try_from(tid).is_ok_and(|tid| tid > 0 && kill(Pid::from_raw(tid), None) == Err(Errno::ESRCH))
+    me().namespace != 0 && i32::try_from(tid).is_ok_and(|tid| tid > 0 && kill(Pid::from_raw(tid), None) == Err(Errno::ESRCH))
 }
 
 struct Stat {

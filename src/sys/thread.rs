@@ -12,11 +12,16 @@
 //! in the list's node the lock word lies differs between C libraries; the head says it (`futex_offset`).
 
 use std::cell::Cell;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, compiler_fence};
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::sys::process::me;
 
 /// `struct robust_list_head` of `linux/futex.h`; `list` and `pending` hold addresses of nodes, each the word's less `futex_offset`.
 #[repr(C)]
@@ -76,9 +81,10 @@ extern "C" fn in_forked_child() {
 pub(crate) fn watch_forks() {
     // Not a `Once`: a signal handler may come here while it is being called.
     static WATCHING: AtomicBool = AtomicBool::new(false);
-    if !WATCHING.load(Relaxed) && !WATCHING.swap(true, Relaxed) {
-        // SAFETY: the handler only touches a thread-local cell and an atomic, which is allowed in a forked child.
+    if !WATCHING.load(Relaxed) {
+        // SAFETY: the handler only touches thread-local cells and an atomic, which is allowed in a forked child. Twice is no harm.
         unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
+        WATCHING.store(true, Relaxed);
     }
 }
 
@@ -90,7 +96,15 @@ fn this_thread() -> Result<Thread> {
 
 #[cold]
 fn meet_thread() -> Result<Thread> {
+    /// The pid namespace in which this process, or its parent before a fork, first made a call, plus one; 0: none has.
+    static NAMESPACE: AtomicU64 = AtomicU64::new(0);
     watch_forks();
+    let here = u64::from(me().namespace) + 1;
+    if NAMESPACE.compare_exchange(0, here, Relaxed, Relaxed).is_err_and(|there| there != here) {
+        let why =
+            "this process was forked into another pid namespace than its parent's, where the thread ids in locks mean nothing";
+        return Err(Error::Unsupported(why.into()));
+    }
     let mut head: *mut RobustListHead = null_mut();
     let mut len = 0usize;
     // SAFETY: the kernel fills in both places.
@@ -159,16 +173,39 @@ impl Call {
     pub(crate) fn can_link(&self) -> Result<()> {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        if (-32..=-12).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { Err(self.cannot_link()) }
+        if (-32..=-12).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { self.cannot_link() }
     }
 
     #[cold]
-    fn cannot_link(&self) -> Error {
+    fn cannot_link(&self) -> Result<()> {
         if LINKED.get() < MAX_LINKED {
-            Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into())
-        } else {
-            Error::LimitReached(format!("a thread can hold {MAX_LINKED} mutexes at a time"))
+            return Err(Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into()));
         }
+        self.unlink_strays();
+        if LINKED.get() < MAX_LINKED {
+            return Ok(());
+        }
+        Err(Error::LimitReached(format!("a thread can hold {MAX_LINKED} mutexes at a time")))
+    }
+
+    /// Takes off this thread's list what other threads could not ([`unlink_later`]).
+    pub(crate) fn unlink_strays(&self) {
+        let Some(mut strays) = STRAYS.try_lock() else { return };
+        strays.retain(|stray| {
+            // SAFETY: what the stray keeps keeps the word mapped.
+            let word = unsafe { stray.word.as_ref() };
+            if stray.forks != forks() || word.load(Relaxed) & TID != stray.tid {
+                // It was a thread of the parent's, or has ended: no list of this process leads here any more.
+                return false;
+            }
+            if stray.tid != self.tid() {
+                return true;
+            }
+            // SAFETY: this thread linked it, as `unlink_later` was promised.
+            unsafe { self.unlink(word) };
+            word.fetch_and(!TID, Relaxed);
+            false
+        });
     }
 
     #[inline]
@@ -243,6 +280,38 @@ impl Drop for Call {
 /// The bytes behind a lock word in which the C libraries' list nodes fall: glibc's `next` is 32 bytes behind the word, musl's 28;
 /// the pointer to the previous node is before it.
 pub(crate) const LINKS_LEN: usize = 36;
+
+/// A word on the list of a thread that did not let go of it itself.
+struct Stray {
+    forks: u32,
+    /// The thread.
+    tid: u32,
+    word: NonNull<AtomicU32>,
+    /// Keeps the word mapped.
+    _keeps: Box<dyn Send>,
+}
+
+// SAFETY: the word is an atomic, and stays mapped.
+unsafe impl Send for Stray {}
+
+static STRAYS: Mutex<Vec<Stray>> = Mutex::new(Vec::new());
+
+/// The owner's thread id in a word.
+const TID: u32 = libc::FUTEX_TID_MASK;
+
+/// Leaves it to the thread `tid` to take `word` off its list, when it has reason to ([`Call::unlink_strays`]).
+///
+/// # Safety
+///
+/// That thread owns the word and has it on its list, and `keeps` keeps it mapped.
+pub(crate) unsafe fn unlink_later(tid: u32, word: &AtomicU32, keeps: Box<dyn Send>) {
+    let stray = Stray { forks: forks(), tid, word: NonNull::from(word), _keeps: keeps };
+    // In a child of fork it may be held by a thread that does not exist there. Then the word stays mapped for good.
+    match STRAYS.try_lock_for(Duration::from_millis(100)) {
+        Some(mut strays) => strays.push(stray),
+        None => std::mem::forget(stray),
+    }
+}
 
 fn untagged(node: *mut Node) -> *mut Node {
     node.map_addr(|addr| addr & !1)

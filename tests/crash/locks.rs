@@ -234,8 +234,8 @@ impl Scene for PermitsScene<'_> {
         match self.take {
             Take::First | Take::Acquire | Take::Woken => Box::new(|| self.semaphore.acquire().unwrap()),
             Take::Release => {
-                self.semaphore.acquire().unwrap();
-                Box::new(|| self.semaphore.release().unwrap())
+                (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());
+                Box::new(|| self.semaphore.release_many(self.total).unwrap())
             }
         }
     }

@@ -50,6 +50,7 @@ pub const SCENES: &[Entry] = &[
     ("release a permit", |t| permits(t, Take::Release, 1, 0)),
     ("release a permit, waiter asleep", |t| permits(t, Take::Release, 1, 1)),
     ("release a permit, two waiters asleep", |t| permits(t, Take::Release, 1, 2)),
+    ("release two permits, two waiters asleep", |t| permits(t, Take::Release, 2, 2)),
     ("create a queue", |t| creation(t, |space| drop(Queue::create(space.name("new"), &options()).unwrap()))),
     ("open a queue", |t| creation(t, |space| drop(Queue::open(space.name("old")).unwrap()))),
     ("create a mutex", |t| creation(t, |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),

@@ -116,7 +116,8 @@ pub fn fork(what: impl Into<String>, work: impl FnOnce()) -> Child {
             IN_CHILD.set(true);
             // SAFETY: no preconditions.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            if nix::unistd::getppid() != parent {
+            // 0: the parent is in another pid namespace.
+            if ![parent, Pid::from_raw(0)].contains(&nix::unistd::getppid()) {
                 exit(1);
             }
             let code = match catch_unwind(AssertUnwindSafe(work)) {

@@ -97,10 +97,6 @@ impl<T: Send + Sync> Handle<T> {
         self.object.swap(None)
     }
 
-    pub(crate) fn put_back(&self, object: Arc<T>) {
-        self.object.store(Some(object));
-    }
-
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.home {
             Home::Named { name, .. } => Some(name),

@@ -2,7 +2,8 @@
 
 use std::mem::forget;
 use std::path::PathBuf;
-use std::sync::atomic::{Ordering::SeqCst, fence};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, fence};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -35,6 +36,8 @@ use crate::wait::wait;
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Mutex {
     handle: Handle<rsipc::Mutex>,
+    /// Set for good once the handle is closed, and while it is being found out whether it can be.
+    closing: AtomicBool,
 }
 
 #[pymethods]
@@ -55,7 +58,7 @@ impl Mutex {
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
         let handle = Handle::named(py, "mutex", (name, dir, mode), |name| rsipc::Mutex::create(name, ()))?;
-        Ok(Self { handle })
+        Ok(Self { handle, closing: AtomicBool::new(false) })
     }
 
     /// Opens a mutex.
@@ -69,7 +72,7 @@ impl Mutex {
         #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
     ) -> PyResult<Self> {
         let handle = Handle::named(py, "mutex", (name, dir, 0o600), |name| rsipc::Mutex::open(name))?;
-        Ok(Self { handle })
+        Ok(Self { handle, closing: AtomicBool::new(false) })
     }
 
     /// Opens a mutex, or creates it. Processes that do so at the same time get the same one.
@@ -84,7 +87,7 @@ impl Mutex {
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
         let handle = Handle::named(py, "mutex", (name, dir, mode), |name| rsipc::Mutex::open_or_create(name, ()))?;
-        Ok(Self { handle })
+        Ok(Self { handle, closing: AtomicBool::new(false) })
     }
 
     /// Creates a mutex at `offset` of a region, in Mutex.SIZE bytes that are zero.
@@ -97,7 +100,7 @@ impl Mutex {
             // SAFETY: the documentation tells Python programs to leave these bytes to the object.
             unsafe { rsipc::Mutex::create_in(region, offset, ()) }
         })?;
-        Ok(Self { handle })
+        Ok(Self { handle, closing: AtomicBool::new(false) })
     }
 
     /// Opens a mutex at `offset` of a region.
@@ -110,7 +113,7 @@ impl Mutex {
             // SAFETY: the documentation tells Python programs to leave these bytes to the object.
             unsafe { rsipc::Mutex::open_in(region, offset) }
         })?;
-        Ok(Self { handle })
+        Ok(Self { handle, closing: AtomicBool::new(false) })
     }
 
     /// Locks it, and waits for it `timeout` seconds: None is for ever, 0 not at all.
@@ -164,13 +167,18 @@ impl Mutex {
     ///
     /// Raises InvalidArgument while a thread of this process holds the mutex through it.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(mutex) = self.handle.take() else { return Ok(()) };
-        // With the fence in `lock`: either we see that it is held, or who locks it sees that the handle is closed.
+        if self.handle.is_closed() {
+            return Ok(());
+        }
+        let mutex = self.handle.get(py)?;
+        self.closing.store(true, Relaxed);
+        // With the fence in `lock`: either we see that it is held, or who locks it sees that the handle is being closed.
         fence(SeqCst);
         if mutex.is_held() {
-            self.handle.put_back(mutex);
+            self.closing.store(false, Relaxed);
             return Err(invalid(py, "the mutex is held through this handle: release it before closing"));
         }
+        self.handle.take();
         Ok(())
     }
 
@@ -217,7 +225,7 @@ impl Mutex {
         })?;
         // With the fence in `close`.
         fence(SeqCst);
-        if self.handle.is_closed() {
+        if self.closing.load(Relaxed) {
             let _ = unlock(&mutex);
             return Err(self.handle.closed(py));
         }

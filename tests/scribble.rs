@@ -88,7 +88,8 @@ fn use_it(queue: &Queue, what: &str) {
 #[test]
 fn whatever_is_written_into_a_queue() {
     let test = Test::new("scribbling");
-    for capacity in [1, 2, 3] {
+    // The last has numbers of slots far beyond its end.
+    for capacity in [1, 2, 3, 65] {
         let name = format!("q{capacity}");
         let queue = Queue::create(test.name(&name), &options(capacity)).unwrap();
         queue.send(b"there before").unwrap();
@@ -104,7 +105,7 @@ fn whatever_is_written_into_a_queue() {
             }
             (0..3).for_each(|_| use_it(&queue, &format!("capacity {capacity}, position {value:#x}")));
         }
-        for seed in 1..=1500 {
+        for seed in 1..=1200 {
             file.write_all_at(&whole, 0).unwrap();
             let mut random = Random(seed * 0x9e37_79b9);
             for _ in 0..=random.below(6) {
@@ -148,6 +149,28 @@ fn while_somebody_writes_into_it() {
     }
     scribbler.join();
     users.into_iter().for_each(support::Child::join);
+}
+
+#[test]
+fn wake_ups_for_nothing_do_not_make_a_wait_longer() {
+    let test = Test::new("wake-ups for nothing");
+    let queue = Queue::create(test.name("q"), &options(1)).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(test.dir.join("q")).unwrap();
+    let memory = memmap2::MmapRaw::map_raw(&file).unwrap();
+    let board = Board::new(1);
+    let waiter = fork("waiter", || {
+        assert_eq!(queue.recv_timeout(Duration::from_millis(300)), Err(Error::TimedOut));
+        board.set(0, 1);
+    });
+    let end = Instant::now() + LONG;
+    while board.get(0) == 0 && Instant::now() < end && waiter.is_alive() {
+        for at in LOCKS {
+            // SAFETY: the kernel only looks for sleepers at the address, which lies in the mapping.
+            unsafe { libc::syscall(libc::SYS_futex, memory.as_ptr().add(at as usize), libc::FUTEX_WAKE, i32::MAX) };
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(board.get(0), 1, "the wait did not end");
 }
 
 /// Opens a file as whatever it may be, and uses what is for peers that need not trust each other.

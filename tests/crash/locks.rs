@@ -1,12 +1,13 @@
 //! Scenes with mutexes and semaphores.
 
 use std::cell::Cell;
+use std::os::unix::fs::FileExt;
 
 use rsipc::{Error, Mutex, Semaphore};
 
 use crate::scenes::{SHORT, fresh};
 use crate::step::{Fault, HANG, Scene, Sleepers};
-use crate::support::Test;
+use crate::support::{Test, fork};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -203,6 +204,8 @@ pub enum Take {
     First,
     Acquire,
     Release,
+    /// Releases, from a place in the table where a process died while it was about to show that it lives.
+    ReleaseInherited,
     /// Acquires what the parent holds, which gives it back once the victim sleeps.
     Woken,
 }
@@ -219,6 +222,15 @@ struct PermitsScene<'a> {
 pub fn permits(test: &Test, take: Take, total: u32, sleepers: usize) -> Box<dyn Scene + '_> {
     let name = fresh();
     let semaphore = Semaphore::create_permits(test.name(&name), total).unwrap();
+    if take == Take::ReleaseInherited {
+        let dead = fork("one that dies", || ());
+        dead.end();
+        let file = std::fs::OpenOptions::new().write(true).open(test.dir.join(&name)).unwrap();
+        // The life words of the first places.
+        for place in 0..5 {
+            file.write_all_at(&dead.pid.as_raw().to_le_bytes(), 3968 + 40 * place).unwrap();
+        }
+    }
     Box::new(PermitsScene { test, name, semaphore, take, total, sleepers })
 }
 
@@ -233,8 +245,8 @@ impl Scene for PermitsScene<'_> {
         }
         match self.take {
             Take::First | Take::Acquire | Take::Woken => Box::new(|| self.semaphore.acquire().unwrap()),
-            Take::Release => {
-                self.semaphore.acquire().unwrap();
+            Take::Release | Take::ReleaseInherited => {
+                (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());
                 Box::new(|| self.semaphore.release().unwrap())
             }
         }

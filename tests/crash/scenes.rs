@@ -49,6 +49,8 @@ pub const SCENES: &[Entry] = &[
     ("acquire a permit, woken before a waiter", |t| permits(t, Take::Woken, 1, 1)),
     ("release a permit", |t| permits(t, Take::Release, 1, 0)),
     ("release a permit, waiter asleep", |t| permits(t, Take::Release, 1, 1)),
+    ("release one of two, two waiters asleep", |t| permits(t, Take::Release, 2, 2)),
+    ("release a permit, from a dead one's place", |t| permits(t, Take::ReleaseInherited, 1, 1)),
     ("release a permit, two waiters asleep", |t| permits(t, Take::Release, 1, 2)),
     ("create a queue", |t| creation(t, |space| drop(Queue::create(space.name("new"), &options()).unwrap()))),
     ("open a queue", |t| creation(t, |space| drop(Queue::open(space.name("old")).unwrap()))),

@@ -169,6 +169,8 @@ impl Tally {
 struct Run {
     /// How many steps the victim made.
     steps: u64,
+    /// After which of them it was about to make a system call.
+    calls: Vec<u64>,
     /// Whether it came to the end of its operation before it was killed.
     completed: bool,
     /// Whether it slept, with nothing to wake it.
@@ -180,16 +182,20 @@ struct Run {
 }
 
 /// Kills the victim of new scenes after every `1/density`th of its instructions (each, without a density), from a point on that differs
-/// between runs.
+/// between runs, and right before its system calls: what was changed for others is changed then, and they sleep still.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Option<u64>) -> Tally {
     let mut tally = Tally::default();
-    let first = run(&*make(), u64::MAX);
+    let mut first = run(&*make(), u64::MAX);
     tally.steps = first.steps;
     // Fewer kills where each takes long.
-    let stride = density.map_or(1, |density| (first.steps / density.min(100_000 / first.steps).max(2)).max(1));
+    let kills = density.map(|density| density.min(100_000 / first.steps).max(2));
+    let stride = kills.map_or(1, |kills| (first.steps / kills).max(1));
+    let mut calls = std::mem::take(&mut first.calls);
+    calls.truncate(kills.unwrap_or(0) as usize);
     let after = now() % stride;
     let mut result = first;
     let mut k = u64::MAX;
+    let mut begun = false;
     // Not all runs have the same length: the end is where several came to their end in a row.
     let mut ends = 0;
     loop {
@@ -210,8 +216,10 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
             tally.count(fault);
             tally.reports.push(format!("killed after {} of {}: {}\n{}", result.steps, tally.steps, fault.text(), result.at));
         }
-        if k == u64::MAX {
-            k = after;
+        if let Some(call) = calls.pop() {
+            k = call;
+        } else if !begun {
+            (k, begun) = (after, true);
         } else if result.completed || result.slept && result.steps < k {
             ends += 1;
             if stride > 1 || ends > REPEATS {
@@ -251,9 +259,12 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     assert_eq!(board.get(READY), 1);
     scene.victim_is_ready();
     let mut sleepers = (!scene.sleepers_come_later()).then(|| Sleepers::start(scene));
-    let (mut steps, mut slept) = (0, false);
+    let (mut steps, mut calls, mut slept) = (0, vec![], false);
     while steps < limit && board.get(DONE) == 0 {
         let in_kernel = is_at_system_call(&victim);
+        if in_kernel {
+            calls.push(steps);
+        }
         ptrace::step(victim.pid, None).unwrap();
         steps += 1;
         if !wait_for_stop(&victim, in_kernel, || {
@@ -274,9 +285,13 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     let completed = board.get(DONE) == 1;
     let at = where_it_is(&victim);
     let killed = now();
+    let end = Instant::now() + HANG;
+    // An operation that came to its end has woken whom it had to: its death must not be needed for that.
+    while completed && !scene.sleepers_come_later() && scene.stuck(&sleepers) && Instant::now() < end {
+        std::thread::sleep(Duration::from_micros(50));
+    }
     victim.kill();
     let mut faults = vec![];
-    let end = Instant::now() + HANG;
     while scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
     }
@@ -287,7 +302,7 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     } else {
         faults.extend(scene.finish(&sleepers, completed));
     }
-    Run { steps, completed, slept: slept && !completed, faults, delay, at }
+    Run { steps, calls, completed, slept: slept && !completed, faults, delay, at }
 }
 
 /// Whether the victim's next instruction is a system call.

@@ -123,7 +123,8 @@ impl Scene for MutexScene {
 struct SignalsScene {
     semaphore: Semaphore,
     acquires: bool,
-    units: Cell<u32>,
+    stands_still: bool,
+    units: Cell<i64>,
     sleepers: usize,
 }
 
@@ -131,7 +132,15 @@ pub fn signals(test: &Test, acquires: bool, units: u32, sleepers: usize) -> Box<
     let name = fresh();
     let semaphore = Semaphore::create(test.name(&name), units).unwrap();
     test.unlink(&name).unwrap();
-    Box::new(SignalsScene { semaphore, acquires, units: units.into(), sleepers })
+    Box::new(SignalsScene { semaphore, acquires, stands_still: false, units: i64::from(units).into(), sleepers })
+}
+
+/// The victim releases a unit, and stands still while somebody comes to wait.
+pub fn signals_meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let semaphore = Semaphore::create(test.name(&name), 0).unwrap();
+    test.unlink(&name).unwrap();
+    Box::new(SignalsScene { semaphore, acquires: false, stands_still: true, units: 0.into(), sleepers: 1 })
 }
 
 impl SignalsScene {
@@ -149,8 +158,26 @@ impl Scene for SignalsScene {
             }
             Box::new(|| self.semaphore.acquire().unwrap())
         } else {
+            if self.stands_still {
+                // The word says that somebody waits.
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
             Box::new(|| self.semaphore.release().unwrap())
         }
+    }
+
+    fn stands_still(&self) -> bool {
+        self.stands_still
+    }
+
+    fn take_away(&self) {
+        if self.semaphore.try_acquire().is_ok() {
+            self.units.set(self.units.get() - 1);
+        }
+    }
+
+    fn wake(&self) {
+        self.give();
     }
 
     fn sleepers(&self) -> usize {
@@ -158,7 +185,7 @@ impl Scene for SignalsScene {
     }
 
     fn sleepers_come_later(&self) -> bool {
-        self.acquires
+        self.acquires || self.stands_still
     }
 
     fn sleep(&self, _index: usize) -> u64 {
@@ -186,7 +213,7 @@ impl Scene for SignalsScene {
                 return vec![fault];
             }
         }
-        let known = i64::from(self.units.get()) - sleepers.results().len() as i64;
+        let known = self.units.get() - sleepers.results().len() as i64;
         let left = i64::from(self.semaphore.value().unwrap());
         let right = match (self.acquires, completed) {
             (true, true) => left + 1 == known,

@@ -32,6 +32,8 @@ struct QueueScene<'a> {
     sleepers: (Act, usize),
     /// Whether the victim is woken once it sleeps, with the sleepers behind it.
     woken: bool,
+    /// Whether it stands still while the sleepers come.
+    stands_still: bool,
     /// What the parent sent and received so far.
     sent: RefCell<Vec<u64>>,
     received: RefCell<Vec<u64>>,
@@ -45,11 +47,27 @@ pub fn woken(test: &Test, act: Act, filled: usize, sleepers: (Act, usize)) -> Bo
     Box::new(QueueScene::new(test, act, filled, sleepers, true))
 }
 
+/// The victim sends, and stands still while a receiver comes.
+pub fn meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
+}
+
 impl<'a> QueueScene<'a> {
     fn new(test: &'a Test, act: Act, filled: usize, sleepers: (Act, usize), woken: bool) -> Self {
         let name = fresh();
         let queue = Queue::create(test.name(&name), &options()).unwrap();
-        Self { test, name, queue, act, filled, sleepers, woken, sent: vec![].into(), received: vec![].into() }
+        Self {
+            test,
+            name,
+            queue,
+            act,
+            filled,
+            sleepers,
+            woken,
+            stands_still: false,
+            sent: vec![].into(),
+            received: vec![].into(),
+        }
     }
 
     fn send(&self) -> Result<(), Fault> {
@@ -182,7 +200,23 @@ impl Scene for QueueScene<'_> {
         }
     }
 
+    fn stands_still(&self) -> bool {
+        self.stands_still
+    }
+
+    fn take_away(&self) {
+        let _ = self.drain();
+    }
+
+    fn wake(&self) {
+        self.send().unwrap();
+    }
+
     fn victim_is_ready(&self) {
+        if self.stands_still {
+            // The word says that somebody waits.
+            assert_eq!(self.queue.recv_timeout(SHORT), Err(Error::TimedOut));
+        }
         for number in 1..=self.filled as u64 {
             self.queue.try_send(&message(number, 150)).unwrap();
             self.sent.borrow_mut().push(number);
@@ -194,7 +228,7 @@ impl Scene for QueueScene<'_> {
     }
 
     fn sleepers_come_later(&self) -> bool {
-        self.woken
+        self.woken || self.stands_still
     }
 
     fn sleep(&self, index: usize) -> u64 {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
 use crate::creation::creation;
-use crate::locks::{Hold, Take, mutex, permits, signals};
-use crate::queues::{Act, queue, woken};
+use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
+use crate::queues::{Act, meanwhile, queue, woken};
 use crate::step::Scene;
 use crate::support::{Test, message};
 
@@ -19,6 +19,7 @@ pub const SCENES: &[Entry] = &[
     ("send, part full", |t| queue(t, Act::Send, 2, (Act::Recv, 0))),
     ("send, receiver asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 1))),
     ("send, two receivers asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 2))),
+    ("send, a receiver comes meanwhile", |t| meanwhile(t)),
     ("send, full, waits", |t| queue(t, Act::Send, CAPACITY, (Act::Recv, 0))),
     ("send, full, waits beside a sender", |t| queue(t, Act::Send, CAPACITY, (Act::Send, 1))),
     ("send, full, woken before a sender", |t| woken(t, Act::Send, CAPACITY, (Act::Send, 1))),
@@ -44,6 +45,7 @@ pub const SCENES: &[Entry] = &[
     ("release a unit", |t| signals(t, false, 0, 0)),
     ("release a unit, waiter asleep", |t| signals(t, false, 0, 1)),
     ("release a unit, two waiters asleep", |t| signals(t, false, 0, 2)),
+    ("release a unit, a waiter comes meanwhile", |t| signals_meanwhile(t)),
     ("acquire a first permit", |t| permits(t, Take::First, 2, 0)),
     ("acquire a permit", |t| permits(t, Take::Acquire, 2, 0)),
     ("acquire a permit, woken before a waiter", |t| permits(t, Take::Woken, 1, 1)),

@@ -64,6 +64,14 @@ pub trait Scene {
     fn victim_sleeps(&self) -> bool {
         false
     }
+    /// Whether the victim is not killed but stands still, until others have come to sleep; then it goes on to its end.
+    fn stands_still(&self) -> bool {
+        false
+    }
+    /// The victim stands still, and the sleepers are about to come: takes away what they would find.
+    fn take_away(&self) {}
+    /// The victim stood still and has come to its end: does what the sleepers wait for.
+    fn wake(&self) {}
     /// Whether somebody sleeps now who should not; asked after the kill.
     fn stuck(&self, _sleepers: &Sleepers) -> bool {
         false
@@ -281,13 +289,23 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
             break;
         }
     }
-    let sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
-    let completed = board.get(DONE) == 1;
     let at = where_it_is(&victim);
+    let ended = board.get(DONE) == 1;
+    let completed = ended || scene.stands_still();
+    if scene.stands_still() {
+        scene.take_away();
+        sleepers = Some(Sleepers::start(scene));
+        ptrace::detach(victim.pid, None).unwrap();
+        board.wait(DONE, 1);
+    }
+    let sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
     let killed = now();
+    if scene.stands_still() {
+        scene.wake();
+    }
     let end = Instant::now() + HANG;
     // An operation that came to its end has woken whom it had to: its death must not be needed for that.
-    while completed && !scene.sleepers_come_later() && scene.stuck(&sleepers) && Instant::now() < end {
+    while completed && (!scene.sleepers_come_later() || scene.stands_still()) && scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
     }
     victim.kill();
@@ -302,7 +320,7 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     } else {
         faults.extend(scene.finish(&sleepers, completed));
     }
-    Run { steps, calls, completed, slept: slept && !completed, faults, delay, at }
+    Run { steps, calls, completed: ended, slept: slept && !completed, faults, delay, at }
 }
 
 /// Whether the victim's next instruction is a system call.

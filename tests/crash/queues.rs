@@ -34,6 +34,8 @@ struct QueueScene<'a> {
     woken: bool,
     /// Whether it stands still while the sleepers come.
     stands_still: bool,
+    /// Whether another sender comes before the kill.
+    another: bool,
     /// What the parent sent and received so far.
     sent: RefCell<Vec<u64>>,
     received: RefCell<Vec<u64>>,
@@ -52,6 +54,11 @@ pub fn meanwhile(test: &Test) -> Box<dyn Scene + '_> {
     Box::new(QueueScene { stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
 }
 
+/// The victim sends to a receiver that sleeps, and another sender comes before the kill.
+pub fn another(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { another: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
+}
+
 impl<'a> QueueScene<'a> {
     fn new(test: &'a Test, act: Act, filled: usize, sleepers: (Act, usize), woken: bool) -> Self {
         let name = fresh();
@@ -65,6 +72,7 @@ impl<'a> QueueScene<'a> {
             sleepers,
             woken,
             stands_still: false,
+            another: false,
             sent: vec![].into(),
             received: vec![].into(),
         }
@@ -138,6 +146,9 @@ impl<'a> QueueScene<'a> {
             let results = sleepers.results();
             sent.extend((0..results.len()).filter(|&i| results[i] != CLOSED).map(|i| SLEEPER + i as u64));
         }
+        if self.another {
+            sent.push(SLEEPER);
+        }
         received.iter().for_each(|&number| *count.entry(number).or_default() += 1);
         let mut faults = vec![];
         if count.remove(&0).is_some() {
@@ -173,7 +184,7 @@ impl<'a> QueueScene<'a> {
     }
 }
 
-/// What a sleeper says whose queue was shut down.
+/// What a sleeper says whose queue was shut down, or who received nothing.
 const CLOSED: u64 = u64::MAX;
 
 impl Scene for QueueScene<'_> {
@@ -198,6 +209,10 @@ impl Scene for QueueScene<'_> {
                 handle.send(&bytes).unwrap();
             }),
         }
+    }
+
+    fn another_comes(&self) -> bool {
+        self.another
     }
 
     fn stands_still(&self) -> bool {
@@ -232,7 +247,9 @@ impl Scene for QueueScene<'_> {
     }
 
     fn sleep(&self, index: usize) -> u64 {
-        let result = if self.sleepers.0 == Act::Send {
+        let result = if self.another && index == 1 {
+            self.queue.send(&message(SLEEPER, 150)).map(|()| CLOSED)
+        } else if self.sleepers.0 == Act::Send {
             self.queue.send(&message(SLEEPER + index as u64, 150)).map(|()| 1)
         } else {
             self.queue.recv().map(|bytes| checked(&bytes))
@@ -257,6 +274,7 @@ impl Scene for QueueScene<'_> {
 
     fn stuck(&self, sleepers: &Sleepers) -> bool {
         let something = match self.sleepers.0 {
+            _ if self.another => true,
             _ if self.act == Act::Shutdown => self.queue.is_shut_down(),
             Act::Send => self.queue.len().unwrap() < CAPACITY,
             _ => self.queue.len().unwrap() > 0,

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::{Board, Child, exit, fork, now};
+use crate::support::{Board, Child, exit, fork, now, wait_for};
 
 /// Who is not done after this hangs.
 pub const HANG: Duration = Duration::from_secs(5);
@@ -64,6 +64,10 @@ pub trait Scene {
     fn victim_sleeps(&self) -> bool {
         false
     }
+    /// Whether one more comes right before the kill, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
+    fn another_comes(&self) -> bool {
+        false
+    }
     /// Whether the victim is not killed but stands still, until others have come to sleep; then it goes on to its end.
     fn stands_still(&self) -> bool {
         false
@@ -89,19 +93,30 @@ pub struct Sleepers {
 
 impl Sleepers {
     fn start(scene: &dyn Scene) -> Self {
-        let mut sleepers = Self { children: vec![], board: Board::new(3 * scene.sleepers().max(1)) };
+        let mut sleepers = Self { children: vec![], board: Board::new(3 * (scene.sleepers() + 1)) };
         for i in 0..scene.sleepers() {
-            let board = &sleepers.board;
-            let child = fork(format!("sleeper {i}"), || {
-                let result = scene.sleep(i);
-                board.set(3 * i + 2, now());
-                board.set(3 * i + 1, result);
-                board.set(3 * i, 1);
-            });
-            sleepers.children.push(child);
+            sleepers.add(scene, i);
         }
         sleepers.children.iter().for_each(Child::wait_asleep);
         sleepers
+    }
+
+    fn add(&mut self, scene: &dyn Scene, i: usize) {
+        let board = &self.board;
+        let child = fork(format!("sleeper {i}"), || {
+            let result = scene.sleep(i);
+            board.set(3 * i + 2, now());
+            board.set(3 * i + 1, result);
+            board.set(3 * i, 1);
+        });
+        self.children.push(child);
+    }
+
+    /// Starts one more, which sleeps or is done after this.
+    fn add_another(&mut self, scene: &dyn Scene) {
+        let i = self.children.len();
+        self.add(scene, i);
+        wait_for("another to sleep or be done", || self.board.get(3 * i) == 1 || self.children[i].is_asleep());
     }
 
     pub fn done(&self) -> usize {
@@ -298,7 +313,10 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
         ptrace::detach(victim.pid, None).unwrap();
         board.wait(DONE, 1);
     }
-    let sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
+    let mut sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
+    if scene.another_comes() {
+        sleepers.add_another(scene);
+    }
     let killed = now();
     if scene.stands_still() {
         scene.wake();

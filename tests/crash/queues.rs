@@ -54,6 +54,11 @@ pub fn meanwhile(test: &Test) -> Box<dyn Scene + '_> {
     Box::new(QueueScene { stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
 }
 
+/// The victim sends, and stands still while another sender comes.
+pub fn another_meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { another: true, stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 0), false) })
+}
+
 /// The victim sends to a receiver that sleeps, and another sender comes before the kill.
 pub fn another(test: &Test) -> Box<dyn Scene + '_> {
     Box::new(QueueScene { another: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
@@ -224,7 +229,9 @@ impl Scene for QueueScene<'_> {
     }
 
     fn wake(&self) {
-        self.send().unwrap();
+        if self.sleepers.1 != 0 {
+            self.send().unwrap();
+        }
     }
 
     fn victim_is_ready(&self) {
@@ -247,7 +254,7 @@ impl Scene for QueueScene<'_> {
     }
 
     fn sleep(&self, index: usize) -> u64 {
-        let result = if self.another && index == 1 {
+        let result = if self.another && index == self.sleepers.1 {
             self.queue.send(&message(SLEEPER, 150)).map(|()| CLOSED)
         } else if self.sleepers.0 == Act::Send {
             self.queue.send(&message(SLEEPER + index as u64, 150)).map(|()| 1)

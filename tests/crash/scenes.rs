@@ -7,7 +7,7 @@ use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
 use crate::creation::creation;
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
-use crate::queues::{Act, another, meanwhile, queue, woken};
+use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
 use crate::support::{Test, message};
 
@@ -20,6 +20,7 @@ pub const SCENES: &[Entry] = &[
     ("send, receiver asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 1))),
     ("send, two receivers asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 2))),
     ("send, a receiver comes meanwhile", |t| meanwhile(t)),
+    ("send, another sender comes meanwhile", |t| another_meanwhile(t)),
     ("send, another sender comes", |t| another(t)),
     ("send, full, waits", |t| queue(t, Act::Send, CAPACITY, (Act::Recv, 0))),
     ("send, full, waits beside a sender", |t| queue(t, Act::Send, CAPACITY, (Act::Send, 1))),

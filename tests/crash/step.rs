@@ -64,7 +64,7 @@ pub trait Scene {
     fn victim_sleeps(&self) -> bool {
         false
     }
-    /// Whether one more comes right before the kill, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
+    /// Whether one more comes right before the kill, or while the victim stands still, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
     fn another_comes(&self) -> bool {
         false
     }
@@ -310,12 +310,14 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     if scene.stands_still() {
         scene.take_away();
         sleepers = Some(Sleepers::start(scene));
-        ptrace::detach(victim.pid, None).unwrap();
-        board.wait(DONE, 1);
     }
     let mut sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
     if scene.another_comes() {
         sleepers.add_another(scene);
+    }
+    if scene.stands_still() {
+        ptrace::detach(victim.pid, None).unwrap();
+        board.wait(DONE, 1);
     }
     let killed = now();
     if scene.stands_still() {

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use rsipc::{Error, Mutex, Region};
-use support::{Board, Child, LONG, Test, fork};
+use support::{Board, Child, LONG, Test, fork, wait_for};
 
 const SHORT: Duration = Duration::from_millis(30);
 
@@ -102,6 +102,24 @@ fn however_the_owner_ends() {
     })
     .join();
     told("exec");
+    // The thread goes on with its id, and only the kernel can tell that it no longer knows of the lock.
+    let other_program = fork("execs, and goes on", || {
+        std::mem::forget(mutex.lock().unwrap());
+        let _ = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"60"]);
+    });
+    let name = format!("/proc/{}/comm", other_program.pid);
+    wait_for("the exec", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
+    told("exec of a program that goes on");
+    assert!(other_program.is_alive());
+    fork("execs from its second thread", || {
+        let exec = || {
+            std::mem::forget(mutex.lock().unwrap());
+            let _ = nix::unistd::execv(c"/bin/true", &[c"true"]);
+        };
+        std::thread::scope(|scope| drop(scope.spawn(exec).join()));
+    })
+    .join();
+    told("exec from a second thread");
     fork("aborts", || {
         std::mem::forget(mutex.lock().unwrap());
         std::process::abort();

@@ -260,6 +260,32 @@ fn other_users_are_kept_out_unless_let_in() {
 }
 
 #[test]
+fn another_pid_namespace_is_kept_out() {
+    let test = Test::new("pid namespaces");
+    Queue::create(test.name("q"), &small()).unwrap();
+    Mutex::create(test.name("m"), ()).unwrap();
+    Semaphore::create_permits(test.name("p"), 1).unwrap();
+    Region::create(test.name("r"), 10).unwrap();
+    fork("parent of another namespace", || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+        fork("first of another namespace", || {
+            let errors = [
+                Queue::open(test.name("q")).err(),
+                Mutex::<()>::open(test.name("m")).err(),
+                Semaphore::open(test.name("p")).err(),
+            ];
+            for e in errors {
+                assert!(matches!(e, Some(Error::Unsupported(_))), "{e:?}");
+            }
+            // It holds no thread ids.
+            Region::open(test.name("r")).unwrap();
+        })
+        .join();
+    })
+    .join();
+}
+
+#[test]
 fn a_directory_that_cannot_be() {
     let test = Test::new("directories");
     Region::create(test.name("file"), 1).unwrap();

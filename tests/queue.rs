@@ -222,6 +222,35 @@ fn shutdown_wakes_all_and_lets_receivers_drain() {
 }
 
 #[test]
+fn what_is_accepted_during_a_shutdown_is_received() {
+    let test = Test::new("sending during a shutdown");
+    for round in 0..300 {
+        let name = format!("q{round}");
+        let queue = Queue::create(test.name(&name), &options(1 + round % 4, 8)).unwrap();
+        // How many were accepted, and how many received.
+        let board = Board::new(2);
+        let senders = [(); 2].map(|()| {
+            fork("sender", || {
+                while queue.send_timeout(b"x", LONG).map_err(|e| assert_eq!(e, Error::Closed)).is_ok() {
+                    board.add(0, 1);
+                }
+            })
+        });
+        let receiver = fork("receiver", || {
+            while queue.recv_timeout(LONG).map_err(|e| assert_eq!(e, Error::Closed)).is_ok() {
+                board.add(1, 1);
+            }
+        });
+        board.wait(1, 1 + round as u64 % 7);
+        queue.shutdown().unwrap();
+        senders.into_iter().for_each(Child::join);
+        receiver.join();
+        assert_eq!(board.get(1), board.get(0), "round {round}");
+        test.unlink(&name).unwrap();
+    }
+}
+
+#[test]
 fn what_was_sent_stays_when_its_sender_ends() {
     let test = Test::new("stays");
     fork("sender", || {

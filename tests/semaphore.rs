@@ -53,6 +53,25 @@ fn each_unit_is_taken_once() {
 }
 
 #[test]
+fn who_takes_at_the_same_time_takes_different_units() {
+    let test = Test::new("as many as takers");
+    let semaphore = Semaphore::create(test.name("s"), 3).unwrap();
+    let board = Board::new(1);
+    let users = [(); 3].map(|()| {
+        fork("user", || {
+            board.add(0, 1);
+            board.wait(0, 3);
+            for _ in 0..1_000_000 {
+                semaphore.try_acquire().expect("there is one for each");
+                semaphore.release().unwrap();
+            }
+        })
+    });
+    users.into_iter().for_each(Child::join);
+    assert_eq!(semaphore.value(), Ok(3));
+}
+
+#[test]
 fn as_many_wake_as_there_are_units() {
     let test = Test::new("waking");
     for permits in [false, true] {

@@ -225,6 +225,13 @@ fn what_need_not_wait_makes_no_system_call() {
         assert_eq!(queue.try_recv(), Err(Error::WouldBlock));
     });
     assert_eq!(queue_calls, [0; 0], "queue");
+    let full = Queue::create(test.name("full"), &QueueOptions::new().capacity(1).max_message(8)).unwrap();
+    full.send(b"first").unwrap();
+    let full_calls = calls_of(|| {
+        assert_eq!(full.try_send(b"x"), Err(Error::WouldBlock));
+        assert_eq!(full.send_timeout(b"x", Duration::ZERO), Err(Error::WouldBlock));
+    });
+    assert_eq!(full_calls, [0; 0], "full queue");
     assert_eq!(calls_of(|| *mutex.lock().unwrap() += 1), [0; 0], "mutex");
     let signals_calls = calls_of(|| {
         signals.acquire().unwrap();

@@ -266,7 +266,7 @@ impl Ring {
         slot.read(&mut sink.space(len)?[..len]);
         // die here: the message is still there, for the next receiver.
         // Release: with the Acquire in a sender's `look`: the payload has been read, and may be written over.
-        head.sequence.store(self.lap_of(position).wrapping_mul(2) + 2, Release);
+        head.sequence.store(self.lap_of(position).wrapping_add(1).wrapping_mul(2), Release);
         // die here: the message is gone with us; the next owner of the lock moves the hint on.
         // Release: with the Acquire in `look`, as in `send_locked`.
         shared.recv.position.store(self.next(position), Release);

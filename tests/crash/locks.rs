@@ -1,12 +1,13 @@
 //! Scenes with mutexes and semaphores.
 
 use std::cell::Cell;
+use std::os::unix::fs::FileExt;
 
 use rsipc::{Error, Mutex, Semaphore};
 
 use crate::scenes::{SHORT, fresh};
 use crate::step::{Fault, HANG, Scene, Sleepers};
-use crate::support::Test;
+use crate::support::{Test, fork};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -122,7 +123,8 @@ impl Scene for MutexScene {
 struct SignalsScene {
     semaphore: Semaphore,
     acquires: bool,
-    units: Cell<u32>,
+    stands_still: bool,
+    units: Cell<i64>,
     sleepers: usize,
 }
 
@@ -130,7 +132,15 @@ pub fn signals(test: &Test, acquires: bool, units: u32, sleepers: usize) -> Box<
     let name = fresh();
     let semaphore = Semaphore::create(test.name(&name), units).unwrap();
     test.unlink(&name).unwrap();
-    Box::new(SignalsScene { semaphore, acquires, units: units.into(), sleepers })
+    Box::new(SignalsScene { semaphore, acquires, stands_still: false, units: i64::from(units).into(), sleepers })
+}
+
+/// The victim releases a unit, and stands still while somebody comes to wait.
+pub fn signals_meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let semaphore = Semaphore::create(test.name(&name), 0).unwrap();
+    test.unlink(&name).unwrap();
+    Box::new(SignalsScene { semaphore, acquires: false, stands_still: true, units: 0.into(), sleepers: 1 })
 }
 
 impl SignalsScene {
@@ -148,8 +158,26 @@ impl Scene for SignalsScene {
             }
             Box::new(|| self.semaphore.acquire().unwrap())
         } else {
+            if self.stands_still {
+                // The word says that somebody waits.
+                assert_eq!(self.semaphore.acquire_timeout(SHORT), Err(Error::TimedOut));
+            }
             Box::new(|| self.semaphore.release().unwrap())
         }
+    }
+
+    fn stands_still(&self) -> bool {
+        self.stands_still
+    }
+
+    fn take_away(&self) {
+        if self.semaphore.try_acquire().is_ok() {
+            self.units.set(self.units.get() - 1);
+        }
+    }
+
+    fn wake(&self) {
+        self.give();
     }
 
     fn sleepers(&self) -> usize {
@@ -157,7 +185,7 @@ impl Scene for SignalsScene {
     }
 
     fn sleepers_come_later(&self) -> bool {
-        self.acquires
+        self.acquires || self.stands_still
     }
 
     fn sleep(&self, _index: usize) -> u64 {
@@ -185,7 +213,7 @@ impl Scene for SignalsScene {
                 return vec![fault];
             }
         }
-        let known = i64::from(self.units.get()) - sleepers.results().len() as i64;
+        let known = self.units.get() - sleepers.results().len() as i64;
         let left = i64::from(self.semaphore.value().unwrap());
         let right = match (self.acquires, completed) {
             (true, true) => left + 1 == known,
@@ -203,6 +231,10 @@ pub enum Take {
     First,
     Acquire,
     Release,
+    /// Gives back all that there are at once.
+    ReleaseAll,
+    /// Releases, from a place in the table where a process died while it was about to show that it lives.
+    ReleaseInherited,
     /// Acquires what the parent holds, which gives it back once the victim sleeps.
     Woken,
 }
@@ -219,6 +251,15 @@ struct PermitsScene<'a> {
 pub fn permits(test: &Test, take: Take, total: u32, sleepers: usize) -> Box<dyn Scene + '_> {
     let name = fresh();
     let semaphore = Semaphore::create_permits(test.name(&name), total).unwrap();
+    if take == Take::ReleaseInherited {
+        let dead = fork("one that dies", || ());
+        dead.end();
+        let file = std::fs::OpenOptions::new().write(true).open(test.dir.join(&name)).unwrap();
+        // The life words of the first places.
+        for place in 0..5 {
+            file.write_all_at(&dead.pid.as_raw().to_le_bytes(), 3968 + 40 * place).unwrap();
+        }
+    }
     Box::new(PermitsScene { test, name, semaphore, take, total, sleepers })
 }
 
@@ -233,7 +274,11 @@ impl Scene for PermitsScene<'_> {
         }
         match self.take {
             Take::First | Take::Acquire | Take::Woken => Box::new(|| self.semaphore.acquire().unwrap()),
-            Take::Release => {
+            Take::Release | Take::ReleaseInherited => {
+                (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());
+                Box::new(|| self.semaphore.release().unwrap())
+            }
+            Take::ReleaseAll => {
                 (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());
                 Box::new(|| self.semaphore.release_many(self.total).unwrap())
             }

@@ -32,6 +32,10 @@ struct QueueScene<'a> {
     sleepers: (Act, usize),
     /// Whether the victim is woken once it sleeps, with the sleepers behind it.
     woken: bool,
+    /// Whether it stands still while the sleepers come.
+    stands_still: bool,
+    /// Whether another sender comes before the kill.
+    another: bool,
     /// What the parent sent and received so far.
     sent: RefCell<Vec<u64>>,
     received: RefCell<Vec<u64>>,
@@ -45,11 +49,38 @@ pub fn woken(test: &Test, act: Act, filled: usize, sleepers: (Act, usize)) -> Bo
     Box::new(QueueScene::new(test, act, filled, sleepers, true))
 }
 
+/// The victim sends, and stands still while a receiver comes.
+pub fn meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
+}
+
+/// The victim sends, and stands still while another sender comes.
+pub fn another_meanwhile(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { another: true, stands_still: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 0), false) })
+}
+
+/// The victim sends to a receiver that sleeps, and another sender comes before the kill.
+pub fn another(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { another: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
+}
+
 impl<'a> QueueScene<'a> {
     fn new(test: &'a Test, act: Act, filled: usize, sleepers: (Act, usize), woken: bool) -> Self {
         let name = fresh();
         let queue = Queue::create(test.name(&name), &options()).unwrap();
-        Self { test, name, queue, act, filled, sleepers, woken, sent: vec![].into(), received: vec![].into() }
+        Self {
+            test,
+            name,
+            queue,
+            act,
+            filled,
+            sleepers,
+            woken,
+            stands_still: false,
+            another: false,
+            sent: vec![].into(),
+            received: vec![].into(),
+        }
     }
 
     fn send(&self) -> Result<(), Fault> {
@@ -120,6 +151,9 @@ impl<'a> QueueScene<'a> {
             let results = sleepers.results();
             sent.extend((0..results.len()).filter(|&i| results[i] != CLOSED).map(|i| SLEEPER + i as u64));
         }
+        if self.another {
+            sent.push(SLEEPER);
+        }
         received.iter().for_each(|&number| *count.entry(number).or_default() += 1);
         let mut faults = vec![];
         if count.remove(&0).is_some() {
@@ -155,7 +189,7 @@ impl<'a> QueueScene<'a> {
     }
 }
 
-/// What a sleeper says whose queue was shut down.
+/// What a sleeper says whose queue was shut down, or who received nothing.
 const CLOSED: u64 = u64::MAX;
 
 impl Scene for QueueScene<'_> {
@@ -182,7 +216,29 @@ impl Scene for QueueScene<'_> {
         }
     }
 
+    fn another_comes(&self) -> bool {
+        self.another
+    }
+
+    fn stands_still(&self) -> bool {
+        self.stands_still
+    }
+
+    fn take_away(&self) {
+        let _ = self.drain();
+    }
+
+    fn wake(&self) {
+        if self.sleepers.1 != 0 {
+            self.send().unwrap();
+        }
+    }
+
     fn victim_is_ready(&self) {
+        if self.stands_still {
+            // The word says that somebody waits.
+            assert_eq!(self.queue.recv_timeout(SHORT), Err(Error::TimedOut));
+        }
         for number in 1..=self.filled as u64 {
             self.queue.try_send(&message(number, 150)).unwrap();
             self.sent.borrow_mut().push(number);
@@ -194,11 +250,13 @@ impl Scene for QueueScene<'_> {
     }
 
     fn sleepers_come_later(&self) -> bool {
-        self.woken
+        self.woken || self.stands_still
     }
 
     fn sleep(&self, index: usize) -> u64 {
-        let result = if self.sleepers.0 == Act::Send {
+        let result = if self.another && index == self.sleepers.1 {
+            self.queue.send(&message(SLEEPER, 150)).map(|()| CLOSED)
+        } else if self.sleepers.0 == Act::Send {
             self.queue.send(&message(SLEEPER + index as u64, 150)).map(|()| 1)
         } else {
             self.queue.recv().map(|bytes| checked(&bytes))
@@ -223,6 +281,7 @@ impl Scene for QueueScene<'_> {
 
     fn stuck(&self, sleepers: &Sleepers) -> bool {
         let something = match self.sleepers.0 {
+            _ if self.another => true,
             _ if self.act == Act::Shutdown => self.queue.is_shut_down(),
             Act::Send => self.queue.len().unwrap() < CAPACITY,
             _ => self.queue.len().unwrap() > 0,

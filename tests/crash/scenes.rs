@@ -6,8 +6,8 @@ use std::time::Duration;
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
 use crate::creation::creation;
-use crate::locks::{Hold, Take, mutex, permits, signals};
-use crate::queues::{Act, queue, woken};
+use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
+use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
 use crate::support::{Test, message};
 
@@ -19,6 +19,9 @@ pub const SCENES: &[Entry] = &[
     ("send, part full", |t| queue(t, Act::Send, 2, (Act::Recv, 0))),
     ("send, receiver asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 1))),
     ("send, two receivers asleep", |t| queue(t, Act::Send, 0, (Act::Recv, 2))),
+    ("send, a receiver comes meanwhile", |t| meanwhile(t)),
+    ("send, another sender comes meanwhile", |t| another_meanwhile(t)),
+    ("send, another sender comes", |t| another(t)),
     ("send, full, waits", |t| queue(t, Act::Send, CAPACITY, (Act::Recv, 0))),
     ("send, full, waits beside a sender", |t| queue(t, Act::Send, CAPACITY, (Act::Send, 1))),
     ("send, full, woken before a sender", |t| woken(t, Act::Send, CAPACITY, (Act::Send, 1))),
@@ -44,13 +47,16 @@ pub const SCENES: &[Entry] = &[
     ("release a unit", |t| signals(t, false, 0, 0)),
     ("release a unit, waiter asleep", |t| signals(t, false, 0, 1)),
     ("release a unit, two waiters asleep", |t| signals(t, false, 0, 2)),
+    ("release a unit, a waiter comes meanwhile", |t| signals_meanwhile(t)),
     ("acquire a first permit", |t| permits(t, Take::First, 2, 0)),
     ("acquire a permit", |t| permits(t, Take::Acquire, 2, 0)),
     ("acquire a permit, woken before a waiter", |t| permits(t, Take::Woken, 1, 1)),
     ("release a permit", |t| permits(t, Take::Release, 1, 0)),
     ("release a permit, waiter asleep", |t| permits(t, Take::Release, 1, 1)),
+    ("release one of two, two waiters asleep", |t| permits(t, Take::Release, 2, 2)),
+    ("release a permit, from a dead one's place", |t| permits(t, Take::ReleaseInherited, 1, 1)),
     ("release a permit, two waiters asleep", |t| permits(t, Take::Release, 1, 2)),
-    ("release two permits, two waiters asleep", |t| permits(t, Take::Release, 2, 2)),
+    ("release two permits, two waiters asleep", |t| permits(t, Take::ReleaseAll, 2, 2)),
     ("create a queue", |t| creation(t, |space| drop(Queue::create(space.name("new"), &options()).unwrap()))),
     ("open a queue", |t| creation(t, |space| drop(Queue::open(space.name("old")).unwrap()))),
     ("create a mutex", |t| creation(t, |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::{Board, Child, exit, fork, now};
+use crate::support::{Board, Child, exit, fork, now, wait_for};
 
 /// Who is not done after this hangs.
 pub const HANG: Duration = Duration::from_secs(5);
@@ -64,6 +64,18 @@ pub trait Scene {
     fn victim_sleeps(&self) -> bool {
         false
     }
+    /// Whether one more comes right before the kill, or while the victim stands still, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
+    fn another_comes(&self) -> bool {
+        false
+    }
+    /// Whether the victim is not killed but stands still, until others have come to sleep; then it goes on to its end.
+    fn stands_still(&self) -> bool {
+        false
+    }
+    /// The victim stands still, and the sleepers are about to come: takes away what they would find.
+    fn take_away(&self) {}
+    /// The victim stood still and has come to its end: does what the sleepers wait for.
+    fn wake(&self) {}
     /// Whether somebody sleeps now who should not; asked after the kill.
     fn stuck(&self, _sleepers: &Sleepers) -> bool {
         false
@@ -81,19 +93,30 @@ pub struct Sleepers {
 
 impl Sleepers {
     fn start(scene: &dyn Scene) -> Self {
-        let mut sleepers = Self { children: vec![], board: Board::new(3 * scene.sleepers().max(1)) };
+        let mut sleepers = Self { children: vec![], board: Board::new(3 * (scene.sleepers() + 1)) };
         for i in 0..scene.sleepers() {
-            let board = &sleepers.board;
-            let child = fork(format!("sleeper {i}"), || {
-                let result = scene.sleep(i);
-                board.set(3 * i + 2, now());
-                board.set(3 * i + 1, result);
-                board.set(3 * i, 1);
-            });
-            sleepers.children.push(child);
+            sleepers.add(scene, i);
         }
         sleepers.children.iter().for_each(Child::wait_asleep);
         sleepers
+    }
+
+    fn add(&mut self, scene: &dyn Scene, i: usize) {
+        let board = &self.board;
+        let child = fork(format!("sleeper {i}"), || {
+            let result = scene.sleep(i);
+            board.set(3 * i + 2, now());
+            board.set(3 * i + 1, result);
+            board.set(3 * i, 1);
+        });
+        self.children.push(child);
+    }
+
+    /// Starts one more, which sleeps or is done after this.
+    fn add_another(&mut self, scene: &dyn Scene) {
+        let i = self.children.len();
+        self.add(scene, i);
+        wait_for("another to sleep or be done", || self.board.get(3 * i) == 1 || self.children[i].is_asleep());
     }
 
     pub fn done(&self) -> usize {
@@ -169,6 +192,8 @@ impl Tally {
 struct Run {
     /// How many steps the victim made.
     steps: u64,
+    /// After which of them it was about to make a system call.
+    calls: Vec<u64>,
     /// Whether it came to the end of its operation before it was killed.
     completed: bool,
     /// Whether it slept, with nothing to wake it.
@@ -180,16 +205,20 @@ struct Run {
 }
 
 /// Kills the victim of new scenes after every `1/density`th of its instructions (each, without a density), from a point on that differs
-/// between runs.
+/// between runs, and right before its system calls: what was changed for others is changed then, and they sleep still.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Option<u64>) -> Tally {
     let mut tally = Tally::default();
-    let first = run(&*make(), u64::MAX);
+    let mut first = run(&*make(), u64::MAX);
     tally.steps = first.steps;
     // Fewer kills where each takes long.
-    let stride = density.map_or(1, |density| (first.steps / density.min(100_000 / first.steps).max(2)).max(1));
+    let kills = density.map(|density| density.min(100_000 / first.steps).max(2));
+    let stride = kills.map_or(1, |kills| (first.steps / kills).max(1));
+    let mut calls = std::mem::take(&mut first.calls);
+    calls.truncate(kills.unwrap_or(0) as usize);
     let after = now() % stride;
     let mut result = first;
     let mut k = u64::MAX;
+    let mut begun = false;
     // Not all runs have the same length: the end is where several came to their end in a row.
     let mut ends = 0;
     loop {
@@ -210,8 +239,10 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Opti
             tally.count(fault);
             tally.reports.push(format!("killed after {} of {}: {}\n{}", result.steps, tally.steps, fault.text(), result.at));
         }
-        if k == u64::MAX {
-            k = after;
+        if let Some(call) = calls.pop() {
+            k = call;
+        } else if !begun {
+            (k, begun) = (after, true);
         } else if result.completed || result.slept && result.steps < k {
             ends += 1;
             if stride > 1 || ends > REPEATS {
@@ -251,9 +282,12 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     assert_eq!(board.get(READY), 1);
     scene.victim_is_ready();
     let mut sleepers = (!scene.sleepers_come_later()).then(|| Sleepers::start(scene));
-    let (mut steps, mut slept) = (0, false);
+    let (mut steps, mut calls, mut slept) = (0, vec![], false);
     while steps < limit && board.get(DONE) == 0 {
         let in_kernel = is_at_system_call(&victim);
+        if in_kernel {
+            calls.push(steps);
+        }
         ptrace::step(victim.pid, None).unwrap();
         steps += 1;
         if !wait_for_stop(&victim, in_kernel, || {
@@ -270,13 +304,32 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
             break;
         }
     }
-    let sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
-    let completed = board.get(DONE) == 1;
     let at = where_it_is(&victim);
+    let ended = board.get(DONE) == 1;
+    let completed = ended || scene.stands_still();
+    if scene.stands_still() {
+        scene.take_away();
+        sleepers = Some(Sleepers::start(scene));
+    }
+    let mut sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
+    if scene.another_comes() {
+        sleepers.add_another(scene);
+    }
+    if scene.stands_still() {
+        ptrace::detach(victim.pid, None).unwrap();
+        board.wait(DONE, 1);
+    }
     let killed = now();
+    if scene.stands_still() {
+        scene.wake();
+    }
+    let end = Instant::now() + HANG;
+    // An operation that came to its end has woken whom it had to: its death must not be needed for that.
+    while completed && (!scene.sleepers_come_later() || scene.stands_still()) && scene.stuck(&sleepers) && Instant::now() < end {
+        std::thread::sleep(Duration::from_micros(50));
+    }
     victim.kill();
     let mut faults = vec![];
-    let end = Instant::now() + HANG;
     while scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
     }
@@ -287,7 +340,7 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     } else {
         faults.extend(scene.finish(&sleepers, completed));
     }
-    Run { steps, completed, slept: slept && !completed, faults, delay, at }
+    Run { steps, calls, completed: ended, slept: slept && !completed, faults, delay, at }
 }
 
 /// Whether the victim's next instruction is a system call.

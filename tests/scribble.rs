@@ -1,0 +1,225 @@
+//! Peers that write anything over a queue's memory, and files that hold anything: an error, or a message of legal length; never a
+//! crash, never a call that does not return.
+//!
+//! The numbers are the same in each run.
+
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rsipc::{Error, Mutex, Queue, QueueOptions, Region, Result, Semaphore};
+use support::{Board, LONG, Random, Test, fork};
+
+/// Shorter than a slot has room for.
+const MAX_MESSAGE: usize = 20;
+const SHORT: Duration = Duration::from_millis(1);
+
+/// Where a queue's fields lie, up to the first entries of its table of peers.
+const FIELDS: u64 = 512;
+/// Of these: the locks, whose owners calls wait for; the positions.
+const LOCKS: [u64; 3] = [128, 256, 384];
+const POSITIONS: [u64; 2] = [136, 264];
+/// The slots, at the end of the file; each begins with its sequence number and a message's length.
+const SLOT: u64 = 64;
+
+fn options(capacity: usize) -> QueueOptions {
+    QueueOptions::new().capacity(capacity).max_message(MAX_MESSAGE)
+}
+
+/// A value that something may go wrong with.
+fn evil(random: &mut Random) -> u64 {
+    let small = random.below(70);
+    match random.below(8) {
+        0 => 0,
+        1 => small,
+        2 => u64::MAX - small,
+        3 => 1 << small.min(63),
+        4 => (1 << 63) - small,
+        5 => u64::from(std::process::id()) | small << 30,
+        // Always alive.
+        6 => 1,
+        _ => random.next(),
+    }
+}
+
+/// Writes such a value to a place worth it. Locks are left alone mostly: what is to be seen behind them would never be seen.
+fn scribble(file: &fs::File, len: u64, capacity: u64, random: &mut Random) {
+    let slot = len - SLOT * (1 + random.below(capacity));
+    let at = match random.below(8) {
+        0 => random.below(len / 4) * 4,
+        1 => random.below(FIELDS / 4) * 4,
+        2 | 3 => POSITIONS[random.below(2) as usize],
+        4 | 5 => slot,
+        _ => slot + 8,
+    };
+    let value = match at {
+        at if LOCKS.contains(&at) && random.below(16) != 0 => 0,
+        // The longest lengths that the slot, but not the queue, has room for.
+        at if at == slot + 8 => random.below(SLOT),
+        _ => evil(random),
+    };
+    let width = 8.min(len - at) as usize;
+    file.write_all_at(&value.to_le_bytes()[..width], at).unwrap();
+}
+
+/// Makes every call there is, and looks at what comes back.
+fn use_it(queue: &Queue, what: &str) {
+    let legal = |result: Result<usize>| match result {
+        Ok(len) => assert!(len <= MAX_MESSAGE, "{what}: a message of {len} bytes"),
+        Err(Error::NoMemory(_) | Error::BufferTooSmall { .. }) => panic!("{what}: {result:?}"),
+        Err(_) => {}
+    };
+    let start = Instant::now();
+    let _ = queue.try_send(&[7; MAX_MESSAGE]);
+    legal(queue.try_recv().map(|message| message.len()));
+    let _ = queue.send_timeout(&[8; 3], SHORT);
+    legal(queue.recv_timeout(SHORT).map(|message| message.len()));
+    legal(queue.try_recv_into(&mut [0; MAX_MESSAGE]));
+    if let Ok(len) = queue.len() {
+        assert!(len <= queue.capacity(), "{what}: {len} messages");
+    }
+    let _ = queue.peers();
+    let _ = queue.is_shut_down();
+    assert!(start.elapsed() < LONG, "{what}");
+}
+
+#[test]
+fn whatever_is_written_into_a_queue() {
+    let test = Test::new("scribbling");
+    // The last has numbers of slots far beyond its end.
+    for capacity in [1, 2, 3, 65] {
+        let name = format!("q{capacity}");
+        let queue = Queue::create(test.name(&name), &options(capacity)).unwrap();
+        queue.send(b"there before").unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(test.dir.join(&name)).unwrap();
+        let whole = fs::read(test.dir.join(&name)).unwrap();
+        // The last positions of all, in slots that say the same: what comes after them?
+        for value in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 - 1] {
+            file.write_all_at(&whole, 0).unwrap();
+            POSITIONS.iter().for_each(|&at| file.write_all_at(&value.to_le_bytes(), at).unwrap());
+            let sequence = (value / (capacity as u64).next_power_of_two()).wrapping_mul(2) + 1;
+            for slot in 1..=capacity as u64 {
+                file.write_all_at(&sequence.to_le_bytes(), whole.len() as u64 - slot * SLOT).unwrap();
+            }
+            (0..3).for_each(|_| use_it(&queue, &format!("capacity {capacity}, position {value:#x}")));
+        }
+        for seed in 1..=1200 {
+            file.write_all_at(&whole, 0).unwrap();
+            let mut random = Random(seed * 0x9e37_79b9);
+            for _ in 0..=random.below(6) {
+                scribble(&file, whole.len() as u64, capacity as u64, &mut random);
+            }
+            use_it(&queue, &format!("capacity {capacity}, seed {seed}"));
+        }
+        // The handle is none the worse for it.
+        file.write_all_at(&whole, 0).unwrap();
+        assert_eq!(queue.try_recv().unwrap(), b"there before");
+    }
+}
+
+#[test]
+fn while_somebody_writes_into_it() {
+    const CAPACITY: usize = 3;
+    let test = Test::new("scribbling meanwhile");
+    let queue = Queue::create(test.name("q"), &options(CAPACITY)).unwrap();
+    let whole = fs::read(test.dir.join("q")).unwrap();
+    let board = Board::new(1);
+    let users = [(); 2].map(|()| {
+        fork("a user", || {
+            while board.get(0) == 0 {
+                use_it(&queue, "a user");
+            }
+        })
+    });
+    let scribbler = fork("a scribbler", || {
+        let file = OpenOptions::new().write(true).open(test.dir.join("q")).unwrap();
+        let mut random = Random(0x5eed);
+        for round in 0..300_000u32 {
+            scribble(&file, whole.len() as u64, CAPACITY as u64, &mut random);
+            if round.is_multiple_of(8) {
+                file.write_all_at(&whole, 0).unwrap();
+            }
+        }
+        board.set(0, 1);
+    });
+    while board.get(0) == 0 {
+        use_it(&queue, "the first user");
+    }
+    scribbler.join();
+    users.into_iter().for_each(support::Child::join);
+}
+
+#[test]
+fn wake_ups_for_nothing_do_not_make_a_wait_longer() {
+    let test = Test::new("wake-ups for nothing");
+    let queue = Queue::create(test.name("q"), &options(1)).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(test.dir.join("q")).unwrap();
+    let memory = memmap2::MmapRaw::map_raw(&file).unwrap();
+    let board = Board::new(1);
+    let waiter = fork("waiter", || {
+        assert_eq!(queue.recv_timeout(Duration::from_millis(300)), Err(Error::TimedOut));
+        board.set(0, 1);
+    });
+    let end = Instant::now() + LONG;
+    while board.get(0) == 0 && Instant::now() < end && waiter.is_alive() {
+        for at in LOCKS {
+            // SAFETY: the kernel only looks for sleepers at the address, which lies in the mapping.
+            unsafe { libc::syscall(libc::SYS_futex, memory.as_ptr().add(at as usize), libc::FUTEX_WAKE, i32::MAX) };
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(board.get(0), 1, "the wait did not end");
+}
+
+/// Opens a file as whatever it may be, and uses what is for peers that need not trust each other.
+fn open_all(test: &Test, name: &str, what: &str) {
+    let _ = (Mutex::<u64>::open(test.name(name)).map(drop), Semaphore::open(test.name(name)).map(drop));
+    if let Ok(region) = Region::open(test.name(name)) {
+        let len = region.len() as u64;
+        assert!(len <= fs::metadata(test.dir.join(name)).unwrap().len(), "{what}: a region of {len} bytes");
+    }
+    if let Ok(queue) = Queue::open(test.name(name)) {
+        assert!(queue.capacity() > 0, "{what}");
+        let _ = queue.try_send(b"x");
+        if let Ok(message) = queue.try_recv() {
+            assert!(message.len() <= queue.max_message(), "{what}");
+        }
+    }
+    assert!(test.list().is_ok(), "{what}");
+}
+
+#[test]
+fn files_of_anything() {
+    let test = Test::new("files of anything");
+    let path = test.dir.join("x");
+    Region::create(test.name("r"), 5000).unwrap();
+    Mutex::create(test.name("m"), 7u64).unwrap();
+    Semaphore::create(test.name("s"), 1).unwrap();
+    Semaphore::create_permits(test.name("p"), 1).unwrap();
+    Queue::create(test.name("q"), &options(3)).unwrap();
+    let mut random = Random(0xf11e);
+    let try_it = |bytes: &[u8], what: &str| {
+        fs::write(&path, bytes).unwrap();
+        open_all(&test, "x", what);
+    };
+    for name in ["r", "m", "s", "p", "q"] {
+        let whole = fs::read(test.dir.join(name)).unwrap();
+        // A header that is right, and anything behind it.
+        for round in 0..40 {
+            let keep = [0, 4, 8, 16, 32][random.below(5) as usize];
+            let len = random.below(2 * whole.len() as u64) as usize;
+            let bytes: Vec<u8> = (0..len).map(|i| if i < keep { whole[i % whole.len()] } else { random.next() as u8 }).collect();
+            try_it(&bytes, &format!("{name}, {len} bytes, of which {keep} are right, round {round}"));
+        }
+        for len in (0..whole.len()).step_by(whole.len() / 40) {
+            try_it(&whole[..len], &format!("{name}, cut to {len}"));
+        }
+        for bit in 0..8 * whole.len().min(128) {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            try_it(&bytes, &format!("{name}, bit {bit} flipped"));
+        }
+    }
+}

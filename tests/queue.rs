@@ -224,7 +224,7 @@ fn shutdown_wakes_all_and_lets_receivers_drain() {
 #[test]
 fn what_is_accepted_during_a_shutdown_is_received() {
     let test = Test::new("sending during a shutdown");
-    for round in 0..300 {
+    for round in 0..1000 {
         let name = format!("q{round}");
         let queue = Queue::create(test.name(&name), &options(1 + round % 4, 8)).unwrap();
         // How many were accepted, and how many received.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use rsipc::{Error, Mutex, Semaphore};
 
@@ -276,7 +277,13 @@ impl Scene for PermitsScene<'_> {
             Take::First | Take::Acquire | Take::Woken => Box::new(|| self.semaphore.acquire().unwrap()),
             Take::Release | Take::ReleaseInherited => {
                 (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());
-                Box::new(|| self.semaphore.release().unwrap())
+                Box::new(|| {
+                    if self.sleepers == 1 {
+                        // From then on nobody looks often whether a holder that shows no life is gone.
+                        std::thread::sleep(Duration::from_millis(60));
+                    }
+                    self.semaphore.release().unwrap();
+                })
             }
             Take::ReleaseAll => {
                 (0..self.total).for_each(|_| self.semaphore.acquire().unwrap());

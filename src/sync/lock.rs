@@ -99,13 +99,13 @@ pub(crate) fn acquire_brief(call: &Call, word: &AtomicU32, deadline: Deadline) -
 
 #[cold]
 fn acquire_brief_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
-    match deadline {
-        Deadline::Now => acquire_slow(call, word, Deadline::after(GRACE)).map_err(|e| match e {
-            Error::TimedOut => Error::WouldBlock,
-            e => e,
-        }),
-        deadline => acquire_slow(call, word, deadline),
-    }
+    let end = if matches!(deadline, Deadline::Now) { Deadline::after(GRACE) } else { deadline };
+    acquire_slow(call, word, end).map_err(|e| match (e, deadline) {
+        (Error::TimedOut, Deadline::Now) => Error::WouldBlock,
+        // No call that takes such a lock is made by who has it.
+        (Error::Deadlock, _) => Error::Corrupted("a lock has this thread for its owner, which never took it"),
+        (e, _) => e,
+    })
 }
 
 #[cold]

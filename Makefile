@@ -46,6 +46,8 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/demo
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/mixed
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 
 header:

@@ -1,4 +1,7 @@
-"""Jobs for workers: a queue that any process opens by its name. A worker that is killed takes the job with it that it has received, and no other."""
+"""Jobs for workers: a queue that any process opens by its name.
+
+A worker that is killed takes the job with it that it has received, and no other.
+"""
 
 import multiprocessing
 import os

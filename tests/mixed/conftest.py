@@ -44,7 +44,7 @@ class Peers:
 
     def finish(self, process: subprocess.Popen[str]) -> str:
         output, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, f"{process.args}: {errors}"
+        assert process.returncode == 0, f"{process.args!r}: {errors}"
         return output
 
     def run(self, language: str, *arguments: object) -> str:
@@ -54,7 +54,7 @@ class Peers:
         """Runs a peer that kills itself with SIGKILL."""
         process = self.start(language, *arguments)
         _, errors = process.communicate(timeout=PATIENCE)
-        assert process.returncode == -signal.SIGKILL, f"{process.args}: {errors}"
+        assert process.returncode == -signal.SIGKILL, f"{process.args!r}: {errors}"
 
 
 @pytest.fixture

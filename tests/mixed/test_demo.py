@@ -25,7 +25,7 @@ def snippet(language: str) -> str:
     return found[1]
 
 
-def run(*command: str | Path) -> str:
+def run(*command: object) -> str:
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=PATIENCE * 5, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

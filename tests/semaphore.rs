@@ -287,3 +287,14 @@ fn in_regions() {
         assert_eq!(signals.value(), Ok(1), "named: {named}");
     }
 }
+
+#[test]
+fn giving_back_can_be_limited_in_time() {
+    let test = Test::new("limited");
+    let permits = Semaphore::create_permits(test.name("p"), 3).unwrap();
+    (0..3).for_each(|_| permits.acquire().unwrap());
+    permits.release_timeout(2, LONG).unwrap();
+    permits.release_timeout(1, Duration::ZERO).unwrap();
+    assert_eq!(permits.value(), Ok(3));
+    assert!(matches!(permits.release_timeout(1, LONG), Err(Error::NotOwner(_))));
+}

@@ -74,7 +74,7 @@ impl Permits {
         }
     }
 
-    pub(crate) fn release(&self, count: u32) -> Result<()> {
+    pub(crate) fn release(&self, count: u32, deadline: Deadline) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
         let give = |entry: usize| {
@@ -88,9 +88,9 @@ impl Permits {
             holder.value.store(rest, Release);
             Ok(())
         };
-        // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
-        while match self.with_lock(&call, Deadline::Never, give) {
-            Err(Error::Interrupted) => true,
+        while match self.with_lock(&call, deadline, give) {
+            // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
+            Err(Error::Interrupted) if matches!(deadline, Deadline::Never) => true,
             result => result.map(|()| false)?,
         } {}
         // die here: our life word wakes a sleeper, who notices.

@@ -243,9 +243,25 @@ impl Semaphore {
     /// As [`Semaphore::release`]; nothing is given then.
     #[inline]
     pub fn release_many(&self, count: u32) -> Result<()> {
+        self.release_until(count, Deadline::Never)
+    }
+
+    /// Gives `count` units at once, and waits no longer than `timeout` for that. Only giving back permits can wait, and only while another
+    /// process counts its own, which takes a few instructions unless it is stopped there (SIGSTOP). A timeout of zero is 10 ms.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; `Interrupted` by a signal handler; otherwise as [`Semaphore::release`]. Nothing is
+    /// given then.
+    pub fn release_timeout(&self, count: u32, timeout: Duration) -> Result<()> {
+        self.release_until(count, Deadline::after(timeout))
+    }
+
+    #[inline]
+    fn release_until(&self, count: u32, deadline: Deadline) -> Result<()> {
         match &self.flavour {
             Flavour::Signals(signals) => signals.release(count),
-            Flavour::Permits(permits) => permits.release(count),
+            Flavour::Permits(permits) => permits.release(count, deadline),
         }
     }
 

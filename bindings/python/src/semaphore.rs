@@ -8,7 +8,7 @@ use pyo3::types::{PyTuple, PyType};
 use rsipc::SemaphoreKind;
 
 use crate::args;
-use crate::errors::{Doing, exception};
+use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::region::Region;
 use crate::wait::{call, wait};
@@ -184,11 +184,7 @@ impl Semaphore {
     #[pyo3(signature = (n=1))]
     fn release(&self, py: Python<'_>, #[pyo3(from_py_with = args::count)] n: u32) -> PyResult<()> {
         let semaphore = self.handle.get(py)?;
-        match semaphore.kind() {
-            SemaphoreKind::Signals => semaphore.release_many(n).map_err(|e| exception(py, &e, Doing::Other)),
-            // Others may be counting permits at this moment.
-            SemaphoreKind::Permits => call(py, || semaphore.release_many(n)),
-        }
+        wait(py, None, Doing::Other, |time| semaphore.release_timeout(n, time))
     }
 
     /// How many units there are to be acquired, at this moment.

@@ -46,7 +46,7 @@ mod time;
 pub use bytemuck;
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
-pub use queue::{MAX_CAPACITY, MAX_MESSAGE, Peer, Queue, QueueOptions};
+pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, QueueOptions};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};

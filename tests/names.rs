@@ -180,8 +180,9 @@ fn objects_that_were_cut_short_or_of_another_layout_are_refused() {
         let mut other = whole.clone();
         other[6] += 1;
         fs::write(test.dir.join("other"), other).unwrap();
-        let versions =
-            open_all(&test, "other").into_iter().filter(|e| matches!(e, Error::WrongVersion { found: 2, expected: 1, .. }));
+        let versions = open_all(&test, "other")
+            .into_iter()
+            .filter(|e| matches!(e, Error::WrongVersion { found, expected, .. } if *found == expected + 1));
         assert_eq!(versions.count(), 1, "{name}");
     }
     Mutex::create(test.name("data"), [1u64; 8]).unwrap();

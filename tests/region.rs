@@ -161,7 +161,7 @@ fn an_anonymous_region_goes_through_a_socket() {
     });
     let region = Region::anonymous(65536).unwrap();
     let mutex = unsafe { Mutex::create_in(&region, 0, ()) }.unwrap();
-    let queue = unsafe { Queue::create_in(&region, 1024, &QueueOptions::new().capacity(1).max_message(100)) }.unwrap();
+    let queue = unsafe { Queue::create_in(&region, 1024, &QueueOptions::new().capacity(1).max_message(100).leases(0)) }.unwrap();
     queue.send(b"from the parent").unwrap();
     let fds = [region.as_fd().as_raw_fd()];
     sendmsg::<()>(ours.as_raw_fd(), &[IoSlice::new(b"x")], &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None).unwrap();

@@ -32,7 +32,7 @@ pub const IPC_QUEUE_ALIGN: usize = 128;
 /// The largest capacity, in messages.
 pub const IPC_QUEUE_MAX_CAPACITY: usize = 1073741824;
 /// The longest message that a queue can be made for, in bytes.
-pub const IPC_QUEUE_MAX_MESSAGE: usize = 2147483648;
+pub const IPC_QUEUE_MAX_MESSAGE: usize = 1073741824;
 /// The handle sends, or has tried to.
 pub const IPC_ROLE_SENDS: u32 = 1;
 /// The handle receives, or has tried to.
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn ipc_queue_capacity(queue: *const ipc_queue, messages: *
     call(|| {
         // SAFETY: C promises that the pointers are as the header says.
         let (out, queue) = unsafe { (Out::new(messages, "messages", 0)?, handle::get(queue)?) };
-        out.set(queue.capacity());
+        out.set(queue.capacity().unwrap_or(usize::MAX));
         Ok(())
     })
 }

@@ -1,90 +1,36 @@
-//! Queues: messages from any number of senders to any number of receivers. The public face; `ring` is the mechanism.
+//! Queues: messages from any number of senders to any number of receivers. The public face; `store` has the verbs.
 
+mod attached;
+mod blocks;
+mod handoff;
+mod lease;
+mod log;
+mod options;
 mod ring;
+mod store;
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::shm::layout::{QueueLayout, SLOT_DATA};
+use crate::shm::layout::QueueLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
-use crate::sync::lock;
-use crate::sys::thread::{Call, forks};
+use crate::sys::process::Identity;
 use crate::time::Deadline;
-use ring::{Ring, Sink};
+pub use attached::Peer;
+pub use lease::Lease;
+pub(crate) use options::{ENVELOPE, Envelope};
+pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
+use store::Store;
+pub(crate) use store::{Received, Sink, Take, Watch};
 
-/// The largest capacity of a queue, in messages.
-pub const MAX_CAPACITY: usize = 1 << 30;
-/// The longest message that a queue can be made for, in bytes.
-pub const MAX_MESSAGE: usize = 1 << 31;
-
-/// How a queue is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueOptions {
-    capacity: usize,
-    max_message: usize,
-}
-
-impl Default for QueueOptions {
-    /// Room for 64 messages of up to 4096 bytes.
-    fn default() -> Self {
-        Self { capacity: 64, max_message: 4096 }
-    }
-}
-
-impl QueueOptions {
-    /// The default options.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How many messages there is room for before senders wait: 1 to [`MAX_CAPACITY`].
-    #[must_use]
-    pub fn capacity(mut self, messages: usize) -> Self {
-        self.capacity = messages;
-        self
-    }
-
-    /// How long a message can be, in bytes: 0 to [`MAX_MESSAGE`]. Each place in the queue has room for so many; memory is taken when a
-    /// place is first used.
-    #[must_use]
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// How many bytes such a queue takes in a region, at an offset that is a multiple of 128.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` for options out of range.
-    pub fn size(&self) -> Result<usize> {
-        if self.capacity == 0 || self.capacity > MAX_CAPACITY {
-            return Err(Error::invalid(format!("a queue's capacity is 1 to {MAX_CAPACITY} messages, not {}", self.capacity)));
-        }
-        if self.max_message > MAX_MESSAGE {
-            return Err(Error::invalid(format!("a queue's max_message is 0 to {MAX_MESSAGE} bytes, not {}", self.max_message)));
-        }
-        Ok(size_of::<QueueLayout>() + self.capacity * self.slot_size())
-    }
-
-    fn slot_size(&self) -> usize {
-        (SLOT_DATA + self.max_message).next_multiple_of(64)
-    }
-
-    fn fill(&self, layout: &QueueLayout) {
-        layout.capacity.store(self.capacity as u32, Relaxed);
-        layout.max_message.store(self.max_message as u32, Relaxed);
-        layout.slot_size.store(self.slot_size() as u64, Relaxed);
-    }
-}
-
-/// A bounded queue of messages between processes: a mailbox that any process opens by its name.
+/// A queue of messages between processes: a mailbox that any process opens by its name.
+///
+/// Its *capacity* says when senders wait ([`QueueOptions`]): never (unbounded), when so many messages wait already (bounded), or always,
+/// until a receiver has taken the message (zero: a rendezvous).
 ///
 /// Any number of threads in any number of processes send and receive. Messages are bytes, of any length from 0 to
 /// [`Queue::max_message`]. They come out in the order in which they went in, each to exactly one receiver. A message whose `send`
@@ -92,12 +38,13 @@ impl QueueOptions {
 /// or anybody has the queue open.
 ///
 /// All methods may be called from any thread, and the handle may be used in a child of fork. Sending and receiving make no system call
-/// unless they have to wait, or to wake somebody (or to get memory for a place that is used for the first time).
+/// unless they have to wait, or to wake somebody (or to get memory, or give it back).
 ///
 /// # When a process dies
 ///
 /// A message whose sender is killed inside `send` is either in the queue, whole, or not at all. A receiver killed inside
-/// `recv` has either taken the message with it or left it. Everybody else carries on at once.
+/// `recv` has either taken the message with it or left it; work that must not be lost with a worker is received on
+/// [lease](Queue::lease). In a rendezvous, the offer of a sender that dies while it waits is gone. Everybody else carries on at once.
 ///
 /// A process that is *stopped* (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on.
 /// Calls with a timeout still return in time then; `try_send` and `try_recv` give up after 10 ms with `WouldBlock`.
@@ -115,29 +62,20 @@ impl QueueOptions {
 /// # }
 /// ```
 pub struct Queue {
-    ring: Ring,
+    store: Store,
     /// This handle's entry in the table of peers: `forks()` in the upper half, then the entry's number plus one, and in the lowest two
     /// bits the roles written down there.
     entry: AtomicU64,
 }
 
-/// What a handle was used for, in `Peer::value` and in the lowest bits of `Queue::entry`.
-const SENDS: u32 = 1;
-const RECEIVES: u32 = 2;
-const ROLES: u32 = SENDS | RECEIVES;
-
-/// A handle that is open on a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// The process's id, in the pid namespace that it attached in.
-    pub pid: u32,
-    /// When it opened the queue.
-    pub since: SystemTime,
-    /// Whether it has sent, or tried to.
-    pub sends: bool,
-    /// Whether it has received, or tried to.
-    pub receives: bool,
+/// Whose inbox a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) identity: Identity,
+    /// Which of the process's inboxes.
+    pub(crate) serial: u32,
+    /// The process's life (`sync::lives`), or 0.
+    pub(crate) life: u32,
 }
 
 impl Queue {
@@ -149,8 +87,8 @@ impl Queue {
     /// other errors of the system.
     pub fn create<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
-        let len = options.size()?;
-        Self::attach(shm::create(&name, len, size_of::<QueueLayout>(), |layout| options.fill(layout))?.0)
+        let plan = options.plan_for(&name)?;
+        Self::attach(shm::create(&name, plan.len, size_of::<QueueLayout>(), |layout| plan.fill(layout))?.0)
     }
 
     /// Opens a queue.
@@ -170,7 +108,7 @@ impl Queue {
     /// As [`Queue::create`] and [`Queue::open`], less `AlreadyExists` and `NotFound`.
     pub fn open_or_create<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
-        options.size()?;
+        options.plan(0, 0)?;
         shm::open_or_create(|| Self::open(name.clone()), || Self::create(name.clone(), options))
     }
 
@@ -185,14 +123,16 @@ impl Queue {
     ///
     /// These bytes of the region are left to the queue: nothing else is written or placed there.
     pub unsafe fn create_in(region: &Region, offset: usize, options: &QueueOptions) -> Result<Self> {
-        let (len, room) = (options.size()?, region.len().saturating_sub(offset));
-        if len > room {
+        let room = region.len().saturating_sub(offset);
+        let need = options.size()?;
+        if need > room {
             return Err(Error::invalid(format!(
-                "a queue of {len} bytes does not fit into the {room} bytes from offset {offset} on"
+                "a queue of {need} bytes does not fit into the {room} bytes from offset {offset} on"
             )));
         }
-        let shared = region.place(offset)?;
-        shm::create_in(&shared, |layout| options.fill(layout))?;
+        let shared: Shared<QueueLayout> = region.place(offset)?;
+        let plan = options.plan(shared.offset(), 0)?;
+        shm::create_in(&shared, |layout| plan.fill(layout))?;
         Self::attach(shared)
     }
 
@@ -211,24 +151,68 @@ impl Queue {
         Self::attach(shared)
     }
 
+    /// Creates a queue that is the inbox of a process.
+    pub(crate) fn create_owned(name: &Name<'_>, options: &QueueOptions, owner: &Owner) -> Result<Self> {
+        let plan = options.plan_for(name)?;
+        let fill = |layout: &QueueLayout| {
+            plan.fill(layout);
+            layout.owner.store(owner.identity.0, Relaxed);
+            layout.owner_serial.store(owner.serial, Relaxed);
+            layout.owner_life.store(owner.life, Relaxed);
+        };
+        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0)
+    }
+
+    /// Whose inbox it is, if it is one.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        let shared = &self.store.shared;
+        let identity = Identity(shared.owner.load(Relaxed));
+        let (serial, life) = (shared.owner_serial.load(Relaxed), shared.owner_life.load(Relaxed));
+        (identity.0 != 0).then_some(Owner { identity, serial, life })
+    }
+
+    /// Sends a message with an envelope.
+    pub(crate) fn send_with(
+        &self,
+        envelope: &Envelope,
+        message: &[u8],
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<()> {
+        self.act_as(attached::SENDS)?;
+        self.store.send(envelope, message, deadline, watch)
+    }
+
+    /// Receives a message with its envelope, if it has one. `sink` has as many bytes of it then as the result says.
+    pub(crate) fn recv_with(
+        &self,
+        sink: &mut impl Sink,
+        take: Take,
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<Received> {
+        self.act_as(attached::RECEIVES)?;
+        self.store.recv(sink, take, deadline, watch)
+    }
+
     fn attach(shared: Shared<QueueLayout>) -> Result<Self> {
-        let queue = Self { ring: Ring::new(shared)?, entry: AtomicU64::new(0) };
+        let queue = Self { store: Store::new(shared)?, entry: AtomicU64::new(0) };
         queue.note(0)?;
         Ok(queue)
     }
 
-    /// Sends a message, and waits for room as long as need be.
+    /// Sends a message, and waits for room (in a rendezvous, for a receiver that takes it) as long as need be.
     ///
     /// # Errors
     ///
-    /// `MessageTooLong`; `Closed` once the queue is shut down; `NoSpace` where there is no memory for a place that is used for
-    /// the first time; `Interrupted` by a signal handler; `Corrupted`. Nothing is sent then.
+    /// `MessageTooLong`; `Closed` once the queue is shut down; `NoSpace` where there is no memory for the message, `LimitReached` where an
+    /// unbounded queue holds as much as it may; `Interrupted` by a signal handler; `Corrupted`. Nothing is sent then.
     #[inline]
     pub fn send(&self, message: &[u8]) -> Result<()> {
         self.send_until(message, Deadline::Never)
     }
 
-    /// Sends a message if there is room.
+    /// Sends a message if there is room (in a rendezvous, if a receiver waits for one at this moment).
     ///
     /// # Errors
     ///
@@ -250,8 +234,8 @@ impl Queue {
 
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
-        self.act_as(SENDS)?;
-        self.ring.send(message, deadline)
+        self.act_as(attached::SENDS)?;
+        self.store.send(&[], message, deadline, None)
     }
 
     /// Receives the next message, and waits for one as long as need be.
@@ -282,9 +266,9 @@ impl Queue {
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<Vec<u8>> {
-        self.act_as(RECEIVES)?;
+        self.act_as(attached::RECEIVES)?;
         let mut message = Vec::new();
-        let len = self.ring.recv(&mut message, deadline)?;
+        let len = self.store.recv(&mut message, Take::Whole, deadline, None)?.len;
         // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
         unsafe { message.set_len(len) };
         Ok(message)
@@ -322,8 +306,8 @@ impl Queue {
 
     #[inline]
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
-        self.act_as(RECEIVES)?;
-        self.ring.recv(&mut &mut *buffer, deadline)
+        self.act_as(attached::RECEIVES)?;
+        Ok(self.store.recv(&mut &mut *buffer, Take::Whole, deadline, None)?.len)
     }
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then
@@ -334,22 +318,22 @@ impl Queue {
     /// `Interrupted` by a signal handler, while a sender was stopped inside a commit: senders are refused from then on, and the
     /// next call on the queue completes it.
     pub fn shutdown(&self) -> Result<()> {
-        self.ring.shutdown()
+        self.store.shutdown()
     }
 
     /// Whether the queue was shut down.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
-        self.ring.is_shut_down()
+        self.store.is_shut_down()
     }
 
-    /// How many messages wait to be received, at this moment.
+    /// How many messages wait to be received, at this moment. Those on lease and those offered in a rendezvous are not counted.
     ///
     /// # Errors
     ///
     /// `Corrupted`.
     pub fn len(&self) -> Result<usize> {
-        self.ring.len()
+        self.store.len()
     }
 
     /// Whether no message waits, at this moment.
@@ -361,87 +345,16 @@ impl Queue {
         Ok(self.len()? == 0)
     }
 
-    /// How many messages there is room for.
+    /// How many messages there is room for: 0 for a rendezvous, None for an unbounded queue.
     #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.ring.capacity()
+    pub fn capacity(&self) -> Option<usize> {
+        self.store.capacity()
     }
 
     /// How long a message can be, in bytes.
     #[must_use]
     pub fn max_message(&self) -> usize {
-        self.ring.max_message()
-    }
-
-    /// The handles that are open on the queue, this one included, in processes that live.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    pub fn peers(&self) -> Result<Vec<Peer>> {
-        self.note(0)?;
-        let living = self.ring.shared.peers.table.iter().filter(|entry| !entry.is_gone());
-        let peer = |entry: &shm::layout::Peer| {
-            let roles = entry.value.load(Relaxed);
-            let pid = entry.identity()?.pid();
-            Some(Peer { pid, since: entry.since(), sends: roles & SENDS != 0, receives: roles & RECEIVES != 0 })
-        };
-        Ok(living.filter_map(peer).collect())
-    }
-
-    /// Writes down, the first time, that this handle is used for this.
-    #[inline]
-    fn act_as(&self, role: u32) -> Result<()> {
-        let entry = self.entry.load(Relaxed);
-        if (entry >> 32) as u32 == forks() && entry as u32 & role != 0 { Ok(()) } else { self.note(role) }
-    }
-
-    #[cold]
-    fn note(&self, role: u32) -> Result<()> {
-        match self.join(role) {
-            // Somebody was stopped while joining or leaving: it can be noted another time.
-            Err(Error::WouldBlock) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Puts this handle on the table of peers, if it is not there, with `role` added to what it was used for.
-    fn join(&self, role: u32) -> Result<()> {
-        let peers = &self.ring.shared.peers;
-        let (forks, entry) = (forks(), self.entry.load(Relaxed));
-        let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> 2, entry as u32 & ROLES);
-        let (index, roles) = if of == forks && index != 0 {
-            // die here: the role is noted.
-            peers.table[index as usize - 1].value.fetch_or(role, Relaxed);
-            (index, roles | role)
-        } else {
-            let call = Call::enter(&peers.lock)?;
-            lock::acquire_brief(&call, &peers.lock, Deadline::Now)?;
-            // Another thread may have been faster.
-            let joined = if self.entry.load(Relaxed) == entry { Some(peers.join(role, |_| ())) } else { None };
-            if let Some(Ok(index)) = joined {
-                self.set_entry(forks, index as u32 + 1, role);
-            }
-            lock::release(&call, &peers.lock);
-            return joined.map_or_else(|| self.join(role), |joined| joined.map(drop));
-        };
-        self.set_entry(forks, index, roles);
-        Ok(())
-    }
-
-    fn set_entry(&self, forks: u32, index: u32, roles: u32) {
-        self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        let entry = self.entry.load(Relaxed);
-        let index = (entry as u32 >> 2).checked_sub(1);
-        // A child of fork leaves its parent's entry alone.
-        if let Some(index) = index.filter(|_| (entry >> 32) as u32 == forks()) {
-            self.ring.shared.peers.table[index as usize].leave();
-        }
+        self.store.max_message()
     }
 }
 

@@ -207,19 +207,42 @@ pub(crate) struct Peer {
 /// The most handles that can be open on one queue at a time.
 pub(crate) const MAX_ATTACHED: usize = 500;
 
-/// A bounded queue: a ring of slots behind it, each of `slot_size` bytes.
+/// A queue of any capacity. Behind it lie, in this order: the slots of its ring, the heads of its blocks, its log, the bytes of its
+/// blocks (`queue::memory` has the offsets).
 #[repr(C, align(64))]
 pub(crate) struct QueueLayout {
     pub(crate) header: Header,
-    /// How many slots there are; never changes, nor do the next two.
+    /// How many slots the ring has; 0 for a rendezvous. Never changes, nor do the next five.
     pub(crate) capacity: AtomicU32,
     /// The longest message, in bytes.
     pub(crate) max_message: AtomicU32,
     /// A slot's size in bytes, a multiple of 64.
     pub(crate) slot_size: AtomicU64,
+    /// How many blocks there are.
+    pub(crate) blocks: AtomicU32,
     /// OPEN, CLOSING (senders are refused) or CLOSED (receivers, too, once the queue is empty); only grows.
     pub(crate) phase: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 7],
+    /// How many bytes of addresses each block has.
+    pub(crate) block_size: AtomicU64,
+    /// How many bytes of addresses the log has; 0: the queue is bounded.
+    pub(crate) log_size: AtomicU64,
+    /// The most bytes that may wait in the log.
+    pub(crate) log_limit: AtomicU64,
+    /// The block from which on a free one is looked for. A hint.
+    pub(crate) free_hint: AtomicU32,
+    /// No block of this number or above has ever been claimed.
+    pub(crate) claimed: AtomicU32,
+    /// 1 while somebody may wait for a block to become free.
+    pub(crate) block_wanted: AtomicU32,
+    /// The life of the process whose inbox this is (`sync::lives`); 0: none.
+    pub(crate) owner_life: AtomicU32,
+    /// The identity of the process whose inbox this is; 0: a mailbox.
+    pub(crate) owner: AtomicU64,
+    /// Which of the owner's endpoints it is.
+    pub(crate) owner_serial: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+    /// The sending position, plus one, from which on messages go into the log, until the log is empty; 0: they go into the ring.
+    pub(crate) log_from: AtomicU64,
     pub(crate) send: Side,
     pub(crate) recv: Side,
     pub(crate) peers: Peers<MAX_ATTACHED>,
@@ -228,12 +251,62 @@ pub(crate) struct QueueLayout {
 /// What all senders, or all receivers, share.
 #[repr(C, align(128))]
 pub(crate) struct Side {
-    /// The robust lock word: who holds it sends, or receives. The *other* side sleeps on it for a change.
+    /// The robust lock word: who holds it sends, or receives. The *other* side sleeps on it for a change. In a rendezvous nobody takes
+    /// the sending lock: its word is an event there.
     pub(crate) lock: AtomicU32,
     /// GENERATION or 0 (`sync::lock`): changed by the lock's owner at each release that wakes.
     pub(crate) generation: AtomicU32,
-    /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth.
+    /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth. In a rendezvous, the sending side's
+    /// counts the offers.
     pub(crate) position: AtomicU64,
+    /// 1 while somebody may sleep on the lock's word and on others at the same time.
+    pub(crate) watched: AtomicU32,
+    /// The block that the lock's owner is passing on, plus one; see `queue::blocks`. 0 when the lock is free, unless an owner died.
+    pub(crate) transit: AtomicU32,
+    /// The place of that block's message: a position, or an offer.
+    pub(crate) transit_place: AtomicU64,
+    /// Where the log ends (sending) and begins (receiving). The store of either is the commit.
+    pub(crate) log: AtomicU64,
+    /// Receiving: up to here the log's memory was given back; senders may use it again.
+    pub(crate) log_given_back: AtomicU64,
+    /// Receiving: how many messages were ever handed out on lease.
+    pub(crate) leases: AtomicU64,
+    /// Receiving: 1 while a block may be leased or returned. 0 only if none is.
+    pub(crate) leased: AtomicU32,
+    /// Receiving: 1 if a block may be returned. A hint.
+    pub(crate) returned: AtomicU32,
+}
+
+/// The head of a block: memory for one message, which somebody owns.
+#[repr(C, align(64))]
+pub(crate) struct BlockHead {
+    /// The state in the upper 3 bits, and the owner's identity (`queue::blocks`). 0: free.
+    pub(crate) owner: AtomicU64,
+    /// Orders the returned: which message was handed out first.
+    pub(crate) order: AtomicU64,
+    /// In a rendezvous: the offer's number, and what became of it (`queue::handoff`).
+    pub(crate) offer: AtomicU64,
+    /// In a rendezvous: a robust lock word, owned by the thread that makes the offer.
+    pub(crate) word: AtomicU32,
+    /// The message's length in bytes, and ENVELOPED.
+    pub(crate) len: AtomicU32,
+    /// The owner's life, or 0.
+    pub(crate) life: AtomicU32,
+    /// How many times the message was handed out on lease.
+    pub(crate) deliveries: AtomicU32,
+    /// How many bytes from the block's beginning have memory, in pages.
+    pub(crate) pages: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 5],
+}
+
+/// The head of a record in the log; the payload follows it. Where the log ends there is one already, of which only `number` is valid.
+#[repr(C)]
+pub(crate) struct RecordHead {
+    /// The message's length in bytes, and ENVELOPED; or SKIP: the next record is at the beginning of the log's bytes.
+    pub(crate) len: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+    /// How many messages were put into the log before this one.
+    pub(crate) number: AtomicU64,
 }
 
 /// The head of a slot; the payload follows it on the same cache line.
@@ -241,9 +314,12 @@ pub(crate) struct Side {
 pub(crate) struct SlotHead {
     /// Twice the lap: empty, to be filled in that lap. One more: filled in it. The store of either is the commit.
     pub(crate) sequence: AtomicU64,
-    /// The message's length in bytes.
+    /// The message's length in bytes, and ENVELOPED; or IN_BLOCK: the payload is the number of a block.
     pub(crate) len: AtomicU32,
 }
+
+/// In a message's length: its first bytes are an envelope.
+pub(crate) const ENVELOPED: u32 = 1 << 31;
 
 /// Where a slot's payload begins.
 pub(crate) const SLOT_DATA: usize = 12;
@@ -254,7 +330,7 @@ macro_rules! layouts {
         unsafe impl Layout for $layout {}
     )* };
 }
-layouts!(Header, RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout);
+layouts!(Header, RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout, BlockHead, RecordHead, AtomicU32);
 
 macro_rules! objects {
     ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+;)*) => { $(
@@ -275,7 +351,7 @@ objects! {
     MutexLayout: Mutex, 0, 1, word;
     SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
     PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
-    QueueLayout: Queue, 0, 1, peers.lock;
+    QueueLayout: Queue, 0, 2, peers.lock;
 }
 
 const _: () = {
@@ -291,5 +367,6 @@ const _: () = {
     assert!(size_of::<PermitsLayout>() == (64 + 64 + (32 + 40) * MAX_HOLDERS).next_multiple_of(64));
     assert!(size_of::<Side>() == 128 && offset_of!(QueueLayout, send) == 128 && offset_of!(QueueLayout, recv) == 256);
     assert!(offset_of!(QueueLayout, peers) == 384);
+    assert!(size_of::<BlockHead>() == 64 && size_of::<RecordHead>() == 16);
     assert!(offset_of!(SlotHead, len) + 4 == SLOT_DATA);
 };

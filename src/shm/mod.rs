@@ -1,5 +1,6 @@
 //! Shared memory: the only rooms that turn an offset into a reference.
 
+pub(crate) mod bytes;
 pub(crate) mod layout;
 pub(crate) mod region;
 pub(crate) mod slots;
@@ -76,7 +77,8 @@ impl<T: Layout> Shared<T> {
         &self.mapping
     }
 
-    fn offset(&self) -> usize {
+    /// Where the structure begins in its mapping.
+    pub(crate) fn offset(&self) -> usize {
         self.at.addr().get() - self.mapping.base().addr().get()
     }
 }

@@ -1,13 +1,12 @@
 //! The slots of a queue: bytes in shared memory behind the queue's layout, reached by number.
 
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
-use crate::shm::Shared;
-use crate::shm::layout::{QueueLayout, SLOT_DATA, SlotHead};
-use crate::sys::file::Mapping;
+use crate::shm::bytes::Bytes;
+use crate::shm::layout::{SLOT_DATA, SlotHead};
 
 /// Memory is reserved in steps of about this many bytes.
 const STEP: usize = 64 * 1024;
@@ -22,7 +21,7 @@ pub(crate) struct Slots {
     step_bits: u32,
     /// For each step, whether this process has reserved memory for it: only then its slots may be touched.
     reserved: Box<[AtomicBool]>,
-    mapping: Arc<Mapping>,
+    bytes: Bytes,
 }
 
 // SAFETY: slots are atomics, and bytes that are only reached through raw pointers.
@@ -31,17 +30,17 @@ unsafe impl Send for Slots {}
 unsafe impl Sync for Slots {}
 
 impl Slots {
-    /// `count` slots of `size` bytes each, right behind a queue's layout.
-    pub(crate) fn new(queue: &Shared<QueueLayout>, count: usize, size: usize) -> Result<Self> {
-        let (first, len) = queue.rest();
-        let whole = size >= SLOT_DATA && size.is_multiple_of(64) && count.checked_mul(size).is_some_and(|need| need <= len);
+    /// `count` slots of `size` bytes each, which are `bytes`.
+    pub(crate) fn new(bytes: Bytes, count: usize, size: usize) -> Result<Self> {
+        let whole =
+            size > SLOT_DATA && size.is_multiple_of(64) && count.checked_mul(size).is_some_and(|need| need <= bytes.len());
         if !whole {
-            return Err(Error::Corrupted("the queue is longer than the memory it lies in: it was cut short"));
+            return Err(Error::Corrupted("the queue's slots are longer than the memory they lie in"));
         }
         let step_bits = (STEP / size).max(1).ilog2();
-        let steps = ((count - 1) >> step_bits) + 1;
+        let steps = count.div_ceil(1 << step_bits);
         let reserved = std::iter::repeat_with(|| AtomicBool::new(false)).take(steps).collect();
-        Ok(Self { first, count, size, step_bits, reserved, mapping: Arc::clone(queue.mapping()) })
+        Ok(Self { first: bytes.at(0, 0)?, count, size, step_bits, reserved, bytes })
     }
 
     /// The longest payload that a slot has room for.
@@ -69,8 +68,7 @@ impl Slots {
             return Err(Error::Corrupted("the queue's position is outside it"));
         }
         let step = index >> self.step_bits;
-        let first = self.first.addr().get() - self.mapping.base().addr().get();
-        let populate = |from: usize, to: usize| self.mapping.populate(first + from * self.size, first + to * self.size);
+        let populate = |from: usize, to: usize| self.bytes.populate(from * self.size, to * self.size);
         match populate(step << self.step_bits, ((step + 1) << self.step_bits).min(self.count)) {
             Ok(()) => self.reserved[step].store(true, Relaxed),
             // The slot may be there without the whole step.
@@ -95,19 +93,41 @@ impl<'a> Slot<'a> {
         unsafe { self.at.cast().as_ref() }
     }
 
-    /// Copies a message in. Only who holds the sending lock writes to an empty slot.
+    /// The number of the block where the payload is, if it is in one: the payload's first four bytes.
     #[inline]
-    pub(crate) fn write(self, message: &[u8]) {
-        assert!(message.len() <= self.slots.room(), "the length was checked by the caller");
-        // SAFETY: the payload has room for it. (A user's slice may lie in the same memory: of a region that the queue is placed in.)
-        unsafe { self.at.add(SLOT_DATA).copy_from(NonNull::from(message).cast(), message.len()) };
+    pub(crate) fn block(self) -> &'a AtomicU32 {
+        // SAFETY: a slot has room for more than its head, whose length is a multiple of 4.
+        unsafe { self.at.add(SLOT_DATA).cast().as_ref() }
     }
 
-    /// Copies the first `into.len()` bytes of the message out. A peer may scribble meanwhile: then the bytes are any bytes.
+    /// Copies a message in: an envelope, or nothing, and what was sent. Only who holds the sending lock writes to an empty slot.
     #[inline]
-    pub(crate) fn read(self, into: &mut [std::mem::MaybeUninit<u8>]) {
-        assert!(into.len() <= self.slots.room(), "the length was checked by the caller");
+    pub(crate) fn write(self, envelope: &[u8], message: &[u8]) {
+        assert!(envelope.len() + message.len() <= self.slots.room(), "the length was checked by the caller");
+        // SAFETY: the payload has room for both. (A user's slice may lie in the same memory: of a region that the queue is placed in.)
+        unsafe {
+            let at = self.at.add(SLOT_DATA);
+            if !envelope.is_empty() {
+                at.copy_from(NonNull::from(envelope).cast(), envelope.len());
+            }
+            at.add(envelope.len()).copy_from(NonNull::from(message).cast(), message.len());
+        }
+    }
+
+    /// Copies `into.len()` bytes of the payload out, from `from` on. A peer may scribble meanwhile: then the bytes are any bytes.
+    #[inline]
+    pub(crate) fn read(self, from: usize, into: &mut [MaybeUninit<u8>]) {
+        assert!(from + into.len() <= self.slots.room(), "the length was checked by the caller");
         // SAFETY: as in `write`.
-        unsafe { self.at.add(SLOT_DATA).copy_to(NonNull::from(&mut *into).cast(), into.len()) };
+        unsafe { self.at.add(SLOT_DATA + from).copy_to(NonNull::from(&mut *into).cast(), into.len()) };
+    }
+
+    /// Copies the first `len` bytes of the payload to elsewhere in shared memory.
+    pub(crate) fn copy_to(self, len: usize, to: &Bytes, offset: usize) -> Result<()> {
+        assert!(len <= self.slots.room(), "the length was checked by the caller");
+        let to = to.at(offset, len)?;
+        // SAFETY: `at` saw that there is room, and the payload is as long.
+        unsafe { to.copy_from(self.at.add(SLOT_DATA), len) };
+        Ok(())
     }
 }

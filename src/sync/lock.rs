@@ -84,7 +84,7 @@ pub(crate) fn acquire(call: &Call, word: &AtomicU32, deadline: Deadline) -> Resu
 
 /// How long a call that was told not to wait still waits for a lock that others hold for a few instructions only: longer than a busy
 /// machine leaves a thread without a processor. Who has held it for longer was stopped.
-const GRACE: Duration = Duration::from_millis(10);
+pub(crate) const GRACE: Duration = Duration::from_millis(10);
 
 /// Like [`acquire`], for locks that are held for a few instructions only: a call that is told not to wait still waits for those.
 #[inline]
@@ -195,14 +195,26 @@ pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &Atomic
     }
 }
 
+/// Like [`release_changed`], where the owner has `woken` somebody already, of a third kind.
+pub(crate) fn release_woken(call: &Call, word: &AtomicU32, generation: &AtomicU32, woken: u32) {
+    // Release: as in `release_changed`.
+    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+        release_and_wake(word, generation, woken);
+    }
+}
+
 #[cold]
 fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32) {
+    release_and_wake(word, generation, 0);
+}
+
+fn release_and_wake(word: &AtomicU32, generation: &AtomicU32, woken: u32) {
     let next = !generation.fetch_xor(GENERATION, Relaxed) & GENERATION;
     // die here: OWNER_DIED, one sleeper woken.
     // Release: as in `release_changed`.
     word.store(WAITERS | next, Release);
     // die here: as in `release_slow`.
-    let woken = futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock);
+    let woken = woken + futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock);
     forget_unless(woken, word, WAITERS | next);
 }
 
@@ -229,8 +241,21 @@ pub(crate) fn notify(event: &AtomicU32, count: u32) {
 
 /// A SeqCst fence right after a read-modify-write, which on x86 is one already.
 #[inline]
-fn fence_after_rmw() {
+pub(crate) fn fence_after_rmw() {
     if cfg!(target_arch = "x86_64") { compiler_fence(SeqCst) } else { fence(SeqCst) }
+}
+
+/// Like [`notify`] for one sleeper, but `call` works on another word, `own`, and does so again afterwards: who dies here need not have
+/// woken anybody, but must not have made the word forget those who sleep. Says how many were woken.
+pub(crate) fn notify_beside(call: &Call, event: &AtomicU32, own: &AtomicU32) -> u32 {
+    let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
+    let woken = futex::wake(event, 1, Kind::Any);
+    if woken == 0 {
+        call.turn_to(event);
+        forget_unless(0, event, seen);
+        call.turn_to(own);
+    }
+    woken
 }
 
 #[cold]

@@ -166,6 +166,14 @@ impl Mapping {
             }
         }
     }
+
+    /// Gives the memory of the pages between `start` and `end` back to the system; they read as zeros then. Says whether it did: not every
+    /// file system can.
+    pub(crate) fn punch(&self, start: usize, end: usize) -> bool {
+        let (first, last) = (start.next_multiple_of(PAGE), end.min(self.len()) / PAGE * PAGE);
+        // SAFETY: the range lies in this mapping; whose bytes they were has done with them.
+        first >= last || unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), last - first, libc::MADV_REMOVE) == 0 }
+    }
 }
 
 /// The smallest page that Linux has: memory is reserved in steps of it, or of more.

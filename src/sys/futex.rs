@@ -25,14 +25,27 @@ pub(crate) enum Slept {
 
 /// Which sleepers a wake-up is for. A word can have sleepers of several kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
 pub(crate) enum Kind {
     /// Those who want the lock.
-    Lock = 1,
+    Lock,
     /// Those who wait for a change that the lock's owners make.
-    Change = 2,
+    Change,
+    /// Those who wait for a change that concerns them alone; many numbers share a bit.
+    One(u32),
     /// All of them.
-    Any = u32::MAX,
+    Any,
+}
+
+impl Kind {
+    /// As a futex's bitset.
+    fn mask(self) -> u32 {
+        match self {
+            Self::Lock => 1,
+            Self::Change => 2,
+            Self::One(number) => 4 << (number % 30),
+            Self::Any => u32::MAX,
+        }
+    }
 }
 
 /// `futex_wait(2)`: the same number on every architecture. Not yet in the libc crate.
@@ -52,10 +65,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, kind: Kind, time: Duration) 
             // SAFETY: the word is valid for as long as the reference, and the timespec is on this stack.
             unsafe {
                 let op = libc::FUTEX_WAIT_BITSET;
-                libc::syscall(libc::SYS_futex, word.as_ptr(), op, expected, &raw const end, 0, kind as u32)
+                libc::syscall(libc::SYS_futex, word.as_ptr(), op, expected, &raw const end, 0, kind.mask())
             }
         } else {
-            let (mask, expected) = (u64::from(kind as u32), u64::from(expected));
+            let (mask, expected) = (u64::from(kind.mask()), u64::from(expected));
             // SAFETY: as above.
             unsafe {
                 let end = &raw const end;
@@ -129,7 +142,7 @@ pub(crate) fn wake(word: &AtomicU32, most: u32, kind: Kind) -> u32 {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let null = std::ptr::null::<libc::timespec>();
     // SAFETY: the kernel only uses the word's address to find its sleepers.
-    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE_BITSET, most, null, 0, kind as u32) };
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE_BITSET, most, null, 0, kind.mask()) };
     // An error means that nobody can be asleep there (the page is gone).
     u32::try_from(woken).unwrap_or(0)
 }

@@ -15,12 +15,14 @@ use nix::unistd::Pid;
 
 use crate::sys::thread::{forks, watch_forks};
 
-/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks above. 0 is nobody.
+/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks in the next 39 (enough
+/// for a century). The upper three bits are 0: they are other people's to use. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(pub(crate) u64);
 
 const PID_BITS: u32 = 22;
 const PID_MASK: u64 = (1 << PID_BITS) - 1;
+const IDENTITY_MASK: u64 = (1 << 61) - 1;
 
 /// What this process knows of itself.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +79,7 @@ impl Identity {
     }
 
     fn new(pid: u32, start: u64) -> Self {
-        Self(start << PID_BITS | u64::from(pid))
+        Self((start << PID_BITS | u64::from(pid)) & IDENTITY_MASK)
     }
 
     /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in.

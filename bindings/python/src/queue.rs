@@ -241,7 +241,7 @@ impl Queue {
     /// How many messages there is room for.
     #[getter]
     fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.handle.get(py)?.capacity())
+        Ok(self.handle.get(py)?.capacity().unwrap_or(usize::MAX))
     }
 
     /// How long a message can be, in bytes.

@@ -1,0 +1,325 @@
+//! Blocks: memory for one message each, which always belongs to somebody.
+//!
+//! Long messages are written into a block before the lock is taken and read from it after it is released, so that the lock is held for
+//! the commit only. A message on lease is in a block, and so is an offer of a rendezvous.
+//!
+//! A block's state and its owner are one word, so each change of hands is one store:
+//!
+//! - *free*; *held* by a process that fills it, or that took its message; *queued*: a slot of the ring refers to it;
+//! - *leased* to a process that is working on its message; *returned*: its message is to be received again, before all others.
+//!
+//! # What happens to the blocks of the dead
+//!
+//! Who needs blocks, or finds the queue empty while some are leased, looks for owners that are gone: what they held is freed, what they had on
+//! lease is returned. Only the few instructions in which a block and a place in the queue change together need more: then the
+//! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::error::{Error, Result};
+use crate::queue::options::Plan;
+use crate::shm::Shared;
+use crate::shm::bytes::Bytes;
+use crate::shm::layout::{BlockHead, QueueLayout};
+use crate::sync::lock;
+use crate::sys::file::PAGE;
+use crate::sys::process::{Identity, me};
+
+/// What a block's owner does with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum State {
+    Free = 0,
+    Held = 1,
+    Queued = 2,
+    Leased = 3,
+    Returned = 4,
+}
+
+const STATE_SHIFT: u32 = 61;
+
+impl State {
+    /// The word of a block in this state that this process owns.
+    #[inline]
+    pub(crate) fn mine(self) -> u64 {
+        (self as u64) << STATE_SHIFT | me().identity.0
+    }
+
+    /// The word of a block in this state that nobody owns.
+    #[inline]
+    pub(crate) const fn nobodys(self) -> u64 {
+        (self as u64) << STATE_SHIFT
+    }
+
+    /// The state in a block's word.
+    #[inline]
+    pub(crate) fn of(word: u64) -> Self {
+        match word >> STATE_SHIFT {
+            1 => Self::Held,
+            2 => Self::Queued,
+            3 => Self::Leased,
+            4 => Self::Returned,
+            _ => Self::Free,
+        }
+    }
+}
+
+/// The owner in a block's word.
+#[inline]
+pub(crate) fn owner_of(word: u64) -> Identity {
+    Identity(word & !(7 << STATE_SHIFT))
+}
+
+/// Blocks keep so much memory among them when they are freed, those with the lowest numbers, which are used first.
+const KEEP: usize = 64 << 20;
+
+/// Heads get memory in steps of so many.
+const HEADS: u32 = (64 * 1024 / size_of::<BlockHead>()) as u32;
+
+/// The blocks of one queue.
+pub(crate) struct Blocks {
+    shared: Shared<QueueLayout>,
+    heads: Bytes,
+    data: Bytes,
+    count: u32,
+    size: usize,
+    /// So many heads have memory, as far as this process has seen to it.
+    backed: AtomicU32,
+}
+
+impl Blocks {
+    pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan) -> Result<Self> {
+        let mapping = shared.mapping();
+        let (heads, data) = (plan.heads_in(mapping)?, plan.blocks_in(mapping)?);
+        Ok(Self {
+            shared: shared.clone(),
+            heads,
+            data,
+            count: plan.blocks as u32,
+            size: plan.block_size,
+            backed: AtomicU32::new(0),
+        })
+    }
+
+    /// The head of block `index`.
+    pub(crate) fn head(&self, index: u32) -> Result<&BlockHead> {
+        if index >= self.backed.load(Relaxed) {
+            self.back(index)?;
+        }
+        self.heads.structure(index as usize * size_of::<BlockHead>())
+    }
+
+    #[cold]
+    fn back(&self, index: u32) -> Result<()> {
+        if index >= self.count {
+            return Err(Error::Corrupted("a block's number is too high"));
+        }
+        let end = (index + 1).next_multiple_of(HEADS).min(self.count);
+        self.heads.populate(0, end as usize * size_of::<BlockHead>())?;
+        self.backed.fetch_max(end, Relaxed);
+        Ok(())
+    }
+
+    /// So many blocks have ever been used, those with the lowest numbers.
+    fn used(&self) -> u32 {
+        self.shared.claimed.load(Relaxed).min(self.count)
+    }
+
+    /// The blocks that have ever been used, with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &BlockHead)> {
+        (0..self.used()).map_while(|index| Some((index, self.head(index).ok()?)))
+    }
+
+    /// Claims a free block for this process; None if there is none.
+    pub(crate) fn claim(&self) -> Result<Option<Claim<'_>>> {
+        let start = self.shared.free_hint.load(Relaxed).min(self.count);
+        for index in (start..self.count).chain(0..start) {
+            let head = self.head(index)?;
+            if head.owner.load(Relaxed) != 0 {
+                continue;
+            }
+            self.shared.claimed.fetch_max(index + 1, Relaxed);
+            // Acquire: with the Release in `free`, for what its last owner did with it.
+            if head.owner.compare_exchange(0, State::Held.mine(), Acquire, Relaxed).is_ok() {
+                // die here: a block held by a dead process; the same until the claim is given up or passed on.
+                head.life.store(0, Relaxed);
+                self.shared.free_hint.store(index + 1, Relaxed);
+                return Ok(Some(Claim { blocks: self, index, head }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a block back that this process owns, or that it found to belong to nobody while it holds the receiving lock.
+    pub(crate) fn free(&self, index: u32) -> Result<()> {
+        let head = self.head(index)?;
+        let bytes = head.pages.load(Relaxed) as usize * PAGE;
+        if bytes.saturating_mul(index as usize + 1) > KEEP {
+            head.pages.store(0, Relaxed);
+            // die here: the memory is there, and the next owner of the block uses it, or gives it back.
+            let at = index as usize * self.size;
+            self.data.punch(at, at + self.size);
+        }
+        // Release: with the Acquire in `claim`.
+        head.owner.swap(0, Release);
+        // die here: the block is free; who waits for one looks again within `lock::LOOK`.
+        self.shared.free_hint.fetch_min(index, Relaxed);
+        Ok(())
+    }
+
+    /// Wakes those who wait for a block, if any. The call works on the receiving lock's word, which this thread does not own.
+    pub(crate) fn notify(&self) {
+        // With that in `Store::claim`.
+        lock::fence_after_rmw();
+        if self.shared.block_wanted.load(Relaxed) != 0 {
+            self.shared.block_wanted.store(0, Relaxed);
+            // die here: the kernel wakes one who waits, who wakes the next when it leaves.
+            lock::notify_all(&self.shared.recv.lock, &self.shared.recv.generation);
+        }
+    }
+
+    /// Whether a block is free at this moment.
+    pub(crate) fn any_free(&self) -> Result<bool> {
+        for index in 0..self.count {
+            if self.head(index)?.owner.load(Relaxed) == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes sure that the first `len` bytes of a block have memory. The caller owns it.
+    fn back_data(&self, index: u32, head: &BlockHead, len: usize) -> Result<()> {
+        let pages = len.div_ceil(PAGE);
+        if (head.pages.load(Relaxed) as usize) < pages {
+            let at = index as usize * self.size;
+            self.data.populate(at, at + len)?;
+            head.pages.store(pages as u32, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether the queue has no blocks at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Where byte `offset` of a block is among `data()`.
+    #[inline]
+    pub(crate) fn offset(&self, index: u32, offset: usize) -> usize {
+        index as usize * self.size + offset
+    }
+
+    /// The bytes of all blocks.
+    #[inline]
+    pub(crate) fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// How many bytes a block has.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Frees what the dead held, and returns what they had on lease; says whether there was anything. The caller holds the receiving
+    /// lock, and leaves the block alone that a sender is passing on.
+    pub(crate) fn take_from_the_dead(&self) -> Result<bool> {
+        let passing = self.shared.send.transit.load(Relaxed);
+        let mut found = false;
+        for (index, head) in self.all() {
+            let word = head.owner.load(Relaxed);
+            let state = State::of(word);
+            if !matches!(state, State::Held | State::Leased) || index + 1 == passing {
+                continue;
+            }
+            if owner_of(word) == me().identity || !owner_of(word).is_gone(self.shared.header.namespace.load(Relaxed)) {
+                continue;
+            }
+            found = true;
+            if state == State::Leased {
+                self.give_back(head);
+            } else {
+                self.free(index)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lets a message that was on lease be received again.
+    pub(crate) fn give_back(&self, head: &BlockHead) {
+        // Release: with the Acquire in `first_returned`, for the message's bytes.
+        head.owner.store(State::Returned.nobodys(), Release);
+        // die here: receivers find it when they find the queue empty, since `leased` is set.
+        self.shared.recv.returned.store(1, Relaxed);
+    }
+
+    /// Of the returned messages, that which was handed out first. The caller holds the receiving lock.
+    pub(crate) fn first_returned(&self) -> Option<(u32, &BlockHead)> {
+        self.shared.recv.returned.store(0, Relaxed);
+        // Acquire: with the Release in `give_back`.
+        let returned = self.all().filter(|(_, head)| State::of(head.owner.load(Acquire)) == State::Returned);
+        let first = returned.min_by_key(|(_, head)| head.order.load(Relaxed));
+        if first.is_some() {
+            // There may be more.
+            self.shared.recv.returned.store(1, Relaxed);
+        }
+        first
+    }
+
+    /// How many messages were returned.
+    pub(crate) fn returned(&self) -> usize {
+        if self.shared.recv.leased.load(Relaxed) == 0 {
+            return 0;
+        }
+        self.all().filter(|(_, head)| State::of(head.owner.load(Relaxed)) == State::Returned).count()
+    }
+}
+
+/// A block that this process holds, and gives back unless it is passed on.
+pub(crate) struct Claim<'a> {
+    blocks: &'a Blocks,
+    pub(crate) index: u32,
+    pub(crate) head: &'a BlockHead,
+}
+
+impl Claim<'_> {
+    /// Writes a message into it.
+    pub(crate) fn fill(&self, envelope: &[u8], message: &[u8]) -> Result<()> {
+        let len = envelope.len() + message.len();
+        self.back(len)?;
+        self.blocks.data.write(self.blocks.offset(self.index, 0), envelope)?;
+        self.blocks.data.write(self.blocks.offset(self.index, envelope.len()), message)
+    }
+
+    /// Makes sure that there is memory for `len` bytes.
+    pub(crate) fn back(&self, len: usize) -> Result<()> {
+        if len > self.blocks.size {
+            return Err(Error::Corrupted("a message is longer than a block"));
+        }
+        self.blocks.back_data(self.index, self.head, len)
+    }
+
+    /// The block belongs to the queue, or to who took its message, from here on.
+    pub(crate) fn pass_on(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.blocks.free(self.index).is_ok() {
+            self.blocks.notify();
+        }
+    }
+}
+
+/// Whose lives matter to who waits: those of the lessees.
+pub(crate) fn lessees(blocks: &Blocks) -> impl Iterator<Item = (Identity, u32)> {
+    let leased = blocks.all().filter_map(|(_, head)| {
+        let word = head.owner.load(Relaxed);
+        (State::of(word) == State::Leased).then(|| (owner_of(word), head.life.load(Relaxed)))
+    });
+    leased.filter(|(owner, _)| *owner != me().identity)
+}

@@ -1,0 +1,278 @@
+//! The rendezvous: a queue of capacity zero, in which a sender hands its message to a receiver and returns when that has taken it.
+//!
+//! A sender writes its message into a block and makes an *offer* of it. The offer is one word of the block: its number, and whether it is
+//! open, taken or withdrawn. Receivers, under the receiving lock, take the open offer with the lowest number by one compare-and-swap; the
+//! sender withdraws its own by the same. So each offer ends in exactly one of both ways, and each sender knows in which.
+//!
+//! An offer of a dead sender is none: while it waits it owns the block's robust lock word, which the kernel marks when it dies. A sender
+//! that is stopped holds up nobody, and its message can be taken meanwhile.
+//!
+//! # Who wakes whom
+//!
+//! Receivers sleep on the sending lock's word, which is an event here, and are woken by each offer. Senders sleep on the receiving lock's word,
+//! each as a kind of its own, and are woken by who took their offer, before it lets go of the lock; and again after that, if they
+//! were only about to sleep. If the receiver dies between taking an offer and waking its sender, the next owner of the lock finds the
+//! block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the kernel, finds that somebody died in
+//! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::queue::blocks::Claim;
+use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
+use crate::shm::layout::{BlockHead, ENVELOPED};
+use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
+use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// An offer's number is in the upper bits of `BlockHead::offer`; this is in the lower two. 0: there has been none.
+const OPEN: u64 = 1;
+const TAKEN: u64 = 2;
+const WITHDRAWN: u64 = 3;
+const STATE: u64 = 3;
+
+/// How long an offer that may not wait stays open where somebody seems to wait for one without being asleep.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Why a sender stopped waiting.
+enum Noticed {
+    Taken,
+    ShutDown,
+    /// A receiver died in transit.
+    Died,
+}
+
+impl Store {
+    /// Sends a message: offers it, and waits until it is taken.
+    #[cold]
+    pub(crate) fn hand_over(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        let shared = &*self.shared;
+        let call = Call::enter(&shared.recv.lock)?;
+        if shared.phase.load(Relaxed) != 0 {
+            return self.refuse(&call);
+        }
+        let claim = self.claim_word(&call, deadline, watch)?;
+        let result = self.offer(&call, &claim, envelope, message, deadline, watch);
+        // Release: with the Acquire in `claim_word`.
+        claim.head.word.store(0, Release);
+        // die here: nothing of ours is left but the block, if we still have it.
+        call.turn_to(&shared.recv.lock);
+        if result? {
+            // The block is the receiver's.
+            claim.pass_on();
+            return Ok(());
+        }
+        drop(claim);
+        self.refuse(&call)
+    }
+
+    fn refuse(&self, call: &Call) -> Result<()> {
+        self.wake_for_the_end(call);
+        Err(Error::Closed)
+    }
+
+    /// Claims a block whose word this thread owns from then on, and works on.
+    fn claim_word(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+        let mut others = Vec::new();
+        loop {
+            let claim = self.claim(call, deadline, watch)?;
+            let word = &claim.head.word;
+            call.turn_to(word);
+            let seen = word.load(Relaxed);
+            // Acquire: with the Release in `hand_over`.
+            if seen & TID == 0 && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
+                return Ok(claim);
+            }
+            // A sender whose message was taken has been stopped before it could let go of the word.
+            others.push(claim);
+        }
+    }
+
+    /// Offers a message in a block; says whether it was taken, or not since the queue was shut down. Withdrawn in all other cases.
+    fn offer(
+        &self,
+        call: &Call,
+        claim: &Claim<'_>,
+        envelope: &[u8],
+        message: &[u8],
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<bool> {
+        let (shared, head) = (&*self.shared, claim.head);
+        claim.fill(envelope, message)?;
+        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
+        head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
+        let number = shared.send.position.fetch_add(1, Relaxed).wrapping_add(1) << 2;
+        // Release: with the Acquire in `accept`, for the message.
+        head.offer.swap(number | OPEN, Release);
+        // die here, or anywhere until it is taken: the word is marked, and the offer is none.
+        lock::fence_after_rmw();
+        let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
+        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &head.word) } else { 0 };
+        let end = match deadline {
+            Deadline::Now if woken != 0 => Deadline::after(lock::GRACE),
+            Deadline::Now if awaited => Deadline::after(MOMENT),
+            deadline => deadline,
+        };
+        let result = self.until_taken(call, claim, number, end, watch);
+        if matches!(result, Ok(true)) {
+            return result;
+        }
+        // Acquire: with the Release in `accept`: the receiver has done with us.
+        match head.offer.compare_exchange(number | OPEN, number | WITHDRAWN, Acquire, Acquire) {
+            Ok(_) => match (result, deadline) {
+                (Err(Error::TimedOut), Deadline::Now) => Err(Error::WouldBlock),
+                (result, _) => result,
+            },
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// Waits until an offer is taken (true) or the queue is shut down.
+    fn until_taken(
+        &self,
+        call: &Call,
+        claim: &Claim<'_>,
+        number: u64,
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<bool> {
+        let (shared, side) = (&*self.shared, &self.shared.recv);
+        let passed = Cell::new(None);
+        loop {
+            let slept = Cell::new(false);
+            let change = || {
+                // Acquire: with the Release in `accept`: the receiver has what it needs.
+                if claim.head.offer.load(Acquire) != number | OPEN {
+                    return Ok(Some(Noticed::Taken));
+                }
+                if shared.phase.load(Relaxed) != 0 {
+                    return Ok(Some(Noticed::ShutDown));
+                }
+                let word = side.lock.load(Relaxed);
+                if word & TID == 0 && side.transit.load(Relaxed) != 0 {
+                    return Ok(Some(Noticed::Died));
+                }
+                if slept.take() && passed.replace(Some(word & GENERATION)) != Some(word & GENERATION) {
+                    futex::wake(&side.lock, u32::MAX, Kind::Any);
+                }
+                if let Some(watch) = watch {
+                    watch.over()?;
+                }
+                Ok(None)
+            };
+            let sleep = |seen, time| {
+                let kind = Kind::One(claim.index);
+                let result = match watch {
+                    Some(watch) => sleep_beside(side, seen, kind, time, watch)?.0,
+                    None => futex::wait(&side.lock, seen, kind, time)?,
+                };
+                slept.set(result == Slept::Woken);
+                Ok(result)
+            };
+            match lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, &self.send_spin, change, sleep)? {
+                Noticed::Taken => return Ok(true),
+                Noticed::ShutDown => return Ok(false),
+                Noticed::Died => {
+                    call.turn_to(&side.lock);
+                    // die here: nobody knows that the offer's sender is dead, until its block is looked at.
+                    if lock::acquire_brief(call, &side.lock, deadline).is_ok() {
+                        let mended = self.mend();
+                        Self::release(call, side);
+                        mended?;
+                    }
+                    call.turn_to(&claim.head.word);
+                }
+            }
+        }
+    }
+
+    /// Whether a sender waits at this moment.
+    pub(crate) fn has_offer(&self) -> bool {
+        self.blocks.all().any(|(_, head)| is_open(head).is_some())
+    }
+
+    /// Takes the first offer. The caller holds the receiving lock.
+    #[cold]
+    pub(crate) fn accept(&self, sink: &mut impl Sink, take: Take) -> Result<Option<Received>> {
+        let recv = &self.shared.recv;
+        loop {
+            let offers = self.blocks.all().filter_map(|(index, head)| Some((is_open(head)?, index, head)));
+            let Some((offer, index, head)) = offers.min_by_key(|(offer, ..)| *offer) else { return Ok(None) };
+            let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
+            sink.space(len)?;
+            recv.transit_place.store(offer, Relaxed);
+            // Release: with the Acquire in `mend_receiving`.
+            recv.transit.store(index + 1, Release);
+            // die here: the offer is still open.
+            // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
+            if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
+                // Withdrawn.
+                recv.transit.store(0, Release);
+                continue;
+            }
+            // die here: taken; the next owner of the lock wakes the sender, and frees the block or returns its message.
+            self.mark(head, take, 1);
+            let woken = self.wake_sender(index);
+            recv.transit.store(0, Release);
+            // die here: the block is a dead process's.
+            let envelope = self.envelope_in(index, from)?;
+            return Ok(Some(Received { len, envelope, block: Some(index), offer: Some(woken) }));
+        }
+    }
+
+    /// Whether an offer was taken, where a receiver died that was about to.
+    pub(crate) fn was_accepted(&self, head: &BlockHead, offer: u64) -> bool {
+        head.offer.load(Acquire) == offer & !STATE | TAKEN
+    }
+
+    /// Wakes the sender whose offer was taken, if it sleeps; says how many it woke. The caller holds the receiving lock.
+    pub(crate) fn wake_sender(&self, index: u32) -> u32 {
+        // With the fence in `wait_for_change`: either we see that somebody waits, or the sender sees that its offer was taken.
+        lock::fence_after_rmw();
+        let word = &self.shared.recv.lock;
+        if word.load(Relaxed) & WAITERS == 0 { 0 } else { futex::wake(word, u32::MAX, Kind::One(index)) }
+    }
+
+    /// Lets go of the receiving lock after an offer was taken.
+    pub(crate) fn release_sender(&self, call: &Call, index: u32, woken: u32) {
+        let side = &self.shared.recv;
+        let waited = side.lock.load(Relaxed) & WAITERS != 0;
+        lock::release_woken(call, &side.lock, &side.generation, woken);
+        if waited && woken == 0 {
+            // die here: the kernel wakes one, who passes it on.
+            futex::wake(&side.lock, u32::MAX, Kind::One(index));
+        }
+    }
+
+    /// Refuses senders and, once no offer is open, receivers; wakes all who wait.
+    pub(crate) fn end_handoffs(&self) -> Result<()> {
+        let shared = &*self.shared;
+        // Should we die, the kernel wakes who sleeps on one word: that where somebody does. It wakes the others.
+        let receivers_sleep = shared.send.lock.load(Relaxed) & WAITERS != 0;
+        let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
+        shared.phase.swap(CLOSED, Release);
+        self.wake_for_the_end(&call);
+        Ok(())
+    }
+
+    /// Wakes all who wait on a queue that was shut down.
+    fn wake_for_the_end(&self, call: &Call) {
+        let shared = &*self.shared;
+        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        call.turn_to(&shared.send.lock);
+        shared.send.lock.fetch_xor(GENERATION, Relaxed);
+        shared.send.lock.fetch_and(!WAITERS, Relaxed);
+        futex::wake(&shared.send.lock, u32::MAX, Kind::Any);
+    }
+}
+
+/// The offer in a block, if it is one of a living sender.
+fn is_open(head: &BlockHead) -> Option<u64> {
+    // Acquire: with the Release in `offer`.
+    let offer = head.offer.load(Acquire);
+    (offer & STATE == OPEN && head.word.load(Relaxed) & TID != 0).then_some(offer)
+}

@@ -1,0 +1,264 @@
+//! The log: what an unbounded queue keeps its backlog in.
+//!
+//! While receivers keep up, messages pass through the ring, as in a bounded queue. A sender that finds the ring full writes down from which
+//! position on messages go into the log, and appends its own; so do all others, until a sender finds that the log was read to its
+//! end. Receivers empty the ring up to that position, then the log. While there is something in it, nothing is put into the ring,
+//! so everything comes out in the order in which it went in.
+//!
+//! The log is a row of records of any length, one after the other. Where it begins and ends are two numbers of bytes that only grow, counted
+//! around the log's addresses; the store of either is the commit of a sender or a receiver, who hold their locks. Memory is taken in
+//! steps before it is written, and given back in chunks behind the receivers.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::error::{Error, Result};
+use crate::queue::options::{CHUNK, ENVELOPE, Plan};
+use crate::shm::Shared;
+use crate::shm::bytes::Bytes;
+use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
+
+/// In a record's `len`: there is no message, the next record is at the beginning of the log's bytes.
+const SKIP: u32 = u32::MAX;
+
+/// Records begin at multiples of this.
+const ALIGN: usize = 16;
+const HEAD: usize = size_of::<RecordHead>();
+
+/// Memory is taken in steps of so many bytes.
+const STEP: usize = 256 * 1024;
+
+/// The log of one unbounded queue.
+pub(crate) struct Log {
+    shared: Shared<QueueLayout>,
+    bytes: Bytes,
+    limit: u64,
+    max_message: usize,
+    /// Up to here this process has seen to it that there is memory.
+    backed: AtomicU64,
+}
+
+/// A message in the log.
+pub(crate) struct Record {
+    /// Where its payload is in the log's bytes.
+    pub(crate) offset: usize,
+    /// The message's length in bytes, and ENVELOPED.
+    pub(crate) len: u32,
+    /// Its place, and the place after it.
+    pub(crate) place: u64,
+    next: u64,
+}
+
+impl Log {
+    /// The log of a queue; None where it has none.
+    pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan) -> Result<Option<Self>> {
+        if plan.log_size == 0 {
+            return Ok(None);
+        }
+        let bytes = plan.log_in(shared.mapping())?;
+        let (limit, max_message) = (plan.log_limit as u64, plan.max_message);
+        Ok(Some(Self { shared: shared.clone(), bytes, limit, max_message, backed: AtomicU64::new(0) }))
+    }
+
+    fn offset_of(&self, place: u64) -> usize {
+        (place % self.bytes.len() as u64) as usize
+    }
+
+    /// How many bytes there are from `place` to the end of the log's bytes.
+    fn to_the_end(&self, place: u64) -> usize {
+        self.bytes.len() - self.offset_of(place)
+    }
+
+    /// The head at `place`, once there is memory for it.
+    fn head(&self, place: u64) -> Result<&RecordHead> {
+        self.back(place, HEAD)?;
+        self.bytes.structure(self.offset_of(place))
+    }
+
+    /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of the log's bytes.
+    #[inline]
+    fn back(&self, place: u64, len: usize) -> Result<()> {
+        if place.wrapping_add(len as u64) <= self.backed.load(Relaxed) { Ok(()) } else { self.back_step(place, len) }
+    }
+
+    #[cold]
+    fn back_step(&self, place: u64, len: usize) -> Result<()> {
+        let at = self.offset_of(place);
+        let step = len.next_multiple_of(STEP);
+        match self.bytes.populate(at, at + step) {
+            // Where the bytes end before the step does, what comes next is backed when it is looked at.
+            Ok(()) => self.backed.fetch_max(place + step.min(self.to_the_end(place)) as u64, Relaxed),
+            // There may be memory for less than the whole step.
+            Err(Error::NoSpace(_)) => {
+                self.bytes.populate(at, at + len)?;
+                self.backed.fetch_max(place + len as u64, Relaxed)
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(())
+    }
+
+    /// Whether everything in the log has been received. The caller holds one of the locks; or looks for itself, for a moment's truth.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: with the Release in `commit`, for what receivers have read.
+        let begin = self.shared.recv.log.load(Acquire);
+        // Acquire: with the Release in `append`, for the records.
+        self.shared.send.log.load(Acquire) == begin
+    }
+
+    /// Puts a message into the log. The caller holds the sending lock.
+    ///
+    /// # Errors
+    ///
+    /// `LimitReached`, and `NoSpace` where there is no memory for it: what was sent before is untouched.
+    pub(crate) fn append(&self, envelope: &[u8], message: &[u8]) -> Result<()> {
+        let (send, recv) = (&self.shared.send, &self.shared.recv);
+        let len = envelope.len() + message.len();
+        // The record, and the head of the next one.
+        let need = HEAD + len.next_multiple_of(ALIGN) + HEAD;
+        let mut end = send.log.load(Relaxed);
+        // Acquire: with the Release in `commit`.
+        let waiting = end.wrapping_sub(recv.log.load(Acquire));
+        if waiting.saturating_add((need - HEAD) as u64) > self.limit {
+            let why = "the unbounded queue's backlog has reached its limit in bytes (by default the size of the file system)";
+            return Err(Error::LimitReached(why.into()));
+        }
+        let skip = if self.to_the_end(end) < need { self.to_the_end(end) } else { 0 };
+        // Acquire: with the Release in `give_back`: that memory is zeroed already.
+        let used = end.wrapping_sub(recv.log_given_back.load(Acquire));
+        if used.saturating_add((skip + need) as u64) > self.bytes.len() as u64 {
+            return Err(Error::NoSpace("the unbounded queue's log has no addresses left".into()));
+        }
+        let number = self.head(end)?.number.load(Relaxed);
+        if skip != 0 {
+            // The first record of the bytes, which there is memory for before anything leads there.
+            let next = end.wrapping_add(skip as u64);
+            self.back(next, need)?;
+            self.head(next)?.number.store(number, Relaxed);
+            self.head(end)?.len.store(SKIP, Relaxed);
+            // die here: the log ends where it did.
+            // Release: with the Acquire in `next` and `is_empty`.
+            send.log.store(next, Release);
+            // die here: the log has a record more, which is no message.
+            end = next;
+        }
+        self.back(end, need)?;
+        let head = self.head(end)?;
+        let at = self.offset_of(end) + HEAD;
+        self.bytes.write(at, envelope)?;
+        self.bytes.write(at + envelope.len(), message)?;
+        head.len.store(len as u32 | if envelope.is_empty() { 0 } else { ENVELOPED }, Relaxed);
+        let next = end.wrapping_add((need - HEAD) as u64);
+        self.head(next)?.number.store(number.wrapping_add(1), Relaxed);
+        // die here: the log ends where it did, whatever bytes are behind it.
+        // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.
+        send.log.store(next, Release);
+        // die here: the message is sent.
+        Ok(())
+    }
+
+    /// The first message in the log. The caller holds the receiving lock.
+    pub(crate) fn next(&self) -> Result<Option<Record>> {
+        let recv = &self.shared.recv;
+        // A SKIP follows a record, and is followed by one.
+        for _ in 0..2 {
+            let place = recv.log.load(Relaxed);
+            // Acquire: with the Release in `append`.
+            let waiting = self.shared.send.log.load(Acquire).wrapping_sub(place);
+            if waiting == 0 {
+                return Ok(None);
+            }
+            let end = self.to_the_end(place);
+            let corrupted = Error::Corrupted("the log's records are none that it can have");
+            if waiting > self.bytes.len() as u64 || end < HEAD || !place.is_multiple_of(ALIGN as u64) {
+                return Err(corrupted);
+            }
+            let len = self.head(place)?.len.load(Relaxed);
+            if len == SKIP {
+                self.commit(place.wrapping_add(end as u64));
+                continue;
+            }
+            let bytes = (len & !ENVELOPED) as usize;
+            let record = HEAD + bytes.next_multiple_of(ALIGN);
+            if bytes > self.max_message + ENVELOPE || record > end || record as u64 > waiting {
+                return Err(corrupted);
+            }
+            self.back(place, record)?;
+            return Ok(Some(Record {
+                offset: self.offset_of(place) + HEAD,
+                len,
+                place,
+                next: place.wrapping_add(record as u64),
+            }));
+        }
+        Err(Error::Corrupted("the log leads nowhere"))
+    }
+
+    /// The log's bytes.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Copies `into.len()` bytes of a record's payload out, from `from` on.
+    pub(crate) fn read(&self, record: &Record, from: usize, into: &mut [MaybeUninit<u8>]) -> Result<()> {
+        self.bytes.read(record.offset + from, into)
+    }
+
+    /// Takes a message off the log, which the caller has. It holds the receiving lock.
+    pub(crate) fn take(&self, record: &Record) -> Result<()> {
+        self.commit(record.next);
+        self.give_back(record.next)
+    }
+
+    fn commit(&self, next: u64) {
+        // die here: the message is still there, for the next receiver.
+        // Release: with the Acquire in `append` and `is_empty`.
+        self.shared.recv.log.store(next, Release);
+        // die here: the message is gone with us.
+    }
+
+    /// Gives the memory of whole chunks before `place` back to the system.
+    fn give_back(&self, place: u64) -> Result<()> {
+        let given_back = &self.shared.recv.log_given_back;
+        let chunk = |place: u64| place / CHUNK as u64 * CHUNK as u64;
+        let (mut from, to) = (given_back.load(Relaxed), chunk(place));
+        if to.wrapping_sub(from) > self.bytes.len() as u64 || chunk(from) != from {
+            return Err(Error::Corrupted("more of the log was given back than it has"));
+        }
+        while from < to {
+            let at = self.offset_of(from);
+            let len = ((to - from) as usize).min(self.to_the_end(from));
+            // Where the file system cannot, the memory stays, and is written over in the next round.
+            self.bytes.punch(at, at + len);
+            from += len as u64;
+            // die here: the next receiver gives it back once more, before a sender may use it.
+            // Release: with the Acquire in `append`.
+            given_back.store(from, Release);
+        }
+        Ok(())
+    }
+
+    /// Whether a place has been received.
+    pub(crate) fn is_taken(&self, place: u64) -> bool {
+        self.shared.recv.log.load(Acquire).wrapping_sub(place).cast_signed() > 0
+    }
+
+    /// How many messages wait in the log, at this moment.
+    pub(crate) fn len(&self) -> Result<usize> {
+        let (send, recv) = (&self.shared.send, &self.shared.recv);
+        for _ in 0..100 {
+            let begin = recv.log.load(Acquire);
+            let end = send.log.load(Acquire);
+            if end.wrapping_sub(begin) > self.bytes.len() as u64 {
+                continue;
+            }
+            let (first, last) = (self.head(begin)?.number.load(Relaxed), self.head(end)?.number.load(Relaxed));
+            // If nothing was received meanwhile, both belong to one moment.
+            if recv.log.load(Acquire) == begin {
+                return Ok(usize::try_from(last.wrapping_sub(first)).unwrap_or(0).min(self.bytes.len()));
+            }
+        }
+        Ok(0)
+    }
+}

@@ -324,13 +324,54 @@ pub(crate) const ENVELOPED: u32 = 1 << 31;
 /// Where a slot's payload begins.
 pub(crate) const SLOT_DATA: usize = 12;
 
+/// The first page of a namespace's table of lives (`sync::lives`). Each entry is a page of its own.
+#[repr(C)]
+pub(crate) struct LivesLayout {
+    /// `LIVES_TAG`.
+    pub(crate) tag: AtomicU64,
+    /// Held to join.
+    pub(crate) lock: AtomicU32,
+    /// How many entries have been used: those have memory. Changed under the lock; only grows.
+    pub(crate) used: AtomicU32,
+    /// Held to take away the files of a dead process (`direct`).
+    pub(crate) files: AtomicU32,
+}
+
+/// How such a table begins: `b"rsip"`, a number that no object's kind has, and the version of the layout.
+pub(crate) const LIVES_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xff, 0, 1, 0]);
+
+/// The most processes that can have a life in one namespace at a time.
+pub(crate) const MAX_LIVES: usize = 4096;
+
+/// How many bytes before the end of an entry's page its word lies: the list's links begin on the next page.
+pub(crate) const LIFE_BACK: usize = 8;
+
+/// A page of a table of lives begins with this.
+#[repr(C)]
+pub(crate) struct LifeLayout {
+    /// `Identity` of the process; 0: free. Changed under the lock.
+    pub(crate) identity: AtomicU64,
+}
+
 macro_rules! layouts {
     ($($layout:ty),*) => { $(
         // SAFETY: atomics only, as the trait wants.
         unsafe impl Layout for $layout {}
     )* };
 }
-layouts!(Header, RegionLayout, MutexLayout, SemaphoreLayout, PermitsLayout, QueueLayout, BlockHead, RecordHead, AtomicU32);
+layouts!(
+    Header,
+    RegionLayout,
+    MutexLayout,
+    SemaphoreLayout,
+    PermitsLayout,
+    QueueLayout,
+    BlockHead,
+    RecordHead,
+    LivesLayout,
+    LifeLayout,
+    AtomicU32
+);
 
 macro_rules! objects {
     ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+;)*) => { $(
@@ -361,6 +402,8 @@ const _: () = {
     assert!(size_of::<RegionLayout>() == 32 && size_of::<RegionLayout>() <= REGION_DATA);
     assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
+    assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");
+    assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 8);
     assert!(size_of::<SemaphoreLayout>() == 64);
     assert!(size_of::<Peer>() == 32);
     assert!(offset_of!(PermitsLayout, holders) == 64);

@@ -83,6 +83,18 @@ impl<T: Layout> Shared<T> {
     }
 }
 
+/// The structure at `offset` of a mapping.
+///
+/// # Panics
+///
+/// Where it is not all in the mapping, or not aligned: the caller computed the offset.
+pub(crate) fn at<T: Layout>(mapping: &Mapping, offset: usize) -> &T {
+    assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= mapping.len()), "it lies in the mapping");
+    assert!(offset.is_multiple_of(align_of::<T>()), "it is aligned, as a mapping is to a page");
+    // SAFETY: it lies in the mapping and is aligned; `Layout` allows for other processes' writes.
+    unsafe { mapping.base().byte_add(offset).cast().as_ref() }
+}
+
 /// Creates an object of `len` bytes under a name. Its first `reserved` bytes get memory; `fill` sets what differs from zero.
 pub(crate) fn create<T: Object>(
     name: &Name<'_>,

@@ -1,5 +1,6 @@
 //! What several processes hold, wait for and are attached to.
 
+pub(crate) mod lives;
 pub(crate) mod lock;
 pub(crate) mod mutex;
 pub(crate) mod peers;

@@ -1,10 +1,12 @@
 //! The files behind shared memory: made without a name, filled, and given their name in one step.
 //!
-//! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `fallocate(2)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14).
+//! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `fallocate(2)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14),
+//! `mremap(2)` with an old size of 0, which maps shared pages once more without a descriptor.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::errno::Errno;
@@ -174,6 +176,55 @@ impl Mapping {
         // SAFETY: the range lies in this mapping; whose bytes they were has done with them.
         first >= last || unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), last - first, libc::MADV_REMOVE) == 0 }
     }
+}
+
+/// A page of a shared mapping, mapped once more, with private memory right behind it. Stays mapped until the process ends.
+pub(crate) struct Annex(NonNull<u8>);
+
+// SAFETY: it is used for atomics, and by `sys::thread` for memory of the calling thread.
+unsafe impl Send for Annex {}
+// SAFETY: as above.
+unsafe impl Sync for Annex {}
+
+impl Annex {
+    /// Two private pages.
+    pub(crate) fn new() -> Result<Self> {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, which overlaps nothing.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), 2 * page_size(), access, flags, -1, 0) };
+        match NonNull::new(at.cast()).filter(|_| at != libc::MAP_FAILED) {
+            Some(at) => Ok(Self(at)),
+            None => Err(Error::os(Errno::last_raw(), "mapping two pages of memory")),
+        }
+    }
+
+    /// Puts the page at `offset` of `mapping` in front.
+    ///
+    /// # Safety
+    ///
+    /// No thread of this process uses the page that was there before.
+    pub(crate) unsafe fn show(&self, mapping: &Mapping, offset: usize) -> Result<()> {
+        assert!(offset.is_multiple_of(page_size()) && offset < mapping.len(), "it is a page of the mapping");
+        // SAFETY: the first address is one of the mapping, the second that of our first page, which nobody uses.
+        let result = unsafe {
+            let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+            libc::mremap(mapping.base().as_ptr().add(offset).cast(), 0, page_size(), flags, self.0.as_ptr())
+        };
+        if result == libc::MAP_FAILED { Err(Error::os(Errno::last_raw(), "mapping a page once more")) } else { Ok(()) }
+    }
+
+    /// The word that ends `back` bytes before the private memory begins, a multiple of 4.
+    pub(crate) fn word(&self, back: usize) -> &AtomicU32 {
+        assert!(back.is_multiple_of(4) && (4..=page_size()).contains(&back), "it lies on the first page");
+        // SAFETY: both pages stay mapped, and the word is an atomic.
+        unsafe { self.0.add(page_size() - back).cast().as_ref() }
+    }
+}
+
+/// How long a page is on this machine.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no preconditions.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(PAGE)
 }
 
 /// The smallest page that Linux has: memory is reserved in steps of it, or of more.

@@ -168,12 +168,12 @@ impl Call {
     /// # Errors
     ///
     /// `LimitReached` where this thread has as many words on its list as the kernel would see to; `Unsupported` where its C library
-    /// puts the node of a word elsewhere than within the [`LINKS_LEN`] bytes behind it.
+    /// puts the node of a word elsewhere than into the [`LINKS_LEN`] bytes behind it, less the first 4.
     #[inline]
     pub(crate) fn can_link(&self) -> Result<()> {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        if (-32..=-12).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { self.cannot_link() }
+        if (-32..=-16).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { self.cannot_link() }
     }
 
     #[cold]
@@ -278,7 +278,7 @@ impl Drop for Call {
 }
 
 /// The bytes behind a lock word in which the C libraries' list nodes fall: glibc's `next` is 32 bytes behind the word, musl's 28;
-/// the pointer to the previous node is before it.
+/// the pointer to the previous node is before it. The first 4 bytes are not used.
 pub(crate) const LINKS_LEN: usize = 36;
 
 /// A word on the list of a thread that did not let go of it itself.

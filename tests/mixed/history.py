@@ -35,6 +35,10 @@ class Operation(NamedTuple):
     outcome: str
     message: int | None = None
 
+    def __str__(self) -> str:
+        message = "" if self.message is None else f" of {self.message}"
+        return f"{self.name}{message} from {self.invoked} to {self.returned}, {self.outcome}"
+
     @property
     def sends(self) -> bool:
         return "send" in self.name
@@ -50,6 +54,9 @@ class Fault(NamedTuple):
     name: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
 
 class Stay(NamedTuple):
     """A message in the queue: the earliest and the latest moment at which it came, and at which it went."""
@@ -57,6 +64,9 @@ class Stay(NamedTuple):
     message: int
     came: tuple[float, float]
     went: tuple[float, float]
+
+    def __str__(self) -> str:
+        return f"{self.message}, which came from {self.came[0]} to {self.came[1]} and went from {self.went[0]} to {self.went[1]}"
 
 
 Spans = list[tuple[float, float]]
@@ -105,7 +115,7 @@ def check(operations: Iterable[Operation], capacity: float) -> list[Fault]:
     if capacity == 0:
         for stay in stays:
             if stay.came[1] < stay.went[0]:
-                faults.append(Fault("no rendezvous", f"the send of {stay.message} returned before anybody received: {stay}"))
+                faults.append(Fault("no rendezvous", f"its send returned before anybody received: {stay}"))
     else:
         for since, until in _spans(certain, capacity + 1):
             faults.append(Fault("over capacity", f"more than {capacity} messages from {since} to {until}"))
@@ -133,11 +143,11 @@ def _stays(sends: dict[int, Operation], recvs: list[Operation], capacity: float,
         if send is None:
             faults.append(Fault("invented", f"nobody sent it: {recv}"))
         elif recv.message in stays:
-            faults.append(Fault("duplicated", f"it was received before: {recv}, {stays[recv.message]}"))
+            faults.append(Fault("duplicated", f"it was received before: {recv}; {stays[recv.message]}"))
         elif send.outcome in REFUSALS:
-            faults.append(Fault("not withdrawn", f"its send did nothing: {recv}, {send}"))
+            faults.append(Fault("not withdrawn", f"its send did nothing: {recv}; {send}"))
         elif recv.returned < send.invoked:
-            faults.append(Fault("too early", f"it was received before it was sent: {recv}, {send}"))
+            faults.append(Fault("too early", f"it was received before it was sent: {recv}; {send}"))
         else:
             # With whom somebody met who died in it, nobody can tell.
             came = math.inf if capacity == 0 and send.outcome == DIED else send.returned
@@ -155,7 +165,7 @@ def _check_order(stays: list[Stay], faults: list[Fault]) -> None:
         before = bisect_left(came, stay.came[0])
         if before and longest[before - 1].went[0] > stay.went[1]:
             faults.append(
-                Fault("reordered", f"the first was sent before the second, and went after it: {longest[before - 1]}, {stay}")
+                Fault("reordered", f"the first was sent before the second, and went after it: {longest[before - 1]}; {stay}")
             )
 
 

@@ -113,6 +113,7 @@ def check(operations: Iterable[Operation], capacity: float) -> list[Fault]:
 
     certain = [(stay.came[1], stay.went[0]) for stay in stays if stay.came[1] < stay.went[0]]
     if capacity == 0:
+        # When somebody waits there, and can be met, nobody else can tell: any refusal may be right.
         for stay in stays:
             if stay.came[1] < stay.went[0]:
                 faults.append(Fault("no rendezvous", f"its send returned before anybody received: {stay}"))

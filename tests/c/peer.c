@@ -2,12 +2,14 @@
  * The C side of the tests between languages: one operation on an object that processes of other languages use, too.
  * Exits with 0 if all went well; otherwise says what did not, and exits with 1.
  */
+#include <fcntl.h>
 #include <ipc.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TIMEOUT INT64_C(20000000000)
@@ -83,6 +85,9 @@ static ipc_queue *open_queue(const char *name) {
 static void queue_create(char **args) {
   ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
   ipc_queue *queue;
+  if (strcmp(args[1], "zero") == 0 || strcmp(args[1], "unbounded") == 0) {
+    fail("no such capacity yet");
+  }
   options.capacity = number(args[1]);
   options.max_message = number(args[2]);
   ok(ipc_queue_create(args[0], &options, NULL, &queue));
@@ -154,6 +159,129 @@ static void queue_until_closed(char **args) {
 static void queue_shutdown(char **args) {
   ipc_queue *queue = open_queue(args[0]);
   ok(ipc_queue_shutdown(queue));
+  ok(ipc_queue_close(queue));
+}
+
+/* Eight bytes of the number, and from none to as many bytes as there is room for, in a pattern that follows from it. */
+static size_t make_recorded_message(uint64_t i, unsigned char *message, size_t longest) {
+  uint64_t base = i % 61, power, len = base, k;
+  for (power = i % 3; power > 0; power--) {
+    len *= base;
+  }
+  len = len < longest - 8 ? len : longest - 8;
+  for (k = 0; k < 8; k++) {
+    message[k] = (unsigned char)(i >> (8 * k));
+  }
+  for (k = 0; k < len; k++) {
+    message[8 + k] = (unsigned char)((i % 251 + k) % 251);
+  }
+  return 8 + (size_t)len;
+}
+
+static void interrupt(int signal) {
+  (void)signal;
+}
+
+/* Writes a line with one call. */
+static void note(int record, const char *what, uint64_t message) {
+  char line[100];
+  struct timespec now;
+  int len;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  len = sprintf(line, "%" PRId64 "%09" PRId64 " %s", (int64_t)now.tv_sec, (int64_t)now.tv_nsec, what);
+  len += message == 0 ? sprintf(line + len, "\n") : sprintf(line + len, " %" PRIu64 "\n", message);
+  if (write(record, line, (size_t)len) != len) {
+    fail("cannot write to the log");
+  }
+}
+
+/* Looks random. */
+static uint64_t below(uint64_t *seed, uint64_t end) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return *seed % end;
+}
+
+/*
+ * Does now this, now that, until the queue is shut down, and writes down each operation before and after it. Arguments: queue, log,
+ * the number from which on the messages have theirs, send or recv or both, and the seconds after which it ends in any case.
+ */
+static void queue_history(char **args) {
+  static const char *const SENDS[] = {"send", "try_send", "send_timeout"};
+  static const char *const RECVS[] = {"recv", "try_recv", "recv_timeout"};
+  uint64_t i = number(args[2]), seed = i | 1;
+  struct sigaction action;
+  unsigned char *message, *expected;
+  size_t max, len;
+  ipc_queue *queue;
+  ipc_result result;
+  int record;
+  alarm((unsigned)number(args[4]));
+  memset(&action, 0, sizeof action);
+  action.sa_handler = interrupt;
+  sigaction(SIGUSR1, &action, NULL);
+  queue = open_queue(args[0]);
+  ok(ipc_queue_max_message(queue, &max));
+  message = (unsigned char *)malloc(max);
+  expected = (unsigned char *)malloc(max);
+  record = open(args[1], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (message == NULL || expected == NULL || record < 0) {
+    fail("no memory or no log");
+  }
+  do {
+    int sends = strcmp(args[3], "send") == 0 || (strcmp(args[3], "both") == 0 && below(&seed, 2) == 0);
+    uint64_t way = below(&seed, 3), came = 0;
+    int64_t timeout = way == 0 ? TIMEOUT : way == 1 ? IPC_DONT_WAIT : (int64_t)below(&seed, 3000000);
+    const char *outcome = NULL;
+    if (sends) {
+      len = make_recorded_message(++i, message, max);
+      note(record, SENDS[way], i);
+      result = ipc_queue_send(queue, message, len, timeout);
+    } else {
+      note(record, RECVS[way], 0);
+      result = ipc_queue_recv(queue, message, max, &len, timeout);
+    }
+    switch (result) {
+    case IPC_OK:
+      outcome = "ok";
+      if (!sends) {
+        came = len < 8 ? 0 : number_in(message, len);
+        if (came == 0 || len != make_recorded_message(came, expected, max) || memcmp(message, expected, len) != 0) {
+          outcome = "torn";
+          came = 0;
+        }
+      }
+      break;
+    case IPC_ERR_WOULD_BLOCK:
+      outcome = "would_block";
+      break;
+    case IPC_ERR_TIMED_OUT:
+      outcome = "timed_out";
+      break;
+    case IPC_ERR_CLOSED:
+      outcome = "closed";
+      break;
+    case IPC_ERR_INTERRUPTED:
+      outcome = "interrupted";
+      break;
+    default:
+      ok(result);
+    }
+    note(record, outcome, came);
+    if (result == IPC_ERR_TIMED_OUT && way == 0) {
+      fail("a call hangs");
+    }
+    if (below(&seed, 16) == 0) {
+      struct timespec pause;
+      pause.tv_sec = 0;
+      pause.tv_nsec = (long)below(&seed, 2000000);
+      nanosleep(&pause, NULL);
+    }
+  } while (result != IPC_ERR_CLOSED);
+  close(record);
+  free(expected);
+  free(message);
   ok(ipc_queue_close(queue));
 }
 
@@ -341,6 +469,7 @@ static const struct {
     {"queue-sum", 2, queue_sum},
     {"queue-until-closed", 1, queue_until_closed},
     {"queue-shutdown", 1, queue_shutdown},
+    {"queue-history", 5, queue_history},
     {"mutex-add", 4, mutex_add},
     {"mutex-die", 1, mutex_die},
     {"mutex-recover", 1, mutex_recover},

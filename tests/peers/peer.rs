@@ -4,11 +4,15 @@
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 
+use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::alarm;
 use rsipc::{Error, Mutex, Queue, QueueOptions, Region, Semaphore};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -34,7 +38,7 @@ fn run(args: &[String]) -> Outcome {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["queue-create", name, capacity, max] => {
-            Queue::create(name, &QueueOptions::new().capacity(number(capacity)?).max_message(number(max)?))?;
+            Queue::create(name, &QueueOptions::new().capacity(capacity_of(capacity)?).max_message(number(max)?))?;
         }
         ["queue-send", name, first, count] => {
             let queue = Queue::open(name)?;
@@ -71,6 +75,7 @@ fn run(args: &[String]) -> Outcome {
             println!("{count}");
         }
         ["queue-shutdown", name] => Queue::open(name)?.shutdown()?,
+        ["queue-history", name, log, first, role, seconds] => history(name, log, number(first)?, role, number(seconds)?)?,
         ["mutex-add", name, region, offset, count] => {
             let (mutex, region) = (Mutex::<()>::open(name)?, Region::open(region)?);
             let view = region.view()?;
@@ -140,6 +145,87 @@ fn run(args: &[String]) -> Outcome {
         _ => Err(format!("no such verb, or another number of arguments: {args:?}"))?,
     }
     Ok(())
+}
+
+/// Does now this, now that, until the queue is shut down, and writes down each operation before and after it.
+///
+/// Its messages have the numbers from `first` on. `role`: send, recv or both. After so many seconds it ends in any case.
+fn history(name: &str, log: &str, first: u64, role: &str, seconds: u32) -> Outcome {
+    extern "C" fn interrupt(_: i32) {}
+    alarm::set(seconds);
+    let action = SigAction::new(SigHandler::Handler(interrupt), SaFlags::empty(), SigSet::empty());
+    unsafe { sigaction(Signal::SIGUSR1, &action) }?;
+    let queue = Queue::open(name)?;
+    let mut record = File::create_new(log)?;
+    let mut note = |what: &str| {
+        let time = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+        let line = format!("{}{:09} {what}\n", time.tv_sec(), time.tv_nsec());
+        // One write for a line.
+        expect(record.write(line.as_bytes())?, line.len())
+    };
+    // Looks random.
+    let mut seed = first | 1;
+    let mut below = |end: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % end
+    };
+    let (mut i, mut closed) = (first, false);
+    while !closed {
+        let sends = role == "send" || (role == "both" && below(2) == 0);
+        let verb = if sends { "send" } else { "recv" };
+        let (name, timeout) = match below(3) {
+            0 => (verb.to_owned(), LONG),
+            1 => (format!("try_{verb}"), Duration::ZERO),
+            _ => (format!("{verb}_timeout"), Duration::from_micros(below(3000))),
+        };
+        let result = if sends {
+            i += 1;
+            let message = recorded_message(i, queue.max_message());
+            note(&format!("{name} {i}"))?;
+            queue.send_timeout(&message, timeout).map(|()| "ok".to_owned())
+        } else {
+            note(&name)?;
+            queue.recv_timeout(timeout).map(|bytes| match bytes.first_chunk() {
+                Some(&i) if bytes == recorded_message(u64::from_le_bytes(i), queue.max_message()) => {
+                    format!("ok {}", u64::from_le_bytes(i))
+                }
+                _ => "torn".to_owned(),
+            })
+        };
+        closed = result == Err(Error::Closed);
+        let hangs = result == Err(Error::TimedOut) && timeout == LONG;
+        let outcome = match result {
+            Err(Error::WouldBlock) => "would_block",
+            Err(Error::TimedOut) => "timed_out",
+            Err(Error::Closed) => "closed",
+            Err(Error::Interrupted) => "interrupted",
+            result => &result?,
+        };
+        note(outcome)?;
+        if hangs {
+            Err(format!("a {name} hangs"))?;
+        }
+        if below(16) == 0 {
+            std::thread::sleep(Duration::from_micros(below(2000)));
+        }
+    }
+    Ok(())
+}
+
+/// Eight bytes of the number, and from none to as many bytes as there is room for, in a pattern that follows from it.
+fn recorded_message(i: u64, longest: usize) -> Vec<u8> {
+    let len = (i % 61).pow(1 + (i % 3) as u32).min(longest as u64 - 8);
+    i.to_le_bytes().into_iter().chain((0..len).map(|k| ((i % 251 + k) % 251) as u8)).collect()
+}
+
+fn capacity_of(text: &str) -> Result<usize, String> {
+    match text {
+        "zero" => Ok(0),
+        "unbounded" => Ok(usize::MAX),
+        _ => number(text),
+    }
 }
 
 fn message(i: u64) -> Vec<u8> {

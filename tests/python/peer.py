@@ -1,8 +1,10 @@
 """The Python side of the tests that mix languages: one command a run, in the namespace that RSIPC_DIR names."""
 
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import rsipc
@@ -12,6 +14,9 @@ BOUND = 20.0
 
 PLACED = {"mutex": 0, "semaphore": 64, "permits": 4096, "queue": 16384}
 """The offsets of the objects in the region of placed-create."""
+
+CAPACITIES = {"zero": 0, "unbounded": sys.maxsize}
+"""Those that have names."""
 
 
 def message(number: int) -> bytes:
@@ -29,7 +34,7 @@ def die_saying(line: str) -> None:
 
 
 def queue_create(name: str, capacity: str, max_message: str) -> None:
-    rsipc.Queue.create(name, int(capacity), int(max_message))
+    rsipc.Queue.create(name, int(CAPACITIES.get(capacity, capacity)), int(max_message))
 
 
 def queue_send(name: str, first: str, count: str) -> None:
@@ -70,6 +75,56 @@ def queue_until_closed(name: str) -> None:
 
 def queue_shutdown(name: str) -> None:
     rsipc.Queue.open(name).shutdown()
+
+
+PATTERN = bytes(range(251)) * 1000
+
+
+def recorded_message(number: int, longest: int) -> bytes:
+    """Eight bytes of the number, and from none to as many bytes as there is room for, in a pattern that follows from it."""
+    length = min((number % 61) ** (1 + number % 3), longest - 8)
+    return number.to_bytes(8, "little") + PATTERN[number % 251 :][:length]
+
+
+def queue_history(name: str, log: str, first: str, role: str, seconds: str) -> None:
+    """Does now this, now that, until the queue is shut down, and writes down each operation before and after it.
+
+    Its messages have the numbers from `first` on. `role`: send, recv or both. After so many seconds it ends in any case.
+    """
+    signal.alarm(int(seconds))
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    queue = rsipc.Queue.open(name)
+    longest, number, chance = queue.max_message, int(first), random.Random(int(first))
+    outcome = ""
+    with open(log, "wb", buffering=0) as record:
+
+        def note(what: str) -> None:
+            record.write(f"{time.monotonic_ns()} {what}\n".encode())
+
+        while outcome != "closed":
+            sends = role == "send" or (role == "both" and chance.random() < 0.5)
+            verb = "send" if sends else "recv"
+            name, timeout = chance.choice([(verb, BOUND), (f"try_{verb}", 0), (f"{verb}_timeout", chance.uniform(0, 0.003))])
+            number += sends
+            note(f"{name} {number}" if sends else name)
+            outcome = "ok"
+            try:
+                if sends:
+                    queue.send(recorded_message(number, longest), timeout)
+                else:
+                    received = queue.recv(timeout)
+                    came = int.from_bytes(received[:8], "little")
+                    outcome = f"ok {came}" if received == recorded_message(came, longest) else "torn"
+            except rsipc.Timeout:
+                outcome = "timed_out"
+            except rsipc.WouldBlock:
+                outcome = "would_block"
+            except rsipc.Closed:
+                outcome = "closed"
+            note(outcome)
+            check(outcome != "timed_out" or timeout != BOUND, f"a {name} hangs")
+            if chance.random() < 1 / 16:
+                time.sleep(chance.uniform(0, 0.002))
 
 
 def mutex_add(name: str, region: str, offset: str, times: str) -> None:
@@ -158,6 +213,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         queue_sum,
         queue_until_closed,
         queue_shutdown,
+        queue_history,
         mutex_add,
         mutex_die,
         mutex_recover,

@@ -32,6 +32,18 @@ def test_queues() -> None:
     assert "Closed" in failed.stderr
 
 
+def test_histories(tmp_path: Path) -> None:
+    queue = rsipc.Queue.create("q", 100)
+    queue.send(b"this is no recorded message")
+    queue.shutdown()
+    succeeds("queue-history", "q", tmp_path / "recv", 1000, "recv", 60)
+    words = [line.split()[1:] for line in (tmp_path / "recv").read_text().splitlines()]
+    assert words[1::2] == [["torn"], ["closed"]]
+    succeeds("queue-history", "q", tmp_path / "send", 1000, "send", 60)
+    words = [line.split()[1:] for line in (tmp_path / "send").read_text().splitlines()]
+    assert [words[0][1], *words[1:]] == ["1001", ["closed"]]
+
+
 def test_mutexes() -> None:
     rsipc.Mutex.create("m")
     region = rsipc.Region.create("r", 100)

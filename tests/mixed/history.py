@@ -1,0 +1,269 @@
+"""What several processes did on one queue, and whether a queue that keeps its promises can have answered so.
+
+A *history* is a list of operations, each with the moments of its invocation and its return. An operation takes effect at one
+moment between the two; that of a process that was killed in it did so before its death, or never. `check` looks for what no such
+moments explain. For histories of completed operations on a queue without a limit these are all the faults that there can be
+(Henzinger, Sezgin, Vafeiadis: Aspect-oriented linearizability proofs, 2013); where a limit or a death leaves more than one
+explanation, `check` may overlook one, and never names one that is none.
+
+The order of one sender's messages, and of what one receiver gets, needs no check of its own: the operations of one process follow
+each other.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+GRACE = 10_000_000
+"""For so long, in nanoseconds, a call that may not wait still waits for a process in the middle of a commit. One that gives up
+after it proves nothing: that process may have been stopped."""
+
+REFUSALS = ("would_block", "timed_out", "closed", "interrupted")
+"""How an operation ends that did nothing. Others: ok, torn, and died for the last one of a process that was killed in it."""
+
+DIED = "died"
+
+
+class Operation(NamedTuple):
+    """What one process did, or began to do, once. Times are in nanoseconds."""
+
+    name: str
+    invoked: float
+    returned: float
+    outcome: str
+    message: int | None = None
+
+    def __str__(self) -> str:
+        message = "" if self.message is None else f" of {self.message}"
+        return f"{self.name}{message} from {self.invoked} to {self.returned}, {self.outcome}"
+
+    @property
+    def sends(self) -> bool:
+        return "send" in self.name
+
+    @property
+    def receives(self) -> bool:
+        return "recv" in self.name
+
+
+class Fault(NamedTuple):
+    """What a queue does not do."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+class Stay(NamedTuple):
+    """A message in the queue: the earliest and the latest moment at which it came, and at which it went."""
+
+    message: int
+    came: tuple[float, float]
+    went: tuple[float, float]
+
+    def __str__(self) -> str:
+        return f"{self.message}, which came from {self.came[0]} to {self.came[1]} and went from {self.went[0]} to {self.went[1]}"
+
+
+Spans = list[tuple[float, float]]
+
+
+def parse(log: str, died: float | None = None) -> list[Operation]:
+    """The operations of one process. Its log has two lines for each: TIME NAME [MESSAGE], and TIME OUTCOME [MESSAGE] after it.
+
+    `died`: when at the latest it was dead, if it was killed. Then the last line may be cut short, and an outcome be missing.
+    """
+    *lines, rest = log.split("\n")
+    assert not rest or died is not None, f"the log of a living process ends with {rest!r}"
+    operations = []
+    for invocation, response in zip(lines[::2], lines[1::2], strict=False):
+        invoked, name, *sent = invocation.split()
+        returned, outcome, *received = response.split()
+        message = [int(number) for number in sent + received]
+        operations.append(Operation(name, int(invoked), int(returned), outcome, *message))
+    if len(lines) % 2:
+        assert died is not None, f"a living process did not come back from {lines[-1]!r}"
+        invoked, name, *sent = lines[-1].split()
+        operations.append(Operation(name, int(invoked), died, DIED, *map(int, sent)))
+    return operations
+
+
+def check(operations: Iterable[Operation], capacity: float) -> list[Fault]:
+    """What is wrong with a history, at the end of which the queue was found empty.
+
+    `capacity`: 0 for a rendezvous, `math.inf` for no limit.
+    """
+    operations = list(operations)
+    sends = {operation.message: operation for operation in operations if operation.sends and operation.message is not None}
+    recvs = [operation for operation in operations if operation.receives]
+    shutdowns = [operation for operation in operations if operation.name == "shutdown"]
+    faults: list[Fault] = []
+
+    stays = _stays(sends, recvs, capacity, faults)
+    _check_order(stays, faults)
+    accepted = [send for send in sends.values() if send.outcome == "ok"]
+    received = {recv.message for recv in recvs}
+    missing = [send for send in accepted if send.message not in received]
+    takers = [recv for recv in recvs if recv.outcome in (DIED, "torn")]
+    stays += _taken_unseen(missing, takers, stays, capacity, faults)
+
+    certain = [(stay.came[1], stay.went[0]) for stay in stays if stay.came[1] < stay.went[0]]
+    if capacity == 0:
+        # When somebody waits there, and can be met, nobody else can tell: any refusal may be right.
+        for stay in stays:
+            if stay.came[1] < stay.went[0]:
+                faults.append(Fault("no rendezvous", f"its send returned before anybody received: {stay}"))
+    else:
+        for since, until in _spans(certain, capacity + 1):
+            faults.append(Fault("over capacity", f"more than {capacity} messages from {since} to {until}"))
+        # One that was being sent when its sender died, and was not received, may have been taken by a receiver that died.
+        last = max((recv.returned for recv in takers), default=-math.inf)
+        unknown = [send for send in sends.values() if send.outcome == DIED and send.message not in received]
+        possible = [(stay.came[0], stay.went[1]) for stay in stays]
+        possible += [(send.invoked, last) for send in unknown if send.invoked < last]
+        _check_refusals(
+            operations, _spans(certain, 1), _spans([(since, until + 1) for since, until in possible], capacity), faults
+        )
+    _check_shutdown(operations, shutdowns, _spans(certain, 1), faults)
+    return faults
+
+
+def _stays(sends: dict[int, Operation], recvs: list[Operation], capacity: float, faults: list[Fault]) -> list[Stay]:
+    """The messages that were received."""
+    stays: dict[int, Stay] = {}
+    for recv in recvs:
+        if recv.outcome == "torn":
+            faults.append(Fault("torn", f"what was received is no message that was sent: {recv}"))
+        if recv.outcome != "ok" or recv.message is None:
+            continue
+        send = sends.get(recv.message)
+        if send is None:
+            faults.append(Fault("invented", f"nobody sent it: {recv}"))
+        elif recv.message in stays:
+            faults.append(Fault("duplicated", f"it was received before: {recv}; {stays[recv.message]}"))
+        elif send.outcome in REFUSALS:
+            faults.append(Fault("not withdrawn", f"its send did nothing: {recv}; {send}"))
+        elif recv.returned < send.invoked:
+            faults.append(Fault("too early", f"it was received before it was sent: {recv}; {send}"))
+        else:
+            # With whom somebody met who died in it, nobody can tell.
+            came = math.inf if capacity == 0 and send.outcome == DIED else send.returned
+            stays[recv.message] = Stay(recv.message, (send.invoked, came), (recv.invoked, recv.returned))
+    return list(stays.values())
+
+
+def _check_order(stays: list[Stay], faults: list[Fault]) -> None:
+    """First in, first out: of two messages of which one was sent before the other, the other is not received before the one."""
+    earlier = sorted(stays, key=lambda stay: stay.came[1])
+    came = [stay.came[1] for stay in earlier]
+    # Of the first so many, that which stayed the longest.
+    longest = list(accumulate(earlier, _last_to_go))
+    for stay in stays:
+        before = bisect_left(came, stay.came[0])
+        if before and longest[before - 1].went[0] > stay.went[1]:
+            faults.append(
+                Fault("reordered", f"the first was sent before the second, and went after it: {longest[before - 1]}; {stay}")
+            )
+
+
+def _last_to_go(one: Stay, other: Stay) -> Stay:
+    return one if one.went[0] > other.went[0] else other
+
+
+def _taken_unseen(
+    missing: list[Operation], takers: list[Operation], stays: list[Stay], capacity: float, faults: list[Fault]
+) -> list[Stay]:
+    """The missing messages that receivers who died can have taken with them: one each at most, and in their order."""
+    by_end, by_begin = sorted(stays, key=lambda stay: stay.came[1]), sorted(stays, key=lambda stay: stay.came[0], reverse=True)
+    ends, begins = [stay.came[1] for stay in by_end], [-stay.came[0] for stay in by_begin]
+    first = list(accumulate((stay.went[0] for stay in by_end), max, initial=-math.inf))
+    last = list(accumulate((stay.went[1] for stay in by_begin), min, initial=math.inf))
+    windows = []
+    for send in missing:
+        # After those that were sent before it, and before those that were sent after it.
+        low = max(send.invoked, first[bisect_left(ends, send.invoked)])
+        high = min(last[bisect_left(begins, -send.returned)], send.returned if capacity == 0 else math.inf)
+        windows.append((low, high))
+
+    able = [[taker for taker in takers if max(low, taker.invoked) <= min(high, taker.returned)] for low, high in windows]
+    explained = _match(able)
+    taken = []
+    for i, send in enumerate(missing):
+        if i not in explained or send.message is None:
+            who = "fewer receivers died than messages are missing" if able[i] else "no receiver died that can have taken it"
+            faults.append(Fault("lost", f"it was accepted and never received, and {who}: {send}"))
+            continue
+        low, high = windows[i]
+        went = max(low, min(recv.invoked for recv in able[i])), min(high, max(recv.returned for recv in able[i]))
+        taken.append(Stay(send.message, (send.invoked, send.returned), went))
+    return taken
+
+
+def _match(able: list[list[Operation]]) -> set[int]:
+    """Gives as many as possible one of the operations that are able, each another; says who got one."""
+    owner: dict[Operation, int] = {}
+
+    def find(i: int, tried: set[Operation]) -> bool:
+        for taker in able[i]:
+            if taker not in tried:
+                tried.add(taker)
+                if taker not in owner or find(owner[taker], tried):
+                    owner[taker] = i
+                    return True
+        return False
+
+    for i in range(len(able)):
+        find(i, set())
+    return set(owner.values())
+
+
+def _spans(intervals: Iterable[tuple[float, float]], least: float) -> Spans:
+    """When at least so many of the intervals overlap."""
+    edges = sorted(edge for since, until in intervals for edge in ((since, 1), (until, -1)))
+    spans, count, start = [], 0, 0.0
+    for at, step in edges:
+        count += step
+        if step == 1 and count == least:
+            start = at
+        elif step == -1 and count == least - 1:
+            spans.append((start, at))
+    return spans
+
+
+def _within(operation: Operation, spans: Spans) -> bool:
+    """Whether the whole of an operation lies in one of the spans."""
+    i = bisect_right(spans, (operation.invoked, math.inf)) - 1
+    return i >= 0 and operation.returned < spans[i][1]
+
+
+def _touches(operation: Operation, spans: Spans) -> bool:
+    """Whether some moment of an operation lies in one of the spans."""
+    i = bisect_right(spans, (operation.returned, math.inf)) - 1
+    return i >= 0 and operation.invoked <= spans[i][1]
+
+
+def _check_refusals(operations: Sequence[Operation], filled: Spans, full: Spans, faults: list[Fault]) -> None:
+    """`filled`: when a message was in the queue for certain; `full`: when there was possibly no room."""
+    for operation in operations:
+        if operation.outcome != "would_block" or operation.returned - operation.invoked >= GRACE:
+            continue
+        if operation.receives and _within(operation, filled):
+            faults.append(Fault("not empty", f"all the while a message was in the queue: {operation}"))
+        if operation.sends and not _touches(operation, full):
+            faults.append(Fault("not full", f"all the while there was room in the queue: {operation}"))
+
+
+def _check_shutdown(operations: Sequence[Operation], shutdowns: Sequence[Operation], filled: Spans, faults: list[Fault]) -> None:
+    begun = min((shutdown.invoked for shutdown in shutdowns), default=math.inf)
+    done = min((shutdown.returned for shutdown in shutdowns), default=math.inf)
+    for operation in operations:
+        if operation.outcome == "closed" and operation.returned < begun:
+            faults.append(Fault("not closed", f"nobody had shut the queue down: {operation}"))
+        if operation.outcome == "closed" and operation.receives and _within(operation, filled):
+            faults.append(Fault("not closed", f"all the while a message was in the queue: {operation}"))
+        if operation.outcome == "ok" and operation.sends and operation.invoked > done:
+            faults.append(Fault("closed", f"the queue had been shut down: {operation}"))

@@ -220,3 +220,92 @@ fn zero() {
     q.shutdown().unwrap();
     senders.into_iter().for_each(|c| c.join());
 }
+
+#[test]
+fn lessee_dies_while_another_waits() {
+    let test = Test::new("lessee");
+    for (k, o) in [QueueOptions::new(), QueueOptions::new().unbounded(), QueueOptions::new().capacity(0)].into_iter().enumerate()
+    {
+        let name = format!("q{k}");
+        let q = Queue::create(test.name(&name), &o).unwrap();
+        let board = Board::new(2);
+        let mut worst = Duration::ZERO;
+        for round in 0..10 {
+            let worker = fork("w", || {
+                let l = q.lease().unwrap();
+                board.set(1, 1);
+                std::thread::sleep(LONG);
+                drop(l)
+            });
+            if round % 2 == 0 {
+                q.send_timeout(b"x", LONG).unwrap();
+                board.wait(1, 1);
+            }
+            let early = round % 2 == 1;
+            if early {
+                worker.wait_asleep();
+                q.send_timeout(b"x", LONG).unwrap();
+                board.wait(1, 1);
+            }
+            let waiting = fork("waits", || {
+                let l = q.lease().unwrap();
+                board.set(0, now());
+                assert_eq!(l.deliveries(), 2);
+                l.finish().unwrap();
+            });
+            waiting.wait_asleep();
+            board.set(1, 0);
+            std::thread::sleep(Duration::from_millis(20));
+            let t = now();
+            worker.kill();
+            waiting.join();
+            worst = worst.max(Duration::from_nanos(board.get(0) - t));
+            board.set(0, 0);
+        }
+        println!("{k}: {worst:?}");
+    }
+}
+
+#[test]
+fn disconnected() {
+    let test = Test::new("disconnected");
+    for (k, o) in [QueueOptions::new(), QueueOptions::new().unbounded(), QueueOptions::new().capacity(0)].into_iter().enumerate()
+    {
+        let name = format!("q{k}");
+        let q = Queue::create(test.name(&name), &o).unwrap();
+        q.end_with_peers(true);
+        assert_eq!(q.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
+        let s = fork("s", || {
+            let q = Queue::open(test.name(&name)).unwrap();
+            q.will_send().unwrap();
+            q.send(b"1").unwrap();
+            std::thread::sleep(LONG)
+        });
+        let pid = s.pid;
+        assert_eq!(q.recv().unwrap(), b"1");
+        let st = now();
+        let at = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                at.store(now(), std::sync::atomic::Ordering::Relaxed);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            });
+            assert_eq!(q.recv(), Err(Error::Disconnected("sender")));
+            println!("{k} {:?}", Duration::from_nanos(now() - at.load(std::sync::atomic::Ordering::Relaxed)));
+        });
+        let _ = st;
+        q.end_with_peers(false);
+        let s = fork("s", || {
+            let q = Queue::open(test.name(&name)).unwrap();
+            q.will_send().unwrap();
+            q.send(b"1").unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+            at.store(1, std::sync::atomic::Ordering::Relaxed)
+        });
+        assert_eq!(q.recv().unwrap(), b"1");
+        q.end_with_peers(true);
+        assert_eq!(q.recv(), Err(Error::Disconnected("sender")));
+        s.join();
+    }
+}

@@ -159,9 +159,6 @@ impl Store {
                 if slept.take() && passed.replace(Some(word & GENERATION)) != Some(word & GENERATION) {
                     futex::wake(&side.lock, u32::MAX, Kind::Any);
                 }
-                if let Some(watch) = watch {
-                    watch.over()?;
-                }
                 Ok(None)
             };
             let sleep = |seen, time| {
@@ -264,9 +261,8 @@ impl Store {
         let shared = &*self.shared;
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
-        shared.send.lock.fetch_xor(GENERATION, Relaxed);
-        shared.send.lock.fetch_and(!WAITERS, Relaxed);
-        futex::wake(&shared.send.lock, u32::MAX, Kind::Any);
+        // An event keeps its generation itself.
+        lock::notify_all(&shared.send.lock, &shared.send.lock);
     }
 }
 

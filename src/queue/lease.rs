@@ -86,8 +86,8 @@ impl Queue {
     /// As [`Queue::lease`], for those who keep the ticket themselves.
     pub(crate) fn lease_into(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(usize, LeaseTicket)> {
         self.act_as(attached::RECEIVES)?;
-        let life = self.lessee()?;
-        let received = self.store.recv(sink, Take::OnLease(life), deadline, None)?;
+        let take = Take::OnLease(self.life_of_lessee());
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch))?;
         let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
         let head = self.store.blocks.head(block)?;
         let (order, deliveries) = (head.order.load(super::Relaxed), head.deliveries.load(super::Relaxed));

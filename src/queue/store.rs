@@ -14,13 +14,17 @@
 //! First CLOSING is stored, and the senders that wait for room are woken; then, under the sending lock, CLOSED, and the receivers are
 //! woken. After that no message can be committed. Whoever comes upon CLOSING completes it: its author may have died.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Blocks, Claim, State};
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope, Plan};
@@ -28,6 +32,7 @@ use crate::queue::ring::{IN_BLOCK, Look, Ring};
 use crate::shm::Shared;
 use crate::shm::layout::{BlockHead, ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::Slot;
+use crate::sync::lives::{self, Ending, Lives};
 use crate::sync::lock::{self, On};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
@@ -54,16 +59,11 @@ pub(crate) trait Sink {
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
-    /// The words to sleep on beside the queue's, with their values. Called before each sleep.
-    fn words<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32));
+    /// Gives the lives to sleep on beside the queue's word, with what they are; says for how long to sleep at most. Called before each sleep.
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration;
 
-    /// An error where there is nothing to wait for any more. Asked before each sleep, and after one.
+    /// An error where there is nothing to wait for any more. Asked before each sleep, after `lives`: who dies in between ends the sleep.
     fn over(&self) -> Result<()>;
-
-    /// Whether somebody is just dying: then the next look is a millisecond away.
-    fn is_ending(&self) -> bool {
-        false
-    }
 }
 
 /// What becomes of a message that is received.
@@ -96,6 +96,10 @@ pub(crate) struct Store {
     slots: usize,
     pub(crate) send_spin: Spin,
     pub(crate) recv_spin: Spin,
+    /// The directory that the queue's name is in.
+    dir: Option<PathBuf>,
+    /// The lives there, once they were needed; None where there are none.
+    lives: OnceLock<Option<Arc<Lives>>>,
 }
 
 /// What is sent.
@@ -106,11 +110,36 @@ enum Payload<'a> {
 }
 
 impl Store {
-    pub(crate) fn new(shared: Shared<QueueLayout>) -> Result<Self> {
+    /// `dir`: where the queue's name is; None for a queue in a region.
+    pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
-        Ok(Self { ring, log, blocks, max_message: plan.max_message, slots: plan.slots, send_spin, recv_spin, shared })
+        Ok(Self {
+            ring,
+            log,
+            blocks,
+            max_message: plan.max_message,
+            slots: plan.slots,
+            send_spin,
+            recv_spin,
+            dir,
+            lives: OnceLock::new(),
+            shared,
+        })
+    }
+
+    /// The lives of those who use the queue: those in its directory, or in the default one for a queue in a region. None where there can be
+    /// none: then those who wait for a death look for it.
+    pub(crate) fn lives(&self) -> Option<&Lives> {
+        let find = || {
+            let dir = match &self.dir {
+                Some(dir) => dir.clone(),
+                None => Name::from("lives").make_dir().ok()?,
+            };
+            Lives::of(&dir).ok()
+        };
+        self.lives.get_or_init(find).as_deref()
     }
 
     /// How many messages fit; None: any number.
@@ -372,13 +401,19 @@ impl Store {
     #[cold]
     fn wait_for_messages(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         let shared = &*self.shared;
-        let lessees = Lessees { store: self, and: watch };
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
         }
-        let watch = if shared.recv.leased.load(Relaxed) != 0 { Some(&lessees as &dyn Watch) } else { watch };
-        self.wait_on(&shared.send, deadline, &self.recv_spin, watch, || Ok(self.is_readable().then_some(())))
+        let change = || Ok(self.is_readable().then_some(()));
+        if shared.roles.load(Relaxed) & LEASES == 0 {
+            return self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change);
+        }
+        let Some(lives) = self.lives() else {
+            return self.wait_on(&shared.send, deadline, &self.recv_spin, Some(watch.unwrap_or(&Nobody)), change);
+        };
+        let lessees = Lessees { store: self, lives, ending: RefCell::default(), and: watch };
+        self.wait_on(&shared.send, deadline, &self.recv_spin, Some(&lessees), change)
     }
 
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
@@ -681,10 +716,17 @@ impl Store {
             self.mend_receiving()?;
         }
         let found = self.blocks.take_from_the_dead()?;
-        let kept = |(_, head): (u32, &BlockHead)| matches!(State::of(head.owner.load(Relaxed)), State::Leased | State::Returned);
-        if self.blocks.all().any(kept) {
+        let (mut leased, mut returned) = (false, false);
+        for (_, head) in self.blocks.all() {
+            let state = State::of(head.owner.load(Relaxed));
+            leased |= matches!(state, State::Leased | State::Returned);
+            returned |= state == State::Returned;
+        }
+        if returned {
+            // Who returned it may have died before it said so.
             shared.recv.returned.store(1, Relaxed);
-        } else {
+        }
+        if !leased {
             // Under the lock nobody leases, and who returns had leased.
             shared.recv.leased.store(0, Relaxed);
         }
@@ -715,11 +757,10 @@ impl Store {
             let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
             return lock::wait_for_change((on, &side.lock), deadline, spin, change, sleep);
         };
-        watch.over()?;
         let look = Cell::new(false);
         let sleep = |seen, time: Duration| {
-            let (slept, which) = sleep_beside(side, seen, Kind::Change, time, watch)?;
-            look.set(which != 0 || slept == Slept::TimedOut);
+            let (slept, time_to_look) = sleep_beside(side, seen, Kind::Change, time, watch)?;
+            look.set(time_to_look);
             Ok(slept)
         };
         let change = || if look.take() { Ok(Some(())) } else { change() };
@@ -758,6 +799,20 @@ impl Store {
         self.shared.send.generation.fetch_xor(lock::GENERATION, Relaxed);
         // die here: as in `release_and_wake_all`.
         lock::release_and_wake_all(&self.shared.send.lock);
+    }
+
+    /// Wakes all who wait, to see for themselves what has changed.
+    pub(crate) fn wake_all_who_wait(&self) {
+        let shared = &*self.shared;
+        // Should we die, or be unable to make a call, they look within `lock::LOOK`.
+        let Ok(call) = Call::enter(&shared.recv.lock) else { return };
+        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        call.turn_to(&shared.send.lock);
+        if self.is_rendezvous() {
+            lock::notify_all(&shared.send.lock, &shared.send.lock);
+        } else {
+            lock::notify_all(&shared.send.lock, &shared.send.generation);
+        }
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
@@ -801,33 +856,59 @@ impl Store {
     }
 }
 
-/// Sleeps on a side's word and on those of a watch. Says which one woke it; 0 is the side's.
-pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, watch: &dyn Watch) -> Result<(Slept, usize)> {
+/// Sleeps on a side's word and on those of a watch. Says whether it is time to look who is gone.
+pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, watch: &dyn Watch) -> Result<(Slept, bool)> {
     let mut words = vec![(&side.lock, seen)];
-    watch.words(&mut |word, seen| words.push((word, seen)));
-    if watch.is_ending() {
-        let slept = futex::wait(&side.lock, seen, kind, time.min(Duration::from_millis(1)))?;
-        return Ok((slept, 0));
+    let most = watch.lives(&mut |life, seen| words.push((life, seen)));
+    watch.over()?;
+    let (slept, which) = if words.len() == 1 {
+        (futex::wait(&side.lock, seen, kind, time.min(most))?, 0)
+    } else {
+        side.watched.store(1, Relaxed);
+        futex::wait_any(&words, time.min(most))?
+    };
+    if which != 0 {
+        lives::pass_on(words[which].0);
     }
-    if words.len() == 1 {
-        return futex::wait(&side.lock, seen, kind, time).map(|slept| (slept, 0));
-    }
-    side.watched.store(1, Relaxed);
-    futex::wait_any(&words, time)
+    Ok((slept, which != 0 || slept == Slept::TimedOut))
 }
 
-/// Those who have messages on lease, and who else is watched.
+/// A watch of nobody in particular: now and then it is time to look.
+struct Nobody;
+
+impl Watch for Nobody {
+    fn lives<'a>(&'a self, _: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        lock::LOOK
+    }
+
+    fn over(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Those who have, or may have, messages on lease, which come back when they die; and who else is watched.
 struct Lessees<'a> {
     store: &'a Store,
+    lives: &'a Lives,
+    ending: RefCell<Ending>,
     and: Option<&'a dyn Watch>,
 }
 
 impl Watch for Lessees<'_> {
-    fn words<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) {
-        let _ = self.store;
-        if let Some(and) = self.and {
-            and.words(add);
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        let mut most = self.and.map_or(lock::LOOK, |and| and.lives(add));
+        for peer in &self.store.shared.peers.table {
+            // Acquire: with the Release in `life_of_lessee`.
+            if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
+                continue;
+            }
+            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
+            match self.lives.watch_of(life, identity) {
+                Some((word, seen)) => add(word, seen),
+                None => most = most.min(self.ending.borrow_mut().slice()),
+            }
         }
+        most
     }
 
     fn over(&self) -> Result<()> {

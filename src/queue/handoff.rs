@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
 use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
-use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
+use crate::sync::lock::{self, GENERATION, Left, On, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -176,7 +176,10 @@ impl Store {
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if lock::acquire_brief(call, &side.lock, deadline).is_ok() {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, deadline) {
+                        if left == Left::Died {
+                            lock::wake_all(&side.lock);
+                        }
                         let mended = self.mend();
                         Self::release(call, side);
                         mended?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::store::Take;
+use crate::queue::store::{LeaseTicket, Take};
 use crate::queue::{Queue, attached};
 use crate::time::Deadline;
 
@@ -19,14 +19,6 @@ pub struct Lease<'a> {
     ticket: LeaseTicket,
     /// Finished, or given back.
     over: bool,
-}
-
-/// Which lease it is, among those of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeaseTicket {
-    pub(crate) block: u32,
-    pub(crate) order: u64,
-    pub(crate) deliveries: u32,
 }
 
 impl Queue {
@@ -96,7 +88,7 @@ impl Queue {
 
     /// Ends a lease.
     pub(crate) fn end_lease(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
-        self.store.finish(ticket.block, ticket.order, done)
+        self.store.finish(ticket, done)
     }
 }
 

@@ -26,7 +26,7 @@ pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use store::Store;
-pub(crate) use store::{Received, Sink, Take, Watch};
+pub(crate) use store::{LeaseTicket, Received, Sink, Take, Watch};
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///

@@ -33,7 +33,7 @@ use crate::shm::Shared;
 use crate::shm::layout::{BlockHead, ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::Slot;
 use crate::sync::lives::{self, Ending, Lives};
-use crate::sync::lock::{self, On};
+use crate::sync::lock::{self, Left, On};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
@@ -75,6 +75,14 @@ pub(crate) enum Take {
     OnLease(u32),
     /// It stays in a block of this process's until it is finished; should this process die it is gone.
     Claimed(u32),
+}
+
+/// Which message it is that stays in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseTicket {
+    pub(crate) block: u32,
+    pub(crate) order: u64,
+    pub(crate) deliveries: u32,
 }
 
 /// A message that was received: as long as this, with an envelope or without, and the block where it is, if it stays in one.
@@ -300,27 +308,34 @@ impl Store {
 
     /// Claims a block, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
-        let shared = &*self.shared;
-        if let Some(claim) = self.blocks.claim()? {
-            return Ok(claim);
-        }
         loop {
-            call.turn_to(&shared.recv.lock);
-            self.take_from_the_dead(call, deadline)?;
             if let Some(claim) = self.blocks.claim()? {
                 return Ok(claim);
             }
-            if shared.phase.load(Relaxed) != 0 {
+            let closed = || self.shared.phase.load(Relaxed) != 0;
+            if closed() {
                 return Err(Error::Closed);
             }
-            let free = || {
-                shared.block_wanted.swap(1, Relaxed);
-                // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
-                lock::fence_after_rmw();
-                Ok((self.blocks.any_free()? || shared.phase.load(Relaxed) != 0).then_some(()))
-            };
-            self.wait_on(&shared.recv, deadline, &self.send_spin, watch, free)?;
+            self.wait_for_block(call, deadline, watch, closed)?;
         }
+    }
+
+    /// Waits until a block is free, or `other`. The call works on the receiving lock's word afterwards.
+    #[cold]
+    fn wait_for_block(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>, other: impl Fn() -> bool) -> Result<()> {
+        let shared = &*self.shared;
+        call.turn_to(&shared.recv.lock);
+        if self.take_from_the_dead(call, deadline)? {
+            return Ok(());
+        }
+        let change = || {
+            shared.block_wanted.swap(1, Relaxed);
+            // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
+            lock::fence_after_rmw();
+            let changed = self.blocks.any_free()? || other();
+            Ok(changed.then_some(()))
+        };
+        self.wait_beside_lessees(&shared.recv, deadline, &self.send_spin, watch, change)
     }
 
     /// Waits until there is room for a message. The call works on the sending lock's word before and after.
@@ -358,27 +373,41 @@ impl Store {
         let mut closing = false;
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
-                spare = Some(self.claim(&call, deadline, watch)?);
-                call.turn_to(&shared.recv.lock);
+                spare = self.blocks.claim()?;
             }
-            lock::acquire_brief(&call, &shared.recv.lock, deadline)?;
+            if lock::acquire_brief(&call, &shared.recv.lock, deadline)? == Left::Died && self.is_rendezvous() {
+                // It may have died before it woke the sender whose offer it took.
+                lock::wake_all(&shared.recv.lock);
+            }
             // Read before the look: once the queue is closed, what is not in it now never will be.
             // Acquire: with the Release in `finish_shutdown`.
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink, take, &mut spare);
+            let no_block = matches!(result, Err(Error::LimitReached(_)));
             match &result {
                 Ok(Some(Received { offer: Some(woken), block: Some(index), .. })) => self.release_sender(&call, *index, *woken),
                 _ => Self::release(&call, &shared.recv),
             }
+            // Who waits keeps nothing from others.
+            spare = None;
+            if no_block {
+                let returned = || shared.recv.returned.load(Relaxed) != 0;
+                self.wait_for_block(&call, deadline, watch, returned)?;
+                continue;
+            }
             if let Some(received) = result? {
                 return self.take_out(sink, take, received);
             }
-            // Who waits keeps nothing from others.
-            spare = None;
             if phase == CLOSED {
-                return Err(Error::Closed);
-            }
-            if phase != 0 {
+                if !self.others_lease() {
+                    return Err(Error::Closed);
+                }
+                // What they have may come back.
+                if !self.take_from_the_dead(&call, deadline)? {
+                    call.turn_to(&shared.send.lock);
+                    self.wait_for_lessees(deadline, watch)?;
+                }
+            } else if phase != 0 {
                 if phase != CLOSING || closing {
                     return Err(Error::Corrupted("the queue's phase is none that it can have"));
                 }
@@ -406,14 +435,41 @@ impl Store {
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
         }
         let change = || Ok(self.is_readable().then_some(()));
-        if shared.roles.load(Relaxed) & LEASES == 0 {
-            return self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change);
+        self.wait_beside_lessees(&shared.send, deadline, &self.recv_spin, watch, change)
+    }
+
+    /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
+    #[cold]
+    fn wait_for_lessees(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        let recv = &self.shared.recv;
+        let change = || Ok((recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
+        self.wait_beside_lessees(&self.shared.send, deadline, &self.recv_spin, watch, change)
+    }
+
+    /// Whether another process has a message on lease.
+    fn others_lease(&self) -> bool {
+        let word = |(_, head): (u32, &BlockHead)| head.owner.load(Relaxed);
+        self.shared.recv.leased.load(Relaxed) != 0
+            && self.blocks.all().map(word).any(|word| State::of(word) == State::Leased && word != State::Leased.mine())
+    }
+
+    /// As `wait_on`, and until a process dies that may have a message on lease.
+    fn wait_beside_lessees(
+        &self,
+        side: &Side,
+        deadline: Deadline,
+        spin: &Spin,
+        watch: Option<&dyn Watch>,
+        change: impl FnMut() -> Result<Option<()>>,
+    ) -> Result<()> {
+        if self.shared.roles.load(Relaxed) & LEASES == 0 {
+            return self.wait_on(side, deadline, spin, watch, change);
         }
         let Some(lives) = self.lives() else {
-            return self.wait_on(&shared.send, deadline, &self.recv_spin, Some(watch.unwrap_or(&Nobody)), change);
+            return self.wait_on(side, deadline, spin, Some(watch.unwrap_or(&Nobody)), change);
         };
         let lessees = Lessees { store: self, lives, ending: RefCell::default(), and: watch };
-        self.wait_on(&shared.send, deadline, &self.recv_spin, Some(&lessees), change)
+        self.wait_on(side, deadline, spin, Some(&lessees), change)
     }
 
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
@@ -521,7 +577,7 @@ impl Store {
             self.ring.commit_emptied(slot, position);
             return Ok(Received { len, envelope, block: None, offer: None });
         }
-        let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+        let claim = spare.take().ok_or_else(no_block)?;
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
@@ -551,7 +607,7 @@ impl Store {
             log.take(&record)?;
             None
         } else {
-            let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+            let claim = spare.take().ok_or_else(no_block)?;
             self.copy_record(log, &record, from + len, &claim)?;
             self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED | IN_LOG, record.place), || log.take(&record))?;
             let index = claim.index;
@@ -603,17 +659,17 @@ impl Store {
         let recv = &self.shared.recv;
         let (state, life) = match take {
             Take::Whole => (State::Held, 0),
-            Take::OnLease(life) => {
-                recv.leased.store(1, Relaxed);
-                if deliveries == 1 {
-                    let order = recv.leases.load(Relaxed).wrapping_add(1);
-                    recv.leases.store(order, Relaxed);
-                    head.order.store(order, Relaxed);
-                }
-                (State::Leased, life)
-            }
+            Take::OnLease(life) => (State::Leased, life),
             Take::Claimed(life) => (State::Held, life),
         };
+        if state == State::Leased {
+            recv.leased.store(1, Relaxed);
+        }
+        if deliveries == 1 {
+            let order = recv.leases.load(Relaxed).wrapping_add(1);
+            recv.leases.store(order, Relaxed);
+            head.order.store(order, Relaxed);
+        }
         head.deliveries.store(deliveries, Relaxed);
         head.life.store(life, Relaxed);
         // Release: with the Acquire in `take_from_the_dead`, for what was stored before.
@@ -808,11 +864,7 @@ impl Store {
         let Ok(call) = Call::enter(&shared.recv.lock) else { return };
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
-        if self.is_rendezvous() {
-            lock::notify_all(&shared.send.lock, &shared.send.lock);
-        } else {
-            lock::notify_all(&shared.send.lock, &shared.send.generation);
-        }
+        lock::notify_all(&shared.send.lock, self.generation_of_sending());
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
@@ -829,30 +881,35 @@ impl Store {
         Ok(in_ring + in_log + self.blocks.returned())
     }
 
-    /// Ends a lease or a claim: the message is gone (`done`), or is received again. `order`: which one it was.
-    pub(crate) fn finish(&self, index: u32, order: u64, done: bool) -> Result<()> {
+    /// Ends a lease or a claim: the message is gone (`done`), or is received again.
+    pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
-        let head = self.blocks.head(index)?;
+        let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
-        if head.order.load(Relaxed) != order || word != State::Leased.mine() && word != State::Held.mine() {
+        let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
+        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() && word != State::Held.mine() {
             return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
         }
+        // Should we die before we have woken somebody, the kernel does.
+        let call = Call::enter(&shared.recv.lock)?;
         if done {
-            let _call = Call::enter(&shared.recv.lock)?;
-            self.blocks.free(index)?;
-            self.blocks.notify();
+            self.blocks.free(ticket.block)?;
         } else {
-            // Should we die before we have woken somebody, the kernel does.
-            let _call = Call::enter(&shared.send.lock)?;
             self.blocks.give_back(head);
-            if self.is_rendezvous() {
-                lock::fence_after_rmw();
-                lock::notify(&shared.send.lock, 1);
-            } else {
-                lock::notify_all(&shared.send.lock, &shared.send.generation);
-            }
+        }
+        self.blocks.notify();
+        if !done || shared.phase.load(Relaxed) != 0 {
+            call.turn_to(&shared.send.lock);
+            lock::notify_all(&shared.send.lock, self.generation_of_sending());
         }
         Ok(())
+    }
+
+    /// Where the generation is of the word that receivers sleep on.
+    fn generation_of_sending(&self) -> &AtomicU32 {
+        let side = &self.shared.send;
+        // An event keeps its generation itself.
+        if self.is_rendezvous() { &side.lock } else { &side.generation }
     }
 }
 
@@ -871,6 +928,11 @@ pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, w
         lives::pass_on(words[which].0);
     }
     Ok((slept, which != 0 || slept == Slept::TimedOut))
+}
+
+/// What is left to the caller to wait for.
+fn no_block() -> Error {
+    Error::LimitReached("as many messages are on lease as the queue was made for".into())
 }
 
 /// A watch of nobody in particular: now and then it is time to look.

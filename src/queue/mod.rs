@@ -13,9 +13,10 @@ use crate::shm::layout::{QueueLayout, SLOT_DATA};
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock;
+use crate::sync::source::Source;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
-use ring::{Ring, Sink};
+use ring::{Receiving, Ring, Sending, Sink};
 
 /// The largest capacity of a queue, in messages.
 pub const MAX_CAPACITY: usize = 1 << 30;
@@ -371,6 +372,16 @@ impl Queue {
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.ring.max_message()
+    }
+
+    /// Receiving, as something to wait for.
+    pub(crate) fn receiving(&self) -> impl Source {
+        Receiving(&self.ring)
+    }
+
+    /// Sending, as something to wait for.
+    pub(crate) fn sending(&self) -> impl Source {
+        Sending(&self.ring)
     }
 
     /// The handles that are open on the queue, this one included, in processes that live.

@@ -25,7 +25,9 @@
 //! First CLOSING is stored, and the senders that wait for room are woken; then, under the sending lock, CLOSED, and the receivers are
 //! woken. After that no message can be committed. Whoever comes upon CLOSING completes it: its author may have died.
 
+use std::borrow::Borrow;
 use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
@@ -33,6 +35,7 @@ use crate::shm::Shared;
 use crate::shm::layout::{QueueLayout, Side};
 use crate::shm::slots::{Slot, Slots};
 use crate::sync::lock::{self, On};
+use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind};
 use crate::sys::thread::Call;
@@ -173,12 +176,7 @@ impl Ring {
             }
             // Nothing is held from here on.
             call.turn_to(&shared.recv.lock);
-            let room = || match self.look(&shared.send, 0) {
-                Ok(Look { ready: false, .. }) if shared.phase.load(Relaxed) == 0 => Ok(None),
-                // What is wrong is found out under the lock.
-                _ => Ok(Some(())),
-            };
-            self.wait_on(&shared.recv, deadline, &self.send_spin, room)?;
+            self.wait_on(self.room_event(), deadline, &self.send_spin, || Ok(self.writable().then_some(())))?;
             call.turn_to(&shared.send.lock);
         }
     }
@@ -237,12 +235,7 @@ impl Ring {
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
-                let message = || match self.look(&shared.recv, 1) {
-                    Ok(Look { ready: false, .. }) if shared.phase.load(Relaxed) == 0 => Ok(None),
-                    // What is wrong is found out under the lock.
-                    _ => Ok(Some(())),
-                };
-                self.wait_on(&shared.send, deadline, &self.recv_spin, message)?;
+                self.wait_on(self.message_event(), deadline, &self.recv_spin, || Ok(self.readable().then_some(())))?;
             }
             call.turn_to(&shared.recv.lock);
         }
@@ -275,14 +268,46 @@ impl Ring {
 
     #[inline]
     fn release(call: &Call, side: &Side) {
-        lock::release_changed(call, &side.lock, &side.generation);
+        lock::release_changed(call, &side.lock, &side.generation, &side.watched);
+    }
+
+    /// Whether a receiver would not have to wait. What is wrong is found out under the lock.
+    pub(crate) fn readable(&self) -> bool {
+        let shared = &*self.shared;
+        !matches!(self.look(&shared.recv, 1), Ok(Look { ready: false, .. })) || shared.phase.load(Relaxed) != 0
+    }
+
+    /// Whether a sender would not have to wait. What is wrong, or that there is no memory, is found out under the lock.
+    pub(crate) fn writable(&self) -> bool {
+        let shared = &*self.shared;
+        !matches!(self.look(&shared.send, 0), Ok(Look { ready: false, slot: Ok(_), .. })) || shared.phase.load(Relaxed) != 0
+    }
+
+    /// What receivers sleep on until there is a message.
+    pub(crate) fn message_event(&self) -> (On<'_>, &AtomicU32) {
+        Self::event(&self.shared.send)
+    }
+
+    /// What senders sleep on until there is room.
+    pub(crate) fn room_event(&self) -> (On<'_>, &AtomicU32) {
+        Self::event(&self.shared.recv)
+    }
+
+    /// The changes that the owners of a side's lock make.
+    fn event(side: &Side) -> (On<'_>, &AtomicU32) {
+        (On::Lock { generation: &side.generation, watched: &side.watched }, &side.lock)
     }
 
     /// Sleeps on the other side's lock word until `change` says so.
     #[cold]
-    fn wait_on(&self, side: &Side, deadline: Deadline, spin: &Spin, change: impl FnMut() -> Result<Option<()>>) -> Result<()> {
-        let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
-        lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, spin, change, sleep)
+    fn wait_on(
+        &self,
+        (on, word): (On<'_>, &AtomicU32),
+        deadline: Deadline,
+        spin: &Spin,
+        change: impl FnMut() -> Result<Option<()>>,
+    ) -> Result<()> {
+        lock::wait_for_change((on, word), deadline, spin, change, |seen, time| futex::wait(word, seen, Kind::Change, time))
     }
 
     /// Refuses senders from now on, and receivers once the ring is empty; wakes all who wait.
@@ -343,5 +368,31 @@ impl Ring {
         let messages =
             laps.wrapping_mul(u64::from(self.capacity)).wrapping_add(self.index_of(tail)).wrapping_sub(self.index_of(head));
         usize::try_from(messages).unwrap_or(0).min(self.capacity())
+    }
+}
+
+/// Receiving, as something to wait for.
+pub(crate) struct Receiving<R>(pub(crate) R);
+
+impl<R: Borrow<Ring> + Send + Sync> Source for Receiving<R> {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        self.0.borrow().message_event()
+    }
+
+    fn ready(&self, _closely: bool) -> bool {
+        self.0.borrow().readable()
+    }
+}
+
+/// Sending, as something to wait for.
+pub(crate) struct Sending<R>(pub(crate) R);
+
+impl<R: Borrow<Ring> + Send + Sync> Source for Sending<R> {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        self.0.borrow().room_event()
+    }
+
+    fn ready(&self, _closely: bool) -> bool {
+        self.0.borrow().writable()
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod peers;
 pub(crate) mod permits;
 pub(crate) mod semaphore;
 pub(crate) mod signals;
+pub(crate) mod source;
 pub(crate) mod spin;

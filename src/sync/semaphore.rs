@@ -9,6 +9,7 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::permits::Permits;
 use crate::sync::signals::Signals;
+use crate::sync::source::Source;
 use crate::time::Deadline;
 
 /// The largest value of a semaphore.
@@ -274,6 +275,14 @@ impl Semaphore {
         match &self.flavour {
             Flavour::Signals(signals) => Ok(signals.shared.value.load(std::sync::atomic::Ordering::Relaxed)),
             Flavour::Permits(permits) => permits.free(),
+        }
+    }
+
+    /// Acquiring, as something to wait for.
+    pub(crate) fn acquiring(&self) -> &dyn Source {
+        match &self.flavour {
+            Flavour::Signals(signals) => signals,
+            Flavour::Permits(permits) => permits,
         }
     }
 

@@ -244,7 +244,7 @@ fn one_that_is_killed_right_after_it_was_woken_strands_nobody() {
     ];
     let processor = sched_getcpu().unwrap();
     for (name, add, sleep, wake) in cases {
-        let mut best = u64::MAX;
+        let mut delays = vec![];
         for _ in 0..REPEATS {
             let test = Test::new("killed after its wake-up");
             let other = small(&test, "other");
@@ -279,13 +279,11 @@ fn one_that_is_killed_right_after_it_was_woken_strands_nobody() {
             survivor.join();
             waker.join();
             if board.get(1) == 0 {
-                best = best.min(board.get(2) - board.get(0));
-            }
-            if best < LATE {
-                break;
+                delays.push(board.get(2) - board.get(0));
             }
         }
-        assert!(best < LATE, "{name} was left asleep for {best} ns");
+        let late = delays.iter().filter(|&&delay| delay > LATE).count();
+        assert!(late <= REPEATS / 2 && late < delays.len(), "{name} was left asleep for so many ns: {delays:?}");
     }
 }
 

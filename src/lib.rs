@@ -52,6 +52,8 @@ pub use queue::{MAX_CAPACITY, MAX_MESSAGE, Peer, Queue, QueueOptions};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};
+#[cfg(feature = "async")]
+pub use wait::tasks::Messages;
 pub use wait::{MAX_WAIT, WaitSet};
 
 /// The version of this library, such as "0.1.0".

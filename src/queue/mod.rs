@@ -3,6 +3,7 @@
 mod ring;
 
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -14,6 +15,7 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock;
 use crate::sync::source::Source;
+use crate::sync::watcher::Readiness;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 use ring::{Receiving, Ring, Sending, Sink};
@@ -120,6 +122,7 @@ pub struct Queue {
     /// This handle's entry in the table of peers: `forks()` in the upper half, then the entry's number plus one, and in the lowest two
     /// bits the roles written down there.
     entry: AtomicU64,
+    readiness: Readiness,
 }
 
 /// What a handle was used for, in `Peer::value` and in the lowest bits of `Queue::entry`.
@@ -213,7 +216,7 @@ impl Queue {
     }
 
     fn attach(shared: Shared<QueueLayout>) -> Result<Self> {
-        let queue = Self { ring: Ring::new(shared)?, entry: AtomicU64::new(0) };
+        let queue = Self { ring: Ring::new(shared)?, entry: AtomicU64::new(0), readiness: Readiness::new() };
         queue.note(0)?;
         Ok(queue)
     }
@@ -285,7 +288,7 @@ impl Queue {
     fn recv_until(&self, deadline: Deadline) -> Result<Vec<u8>> {
         self.act_as(RECEIVES)?;
         let mut message = Vec::new();
-        let len = self.ring.recv(&mut message, deadline)?;
+        let len = self.ring.recv(&mut message, deadline).inspect_err(|e| self.readiness.after(e))?;
         // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
         unsafe { message.set_len(len) };
         Ok(message)
@@ -324,7 +327,7 @@ impl Queue {
     #[inline]
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         self.act_as(RECEIVES)?;
-        self.ring.recv(&mut &mut *buffer, deadline)
+        self.ring.recv(&mut &mut *buffer, deadline).inspect_err(|e| self.readiness.after(e))
     }
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then
@@ -372,6 +375,37 @@ impl Queue {
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.ring.max_message()
+    }
+
+    /// A descriptor for the program's own event loop (`poll(2)`, epoll, asyncio, tokio): readable while there may be something to receive,
+    /// that is a message, or that the queue was shut down.
+    ///
+    /// Once readable it stays so until an attempt to receive *through this handle* without waiting (or whose time passes) finds
+    /// nothing. So, when it is readable, call [`Queue::try_recv`] until it gives [`Error::WouldBlock`], or at least once. The descriptor may
+    /// be readable although nothing is there, when another receiver was faster.
+    ///
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
+    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    ///
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
+    /// exec.
+    ///
+    /// # Errors
+    ///
+    /// `TooManyFiles`, `NoMemory` and other errors of the system.
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.readiness.fd(&|| self.receiving_apart())
+    }
+
+    /// Lets a task that found nothing be woken once there may be something.
+    #[cfg(feature = "async")]
+    pub(crate) fn wake_when_ready(&self, task: &mut Option<crate::sync::watcher::Task>, waker: &std::task::Waker) -> Result<()> {
+        self.readiness.wake(&|| self.receiving_apart(), task, waker)
+    }
+
+    /// Receiving, as something to wait for apart from this handle.
+    fn receiving_apart(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Receiving(Ring::new(self.ring.shared.clone())?)))
     }
 
     /// Receiving, as something to wait for.

@@ -8,3 +8,4 @@ pub(crate) mod semaphore;
 pub(crate) mod signals;
 pub(crate) mod source;
 pub(crate) mod spin;
+pub(crate) mod watcher;

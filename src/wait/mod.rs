@@ -1,5 +1,8 @@
 //! Waiting until one of several queues and semaphores is ready. `sync::source` is the mechanism.
 
+#[cfg(feature = "async")]
+pub(crate) mod tasks;
+
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 

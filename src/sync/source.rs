@@ -88,18 +88,15 @@ impl Sleeper {
         let hurry = ended && self.ending.get_or_insert_with(Instant::now).elapsed() < ENDING;
         self.closely |= hurry;
         let (slept, which) = futex::wait_any(&words, if hurry { time.min(ENDING_LOOK) } else { time })?;
-        match slept {
-            Slept::Woken if which >= primary => {
+        self.closely |= slept == Slept::TimedOut;
+        if slept == Slept::Woken {
+            let passed_on = pass_on(sources);
+            if which >= primary {
                 self.ending = None;
                 self.closely = true;
+            } else if let Some(source) = sources.get(which).filter(|_| !passed_on) {
+                self.rewake.woken_for_nothing(source.event());
             }
-            Slept::Woken if !pass_on(sources) => {
-                if let Some(source) = sources.get(which) {
-                    self.rewake.woken_for_nothing(source.event());
-                }
-            }
-            Slept::TimedOut => self.closely = true,
-            _ => {}
         }
         Ok(slept)
     }

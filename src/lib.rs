@@ -4,6 +4,7 @@
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
 //! - [`Queue`]: messages from any number of senders to any number of receivers.
+//! - [`WaitSet`]: waits until one of several of these is ready.
 //!
 //! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
 //! (`include/ipc.h`) and the Python module (`import rsipc`) use the very same objects.
@@ -31,7 +32,7 @@
 //! # How it is built
 //!
 //! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
-//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `ffi` is the C interface.
+//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `wait` on these; `ffi` is the C interface.
 
 mod error;
 #[cfg(feature = "capi")]
@@ -42,6 +43,7 @@ mod shm;
 mod sync;
 mod sys;
 mod time;
+mod wait;
 
 pub use bytemuck;
 pub use error::{Error, Result};
@@ -50,6 +52,9 @@ pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, Queue
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};
+#[cfg(feature = "async")]
+pub use wait::tasks::Messages;
+pub use wait::{MAX_WAIT, WaitSet};
 
 /// The version of this library, such as "0.1.0".
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -24,7 +24,7 @@ use crate::queue::blocks::Claim;
 use crate::queue::store::{CLOSED, Received, Sink, Store, Take};
 use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
-use crate::sync::lock::{self, GENERATION, Left, On, TID, WAITERS};
+use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -112,7 +112,7 @@ impl Store {
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
         lock::fence_after_rmw();
         let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
-        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &head.word) } else { 0 };
+        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
             Deadline::Now if woken != 0 => Deadline::after(lock::GRACE),
             Deadline::Now if awaited => Deadline::after(MOMENT),
@@ -171,7 +171,7 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            match lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, &self.send_spin, change, sleep)? {
+            match lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {
@@ -242,7 +242,7 @@ impl Store {
     pub(crate) fn release_sender(&self, call: &Call, index: u32, woken: u32) {
         let side = &self.shared.recv;
         let waited = side.lock.load(Relaxed) & WAITERS != 0;
-        lock::release_woken(call, &side.lock, &side.generation, woken);
+        lock::release_woken(call, &side.lock, &side.generation, &side.watched, woken);
         if waited && woken == 0 {
             // die here: the kernel wakes one, who passes it on.
             futex::wake(&side.lock, u32::MAX, Kind::One(index));

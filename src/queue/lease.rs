@@ -79,7 +79,8 @@ impl Queue {
     pub(crate) fn lease_into(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(usize, LeaseTicket)> {
         self.act_as(attached::RECEIVES)?;
         let take = Take::OnLease(self.life_of_lessee());
-        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch))?;
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch));
+        let received = received.inspect_err(|e| self.readiness.after(e))?;
         let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
         let head = self.store.blocks.head(block)?;
         let (order, deliveries) = (head.order.load(super::Relaxed), head.deliveries.load(super::Relaxed));

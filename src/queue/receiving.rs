@@ -101,6 +101,9 @@ impl Store {
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            if shared.recv.watched.load(Relaxed) != 0 {
+                lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+            }
         }
         let change = || Ok(self.is_readable().then_some(()));
         self.wait_beside_lessees(&shared.send, deadline, &self.recv_spin, watch, change)

@@ -205,6 +205,15 @@ enum ipc_result
    */
   IPC_ERR_OS = -23,
   /**
+   * The process that the address belongs to is gone, or has closed the endpoint, or there never was such
+   * an address.
+   */
+  IPC_ERR_PEER_GONE = -24,
+  /**
+   * The receiver of the request dropped it without a reply.
+   */
+  IPC_ERR_NO_REPLY = -25,
+  /**
    * A bug in the library was caught before it could do harm to the caller. Please report it, with
    * ipc_error_detail.
    */

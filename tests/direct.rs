@@ -515,3 +515,142 @@ fn bad_requests_are_refused() {
     mine.send(mine.address(), &long[..256]).unwrap();
     assert_eq!(mine.recv().unwrap().bytes(), &long[..256]);
 }
+
+#[test]
+fn many_servers_answer_the_requests_in_one_mailbox() {
+    let test = Test::new("mailbox");
+    let mailbox = Queue::create(test.name("mailbox"), &options()).unwrap();
+    let servers = [0, 1, 2].map(|_| {
+        fork("server", || {
+            let (mine, mailbox) = (open(&test), Queue::open(test.name("mailbox")).unwrap());
+            loop {
+                let mut request = match mine.recv_mailbox_timeout(&mailbox, LONG) {
+                    Err(Error::Closed) => return,
+                    request => request.unwrap(),
+                };
+                if request.wants_reply() {
+                    let reply: Vec<u8> = request.iter().rev().copied().collect();
+                    request.reply(&reply).unwrap();
+                } else {
+                    assert_eq!((request.bytes(), request.from().pid()), (&b"plain"[..], 0));
+                }
+            }
+        })
+    });
+    let callers = [0u8, 1].map(|n| {
+        let test = &test;
+        fork("caller", move || {
+            let (mine, mailbox) = (open(test), Queue::open(test.name("mailbox")).unwrap());
+            for i in 0..200 {
+                mailbox.send(b"plain").unwrap();
+                assert_eq!(mine.call_mailbox_timeout(&mailbox, &[n, i], LONG).unwrap(), [i, n]);
+            }
+        })
+    });
+    callers.into_iter().for_each(Child::join);
+    mailbox.shutdown().unwrap();
+    servers.into_iter().for_each(Child::join);
+    let mine = open(&test);
+    assert_eq!(mine.call_mailbox(&mailbox, b"x"), Err(Error::Closed));
+    assert_eq!(mine.try_recv_mailbox(&mailbox).unwrap_err(), Error::Closed);
+}
+
+#[test]
+fn the_death_of_the_server_that_has_a_request_ends_its_callers_wait() {
+    let test = Test::new("mailbox deaths");
+    let mailbox = Queue::create(test.name("mailbox"), &options()).unwrap();
+    let mine = open(&test);
+    assert_eq!(mine.call_mailbox_timeout(&mailbox, b"early", Duration::from_millis(20)), Err(Error::TimedOut));
+    assert_eq!(mine.recv_mailbox(&mailbox).unwrap().bytes(), b"early");
+    for round in 0..5 {
+        let board = Board::new(2);
+        let server = fork("server", || {
+            let server = open(&test);
+            let _request = server.recv_mailbox(&mailbox).unwrap();
+            board.set(0, 1);
+            std::thread::sleep(LONG);
+        });
+        let caller = fork("caller", || {
+            let mine = open(&test);
+            assert_eq!(mine.call_mailbox(&mailbox, b"x"), Err(Error::PeerGone));
+            board.set(1, support::now());
+        });
+        board.wait(0, 1);
+        caller.wait_asleep();
+        let start = support::now();
+        server.kill();
+        caller.join();
+        println!("round {round}: {:?} after the kill", Duration::from_nanos(board.get(1).saturating_sub(start)));
+    }
+    // Who drops a request says so, and who dies without having taken one is not missed.
+    let idle = fork("idle server", || {
+        let server = open(&test);
+        let _ = server.recv_mailbox(&mailbox);
+    });
+    idle.wait_asleep();
+    idle.kill();
+    let caller = fork("caller", || {
+        let mine = open(&test);
+        assert_eq!(mine.call_mailbox(&mailbox, b"x"), Err(Error::NoReply));
+        assert_eq!(mine.call_mailbox(&mailbox, b"y").unwrap(), b"z");
+    });
+    drop(mine.recv_mailbox_timeout(&mailbox, LONG).unwrap());
+    mine.recv_mailbox_timeout(&mailbox, LONG).unwrap().reply(b"z").unwrap();
+    caller.join();
+}
+
+#[test]
+fn servers_are_killed_at_any_moment_and_every_call_ends() {
+    let test = Test::new("random deaths");
+    let mailbox = Queue::create(test.name("mailbox"), &options()).unwrap();
+    let board = Board::new(1);
+    let callers = [0u8, 1].map(|n| {
+        let (test, mailbox, board) = (&test, &mailbox, &board);
+        fork("caller", move || {
+            let mine = open(test);
+            let mut i = 0u8;
+            while board.get(0) == 0 {
+                match mine.call_mailbox_timeout(mailbox, &[n, i], LONG) {
+                    Ok(reply) => assert_eq!(reply, [i, n]),
+                    Err(e) => assert_eq!(e, Error::PeerGone),
+                }
+                match mine.find("server").and_then(|to| mine.call_timeout(to, &[n, i], LONG)) {
+                    Ok(reply) => assert_eq!(reply, [i, n]),
+                    Err(e) => assert!(matches!(e, Error::PeerGone | Error::NotFound { .. }), "{e}"),
+                }
+                i = i.wrapping_add(1);
+            }
+        })
+    });
+    let server = || {
+        fork("server", || {
+            let server = named(&test, "server");
+            std::thread::scope(|scope| {
+                for direct in [true, false] {
+                    let (server, mailbox) = (&server, &mailbox);
+                    scope.spawn(move || {
+                        loop {
+                            let request = if direct { server.recv() } else { server.recv_mailbox(mailbox) };
+                            let mut request = request.unwrap();
+                            let reply: Vec<u8> = request.iter().rev().copied().collect();
+                            request.reply(&reply).unwrap();
+                        }
+                    });
+                }
+            });
+        })
+    };
+    let mut random = support::Random(0x9e37_79b9);
+    for _ in 0..100 {
+        let server = server();
+        std::thread::sleep(Duration::from_micros(500 + random.below(15_000)));
+        server.kill();
+    }
+    // One that stays, until all callers have seen that it is over.
+    board.set(0, 1);
+    let last = server();
+    callers.into_iter().for_each(Child::join);
+    drop(last);
+    drop(open(&test));
+    assert_eq!(addresses(&test), Vec::<String>::new());
+}

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::direct::address::{Address, REPLIES};
 use crate::direct::envelope::{Envelope, Kind};
 use crate::direct::place::Place;
-use crate::direct::target::Target;
+use crate::direct::target::Peer;
 use crate::direct::{Inner, recv_from};
 use crate::error::{Error, Result};
-use crate::queue::{MAX_MESSAGE, Queue, QueueOptions};
+use crate::queue::{MAX_MESSAGE, Queue, QueueOptions, Watch};
+use crate::sync::lock::LOOK;
 use crate::sys::process::me;
 use crate::sys::thread::forks;
 use crate::time::Deadline;
@@ -54,7 +55,9 @@ impl Inbox {
 
     /// Throws away the replies to requests for which nobody waits any more.
     fn throw_away(&self) {
-        while recv_from(&self.queue, Deadline::Now, None).is_ok() {}
+        for _ in 0..self.queue.len().unwrap_or(0) {
+            let _ = recv_from(&self.queue, Deadline::Now, None);
+        }
     }
 }
 
@@ -111,37 +114,57 @@ impl DerefMut for Taken {
     }
 }
 
-/// Sends a request, and waits for its reply.
+/// Sends a request to an address, and waits for its reply.
 pub(super) fn call(inner: &Inner, to: Address, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+    with_inbox(inner, |inbox, envelope| {
+        let target = inner.send(to, envelope, request, deadline)?;
+        wait(inbox, Some(Arc::clone(&target.owner)), deadline)
+    })
+}
+
+/// Sends a request to a mailbox, and waits for the reply of who takes it.
+pub(super) fn call_mailbox(inner: &Inner, mailbox: &Queue, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+    with_inbox(inner, |inbox, envelope| {
+        mailbox.send_with(&envelope.to_bytes(), request, deadline, None)?;
+        wait(inbox, None, deadline)
+    })
+}
+
+/// Does a call, for which it gives this thread's inbox and the envelope of the request.
+fn with_inbox(inner: &Inner, call: impl FnOnce(&Inbox, Envelope) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
     inner.ours()?;
     let mut inbox = Taken::take(&inner.place)?;
     inbox.throw_away();
     inbox.number += 1;
     let envelope = Envelope { kind: Kind::Request, from: inner.address, reply_to: inbox.address.serial(), number: inbox.number };
-    let reply = inner.send(to, envelope, request, deadline).and_then(|target| wait(&inbox, &target, deadline));
-    reply.map_err(|e| match e {
+    call(&inbox, envelope).map_err(|e| match e {
         // A call always has something to wait for.
         Error::WouldBlock => Error::TimedOut,
         e => e,
     })
 }
 
-/// Waits for the reply to the inbox's last request.
-fn wait(inbox: &Inbox, target: &Target, deadline: Deadline) -> Result<Vec<u8>> {
-    let watch = target.watch();
-    let mut deadline = deadline;
+/// Waits for the reply to the inbox's last request, while the process lives that has it, as far as that is known.
+fn wait(inbox: &Inbox, mut has_it: Option<Arc<Peer>>, deadline: Deadline) -> Result<Vec<u8>> {
     let mut gone = false;
     loop {
-        match recv_from(&inbox.queue, deadline, if gone { None } else { Some(&watch) }) {
+        let watch = has_it.as_deref().filter(|_| !gone).map(Peer::watch);
+        let watch = watch.as_ref().map(|watch| watch as &dyn Watch);
+        match recv_from(&inbox.queue, if gone { Deadline::Now } else { deadline }, watch) {
             Ok((reply, Some(envelope))) if envelope.number == inbox.number => match envelope.kind {
                 Kind::Reply => return Ok(reply),
                 Kind::NoReply => return Err(Error::NoReply),
-                Kind::Message | Kind::Request => {}
+                Kind::Taken => {
+                    has_it = Some(Arc::new(Peer::new(&inbox.place, envelope.from.identity(), envelope.reply_to)));
+                    gone = false;
+                }
+                // Whatever it is, it does not keep us from looking at the time.
+                Kind::Message | Kind::Request => drop(deadline.left(LOOK)?),
             },
-            Ok(_) => {}
+            Ok(_) => drop(deadline.left(LOOK)?),
             Err(_) if gone => return Err(Error::PeerGone),
             // It may have replied before it died, and after we looked.
-            Err(Error::PeerGone) => (gone, deadline) = (true, Deadline::Now),
+            Err(Error::PeerGone) => gone = true,
             Err(e) => return Err(e),
         }
     }

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Reply = 3,
     /// There will be no reply.
     NoReply = 4,
+    /// The request was taken from a mailbox, by a process whose life stands in `reply_to`.
+    Taken = 5,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,7 @@ impl Envelope {
             2 => Kind::Request,
             3 => Kind::Reply,
             4 => Kind::NoReply,
+            5 => Kind::Taken,
             _ => return None,
         };
         Some(Self { kind, from: Address::new(Identity(identity), (first >> 32) as u32), reply_to: reply_to as u32, number })

@@ -61,7 +61,7 @@ impl Message {
         let Some(request) = &self.request else {
             return Err(Error::invalid("the sender of this message does not wait for a reply, or has got it"));
         };
-        answer(&self.inner, request, Kind::Reply, reply)?;
+        answer(&self.inner, request, Kind::Reply, 0, reply)?;
         self.request = None;
         Ok(())
     }
@@ -72,10 +72,10 @@ pub(super) fn sender(envelope: Option<Envelope>) -> Address {
     envelope.map_or(Address::new(crate::sys::process::Identity(0), 0), |envelope| envelope.from)
 }
 
-/// Sends the answer to a request, if somebody is there to get it.
-pub(super) fn answer(inner: &Inner, request: &Envelope, kind: Kind, reply: &[u8]) -> Result<()> {
+/// Sends an answer to a request, if somebody is there to get it.
+pub(super) fn answer(inner: &Inner, request: &Envelope, kind: Kind, reply_to: u32, reply: &[u8]) -> Result<()> {
     let Some(to) = request.wants_reply_at() else { return Ok(()) };
-    let envelope = Envelope { kind, from: inner.address, reply_to: 0, number: request.number };
+    let envelope = Envelope { kind, from: inner.address, reply_to, number: request.number };
     match inner.send(to, envelope, reply, Deadline::Now) {
         // What is wrong with the caller's inbox is the caller's affair.
         Err(Error::PeerGone | Error::Corrupted(_) | Error::WrongKind { .. } | Error::WrongVersion { .. }) => Ok(()),
@@ -89,7 +89,7 @@ impl Drop for Message {
         if let Some(request) = &self.request
             && self.inner.forks == forks()
         {
-            let _ = answer(&self.inner, request, Kind::NoReply, b"");
+            let _ = answer(&self.inner, request, Kind::NoReply, 0, b"");
         }
     }
 }

@@ -308,6 +308,78 @@ impl Endpoint {
     pub fn call_timeout(&self, to: Address, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
         call::call(&self.inner, to, request, Deadline::after(timeout))
     }
+
+    /// Sends a request to a mailbox, from which any number of servers receive ([`Endpoint::recv_mailbox`]), and waits for the reply of the one that takes
+    /// it, as long as need be. The servers' endpoints are in this endpoint's namespace.
+    ///
+    /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its `recv_mailbox` has returned leaves it
+    /// to another one.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` where the server that took it dies before it has replied; `Closed` where the mailbox is shut down; otherwise as
+    /// [`Endpoint::call`].
+    pub fn call_mailbox(&self, mailbox: &Queue, request: &[u8]) -> Result<Vec<u8>> {
+        call::call_mailbox(&self.inner, mailbox, request, Deadline::Never)
+    }
+
+    /// Sends a request to a mailbox, as [`Endpoint::call_mailbox`], and waits no longer than `timeout` for the reply (monotonic clock).
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::call_mailbox`] and [`Endpoint::call_timeout`].
+    pub fn call_mailbox_timeout(&self, mailbox: &Queue, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+        call::call_mailbox(&self.inner, mailbox, request, Deadline::after(timeout))
+    }
+
+    /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one as long as need be.
+    ///
+    /// A message that was sent with [`Queue::send`] comes from nobody, and wants no reply. A request that is received with [`Queue::recv`] cannot be
+    /// replied to, and its sender waits in vain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::lease`]: while it is taken it is on lease. `NotOwner` in a child of fork.
+    pub fn recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::Never)
+    }
+
+    /// Receives the next message from a mailbox if there is one, as [`Endpoint::recv_mailbox`].
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none; otherwise as [`Endpoint::recv_mailbox`].
+    pub fn try_recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::Now)
+    }
+
+    /// Receives the next message from a mailbox, as [`Endpoint::recv_mailbox`], and waits no longer than `timeout` for one.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Endpoint::recv_mailbox`].
+    pub fn recv_mailbox_timeout(&self, mailbox: &Queue, timeout: Duration) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::after(timeout))
+    }
+
+    /// The message is on lease until its sender has been told who has it. So a death before that leaves it in the mailbox, and one after
+    /// it ends the sender's wait.
+    fn recv_mailbox_until(&self, mailbox: &Queue, deadline: Deadline) -> Result<Message> {
+        self.inner.ours()?;
+        let mut bytes = Vec::new();
+        let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(&mut bytes, deadline)?;
+        // SAFETY: as in `recv_from`.
+        unsafe { bytes.set_len(len) };
+        let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
+        if let Some(request) = &envelope {
+            // die here: another one receives it.
+            let _ = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
+        }
+        let message = Message::new(&self.inner, bytes, envelope);
+        mailbox.end_lease(&ticket, true)?;
+        Ok(message)
+    }
 }
 
 impl Drop for Endpoint {
@@ -380,7 +452,7 @@ impl Inner {
         self.ours()?;
         loop {
             let (target, kept) = self.target(to)?;
-            match target.inbox.send_with(&envelope.to_bytes(), message, deadline, Some(&target.watch())) {
+            match target.inbox.send_with(&envelope.to_bytes(), message, deadline, Some(&target.owner.watch())) {
                 Ok(()) => return Ok(target),
                 // Its owner has closed it, and may have opened another one at the same address.
                 Err(Error::Closed) if kept => self.forget(to, &target),
@@ -395,7 +467,7 @@ impl Inner {
     fn target(&self, to: Address) -> Result<(Arc<Target>, bool)> {
         let kept = self.targets.lock().get(&to).cloned();
         if let Some(target) = kept {
-            return match target.check() {
+            return match target.owner.check() {
                 Ok(()) => Ok((target, true)),
                 Err(_) => Err(self.gone(to, &target)),
             };
@@ -403,7 +475,7 @@ impl Inner {
         let target = Arc::new(Target::open(&self.place, to)?);
         let mut targets = self.targets.lock();
         if targets.len() >= MAX_TARGETS {
-            targets.retain(|_, target| !target.inbox.is_shut_down() && !target.is_gone());
+            targets.retain(|_, target| !target.inbox.is_shut_down() && !target.owner.is_gone());
         }
         if targets.len() >= MAX_TARGETS {
             targets.clear();

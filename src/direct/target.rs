@@ -1,6 +1,6 @@
-//! Another endpoint, as who sends to it sees it.
+//! Another endpoint, as who sends to it sees it; and its process, as who waits for it does.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,19 +8,15 @@ use std::time::{Duration, Instant};
 use crate::direct::address::Address;
 use crate::direct::place::Place;
 use crate::error::{Error, Result};
-use crate::queue::{Owner, Queue, Watch};
+use crate::queue::{Queue, Watch};
 use crate::sync::lives::{Ending, Lives};
 use crate::sync::lock::LOOK;
-use crate::sys::process::me;
+use crate::sys::process::{Identity, me};
 
 /// An inbox that is open for sending.
 pub(super) struct Target {
     pub(super) inbox: Queue,
-    owner: Owner,
-    lives: Option<Arc<Lives>>,
-    opened: Instant,
-    /// When its owner was last seen alive, in nanoseconds from `opened` on.
-    seen: AtomicU64,
+    pub(super) owner: Arc<Peer>,
 }
 
 impl Target {
@@ -34,29 +30,45 @@ impl Target {
             Err(Error::NotFound { .. }) => return Err(Error::PeerGone),
             inbox => inbox?,
         };
-        let Some(owner) = inbox.owner().filter(|owner| (owner.identity, owner.serial) == (address.identity(), address.serial()))
-        else {
+        let Some(owner) = inbox.owner().filter(|owner| Address::new(owner.identity, owner.serial) == address) else {
             return Err(Error::Corrupted("the file of an address is not its process's inbox"));
         };
-        // From here on the life can be looked at.
-        let lives = place.lives.clone().filter(|lives| lives.word(owner.life).is_some());
-        let target = Self { inbox, owner, lives, opened: Instant::now(), seen: AtomicU64::new(0) };
-        if target.is_gone() {
+        let owner = Arc::new(Peer::new(place, owner.identity, owner.life));
+        if owner.is_gone() {
             place.clear(Some(owner.identity));
             return Err(Error::PeerGone);
         }
-        Ok(target)
+        Ok(Self { inbox, owner })
+    }
+}
+
+/// Another process.
+pub(super) struct Peer {
+    identity: Identity,
+    life: u32,
+    /// None where its life cannot be looked at.
+    lives: Option<Arc<Lives>>,
+    known: Instant,
+    /// When it was last seen alive, in nanoseconds from `known` on.
+    seen: AtomicU64,
+}
+
+impl Peer {
+    pub(super) fn new(place: &Place, identity: Identity, life: u32) -> Self {
+        // From here on the life can be looked at.
+        let lives = place.lives.clone().filter(|lives| lives.word(life).is_some());
+        Self { identity, life, lives, known: Instant::now(), seen: AtomicU64::new(0) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.owner.identity.is_gone(me().namespace)
+        self.identity.is_gone(me().namespace)
     }
 
-    /// `PeerGone` where the owner is gone. Asks the system if its life has ended, and every now and then: a life is a hint.
+    /// `PeerGone` where it is gone. Asks the system if its life has ended, and every now and then: a life is a hint.
     pub(super) fn check(&self) -> Result<()> {
-        let now = self.opened.elapsed();
+        let now = self.known.elapsed();
         let fresh = now.saturating_sub(Duration::from_nanos(self.seen.load(Relaxed))) < LOOK;
-        if fresh && self.lives.as_ref().is_some_and(|lives| lives.shows(self.owner.life, self.owner.identity)) {
+        if fresh && self.lives.as_ref().is_some_and(|lives| lives.shows(self.life, self.identity)) {
             return Ok(());
         }
         if self.is_gone() {
@@ -66,43 +78,30 @@ impl Target {
         Ok(())
     }
 
-    /// To wait for room in the inbox, or for a reply, as long as its owner lives.
+    /// To wait for something as long as it lives.
     pub(super) fn watch(&self) -> Watching<'_> {
-        Watching { target: self, ending: Cell::default() }
+        Watching { peer: self, ending: RefCell::default() }
     }
 }
 
 pub(super) struct Watching<'a> {
-    target: &'a Target,
-    ending: Cell<Ending>,
+    peer: &'a Peer,
+    ending: RefCell<Ending>,
 }
 
 impl Watch for Watching<'_> {
-    fn words<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) {
-        let Target { owner, lives: Some(lives), .. } = self.target else { return };
-        match lives.watch(owner.life) {
-            Some((word, seen)) if lives.shows(owner.life, owner.identity) => {
-                self.ending.set(Ending::default());
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        let Peer { identity, life, lives: Some(lives), .. } = self.peer else { return LOOK };
+        match lives.watch_of(*life, *identity) {
+            Some((word, seen)) => {
                 add(word, seen);
+                LOOK
             }
-            _ => {
-                lives.pass_on(owner.life);
-                self.ending.set(self.ending.get().begun());
-            }
+            None => self.ending.borrow_mut().slice(),
         }
-    }
-
-    fn is_ending(&self) -> bool {
-        self.ending.get().is_now()
     }
 
     fn over(&self) -> Result<()> {
-        let result = self.target.check();
-        if result.is_err()
-            && let Some(lives) = &self.target.lives
-        {
-            lives.pass_on(self.target.owner.life);
-        }
-        result
+        self.peer.check()
     }
 }

@@ -170,8 +170,14 @@ impl Lives {
     fn own(&self, call: &Call) {
         let (word, owner) = (self.own.word(LIFE_BACK), self.owner.load(Relaxed));
         let me = u64::from(forks()) << 32 | u64::from(call.tid());
-        let lives = owner >> 32 == me >> 32 && owner as u32 != 0 && !thread_is_gone(owner as u32);
-        if owner != me && (lives || self.owner.compare_exchange(owner, me, Relaxed, Relaxed).is_err()) {
+        let lives = |tid: u32| tid != 0 && !thread_is_gone(tid);
+        let seen = word.load(Relaxed) & TID;
+        if owner != me && owner >> 32 == me >> 32 && lives(owner as u32) {
+            return;
+        }
+        // After a fork this process may have mapped the table twice, and one of its threads own the word through the other mapping.
+        let next = if owner != me && lives(seen) { me >> 32 << 32 | u64::from(seen) } else { me };
+        if self.owner.compare_exchange(owner, next, Relaxed, Relaxed).is_err() || next != me {
             return;
         }
         call.turn_to(word);

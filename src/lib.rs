@@ -4,6 +4,7 @@
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
 //! - [`Queue`]: messages from any number of senders to any number of receivers.
+//! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
 //! - [`WaitSet`]: waits until one of several of these is ready.
 //!
 //! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
@@ -32,8 +33,10 @@
 //! # How it is built
 //!
 //! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
-//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `wait` on these; `ffi` is the C interface.
+//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `direct` and `wait` on these; `ffi` is the C
+//! interface.
 
+mod direct;
 mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
@@ -46,6 +49,7 @@ mod time;
 mod wait;
 
 pub use bytemuck;
+pub use direct::{Address, Endpoint, Message};
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
 pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, QueueOptions};

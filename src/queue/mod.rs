@@ -175,7 +175,21 @@ impl Queue {
             layout.owner_serial.store(owner.serial, Relaxed);
             layout.owner_life.store(owner.life, Relaxed);
         };
-        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+        Self::aside(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+    }
+
+    /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
+    pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
+        Self::aside(shm::open(name)?.0, Some(name.dir()?))
+    }
+
+    fn aside(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Ok(Self {
+            store: Store::new(shared, dir)?,
+            entry: AtomicU64::new(0),
+            ends: AtomicU32::new(0),
+            readiness: Readiness::new(),
+        })
     }
 
     /// Whose inbox it is, if it is one.
@@ -194,7 +208,6 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<()> {
-        self.act_as(attached::SENDS)?;
         self.store.send(envelope, message, deadline, watch)
     }
 
@@ -206,17 +219,11 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        self.act_as(attached::RECEIVES)?;
         self.store.recv(sink, take, deadline, watch)
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let queue = Self {
-            store: Store::new(shared, dir)?,
-            entry: AtomicU64::new(0),
-            ends: AtomicU32::new(0),
-            readiness: Readiness::new(),
-        };
+        let queue = Self::aside(shared, dir)?;
         queue.note(0)?;
         Ok(queue)
     }

@@ -44,7 +44,9 @@ pub(crate) const CLOSING: u32 = 1;
 pub(crate) const CLOSED: u32 = 2;
 
 /// In `Side::transit`: the block's number, plus one.
-pub(crate) const BLOCK: u32 = (1 << 30) - 1;
+pub(crate) const BLOCK: u32 = (1 << 29) - 1;
+/// In the receiving side's: the message goes to the receiver on lease; said where the block does not say it yet.
+pub(crate) const ON_LEASE: u32 = 1 << 29;
 
 /// Where a message goes that is received.
 pub(crate) trait Sink {

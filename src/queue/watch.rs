@@ -11,9 +11,7 @@ use crate::queue::store::Store;
 use crate::shm::layout::Side;
 use crate::sync::lives::{self, Ending};
 use crate::sync::lock;
-use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
-use crate::time::Deadline;
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
@@ -85,19 +83,15 @@ impl Store {
         ended
     }
 
-    /// As `wait_on`, and until a process dies that may have a message on lease.
-    pub(crate) fn wait_beside_lessees(
+    /// Waits, with an eye on those who have messages on lease, if anybody ever had.
+    pub(crate) fn with_lessees<T>(
         &self,
-        side: &Side,
-        deadline: Deadline,
-        spin: &Spin,
         watch: Option<&dyn Watch>,
-        change: impl FnMut() -> Result<Option<()>>,
-    ) -> Result<()> {
+        wait: impl FnOnce(Option<&dyn Watch>) -> Result<T>,
+    ) -> Result<T> {
         if self.shared.roles.load(Relaxed) & LEASES == 0 {
-            return self.wait_on(side, deadline, spin, watch, change);
+            return wait(watch);
         }
-        let lessees = Lessees { store: self, ending: RefCell::default(), and: watch };
-        self.wait_on(side, deadline, spin, Some(&lessees), change)
+        wait(Some(&Lessees { store: self, ending: RefCell::default(), and: watch }))
     }
 }

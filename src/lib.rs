@@ -14,7 +14,7 @@
 //!
 //! A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose `send` returned
 //! is lost, none is torn, none comes twice. Names are there whole or not at all. What a dead process held comes back: its locks (the next
-//! owner is told), its permits, its places in a queue.
+//! owner is told), its permits, its places in a queue, its address.
 //!
 //! # Waiting
 //!

@@ -506,6 +506,50 @@ fn threads_come_and_go_while_others_wait_for_the_process() {
 }
 
 #[test]
+fn inboxes_have_any_capacity_and_messages_any_length() {
+    let test = Test::new("capacities");
+    let long = support::message(7, 3 << 20);
+    for options in [QueueOptions::new().capacity(0), QueueOptions::new().unbounded(), QueueOptions::new().capacity(2)] {
+        let options = options.max_message(4 << 20);
+        let server = fork("server", || {
+            let server = Endpoint::open_named(test.name("server"), &options).unwrap();
+            serve(&server);
+        });
+        let mine = Endpoint::open(&test.space, &options).unwrap();
+        let to = find(&mine, "server");
+        let reply = mine.call_timeout(to, &long, LONG).unwrap();
+        assert!(reply.iter().rev().eq(&long));
+        assert_eq!(mine.call_timeout(to, b"ab", LONG).unwrap(), b"ba");
+        mine.send_timeout(to, b"end", LONG).unwrap();
+        server.join();
+        assert_eq!(mine.send(to, b"x"), Err(Error::PeerGone));
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_a_rendezvous_learns_of_a_death() {
+    let test = Test::new("rendezvous");
+    let mine = open(&test);
+    let server = fork("server", || {
+        let _server = Endpoint::open_named(test.name("server"), &QueueOptions::new().capacity(0)).unwrap();
+        std::thread::sleep(LONG);
+    });
+    let to = find(&mine, "server");
+    assert_eq!(mine.try_send(to, b"x"), Err(Error::WouldBlock));
+    let callers = [true, false].map(|calls| {
+        let test = &test;
+        fork("caller", move || {
+            let mine = open(test);
+            let result = if calls { mine.call(to, b"x").map(drop) } else { mine.send(to, b"x") };
+            assert_eq!(result, Err(Error::PeerGone));
+        })
+    });
+    callers.iter().for_each(Child::wait_asleep);
+    server.kill();
+    callers.into_iter().for_each(Child::join);
+}
+
+#[test]
 fn bad_requests_are_refused() {
     let test = Test::new("bad");
     let mine = named(&test, "mine");

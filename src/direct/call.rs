@@ -132,7 +132,7 @@ pub(super) fn call_mailbox(inner: &Inner, mailbox: &Queue, request: &[u8], deadl
 
 /// Does a call, for which it gives this thread's inbox and the envelope of the request.
 fn with_inbox(inner: &Inner, call: impl FnOnce(&Inbox, Envelope) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-    inner.ours()?;
+    let _inside = inner.enter()?;
     let mut inbox = Taken::take(&inner.place)?;
     inbox.throw_away();
     inbox.number += 1;

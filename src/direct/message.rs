@@ -54,10 +54,10 @@ impl Message {
     /// # Errors
     ///
     /// `InvalidArgument` where its sender waits for no reply, or has got one; `MessageTooLong`; `WouldBlock` where the caller's inbox is held
-    /// up by a process that was stopped; `NoSpace`, `NoMemory` and other errors of the system; `NotOwner` in a child of
+    /// up by a process that was stopped; `LimitReached` where it is full of replies that nobody has fetched (2 GiB); `NoSpace`, `NoMemory` and other errors of the system; `NotOwner` in a child of
     /// fork. It still wants a reply then (but for the first).
     pub fn reply(&mut self, reply: &[u8]) -> Result<()> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let Some(request) = &self.request else {
             return Err(Error::invalid("the sender of this message does not wait for a reply, or has got it"));
         };

@@ -10,6 +10,7 @@ mod message;
 mod place;
 mod target;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl Endpoint {
     ///
     /// `InvalidArgument` for options out of range; `NoSpace`, `NoMemory`, `PermissionDenied` and other errors of the system.
     pub fn open(namespace: &Namespace, options: &QueueOptions) -> Result<Self> {
-        let inner = Inner::open(Place::of(&namespace.name(""))?, options)?;
+        let inner = Inner::open(&namespace.name(""), options)?;
         Ok(Self { inner: Arc::new(inner), name: None })
     }
 
@@ -119,7 +120,7 @@ impl Endpoint {
     pub fn open_named<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
         let path = name.path()?;
-        let inner = Inner::open(Place::of(&name)?, options)?;
+        let inner = Inner::open(&name, options)?;
         let mut endpoint = Self { inner: Arc::new(inner), name: None };
         let (place, address) = (&endpoint.inner.place, endpoint.inner.address);
         // die here: the inbox is there without its name, and goes as that of a dead process does.
@@ -146,7 +147,7 @@ impl Endpoint {
     /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object; `InvalidArgument` for an
     /// impossible name; errors of the system.
     pub fn find(&self, name: &str) -> Result<Address> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let full = place.namespace.name(name);
         full.path()?;
@@ -167,7 +168,7 @@ impl Endpoint {
     ///
     /// `NotFound` where the process has none, or is gone; errors of the system.
     pub fn address_of(&self, pid: u32) -> Result<Address> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let mut dead = None;
         for address in place.addresses()? {
@@ -214,6 +215,7 @@ impl Endpoint {
     }
 
     fn send_until(&self, to: Address, message: &[u8], deadline: Deadline) -> Result<()> {
+        let _inside = self.inner.enter()?;
         let envelope = Envelope { kind: Kind::Message, from: self.inner.address, reply_to: 0, number: 0 };
         self.inner.send(to, envelope, message, deadline).map(drop)
     }
@@ -246,7 +248,7 @@ impl Endpoint {
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<Message> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let (bytes, envelope) = recv_from(&self.inner.inbox, deadline, None)?;
         Ok(Message::new(&self.inner, bytes, envelope))
     }
@@ -281,7 +283,7 @@ impl Endpoint {
     }
 
     fn recv_into_until(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Address)> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let Received { len, envelope, .. } = self.inner.inbox.recv_with(&mut buffer, Take::Whole, deadline, None)?;
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         drop(Message::new(&self.inner, Vec::new(), envelope));
@@ -365,7 +367,7 @@ impl Endpoint {
     /// The message is on lease until its sender has been told who has it. So a death before that leaves it in the mailbox, and one after
     /// it ends the sender's wait.
     fn recv_mailbox_until(&self, mailbox: &Queue, deadline: Deadline) -> Result<Message> {
-        self.inner.ours()?;
+        let _inside = self.inner.enter()?;
         let mut bytes = Vec::new();
         let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(&mut bytes, deadline)?;
         // SAFETY: as in `recv_from`.
@@ -407,7 +409,9 @@ impl fmt::Debug for Endpoint {
 
 impl Inner {
     /// Opens an endpoint with the lowest serial number that is free.
-    fn open(place: Place, options: &QueueOptions) -> Result<Self> {
+    fn open(name: &Name<'_>, options: &QueueOptions) -> Result<Self> {
+        let _inside = Inside::enter()?;
+        let place = Place::of(name)?;
         place.clear(None);
         let life = place.life();
         let (identity, mut serial) = (me().identity, 0);
@@ -435,21 +439,20 @@ impl Inner {
         }
     }
 
-    /// `NotOwner` in a child of fork. From here on a living thread owns this process's life.
+    /// Begins a call. `NotOwner` in a child of fork. From here on a living thread owns this process's life.
     #[inline]
-    fn ours(&self) -> Result<()> {
+    fn enter(&self) -> Result<Inside> {
         if self.forks != forks() {
-            return Err(Error::NotOwner(
-                "the endpoint belongs to the process that this one was forked from: open one of your own",
-            ));
+            let why = "the endpoint belongs to the process that this one was forked from: open one of your own";
+            return Err(Error::NotOwner(why));
         }
+        let inside = Inside::enter()?;
         self.place.life();
-        Ok(())
+        Ok(inside)
     }
 
     /// Sends to an address; gives what the wait for a reply watches.
     fn send(&self, to: Address, envelope: Envelope, message: &[u8], deadline: Deadline) -> Result<Arc<Target>> {
-        self.ours()?;
         loop {
             let (target, kept) = self.target(to)?;
             match target.inbox.send_with(&envelope.to_bytes(), message, deadline, Some(&target.owner.watch())) {
@@ -497,6 +500,25 @@ impl Inner {
         self.place.clear(Some(to.identity()));
         Error::PeerGone
     }
+}
+
+/// While it lives, this thread is inside a call of this module: there are locks in it for which a signal handler would wait for ever.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Result<Self> {
+        if INSIDE.replace(true) { Err(Error::Reentrant) } else { Ok(Self) }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Receives a message with its envelope.

@@ -73,8 +73,9 @@ impl Lives {
             create(dir, &path, whole)?;
         };
         let file = file::identity(&fd)?;
-        let mut known = KNOWN.get().lock();
-        if let Some(lives) = known.iter().find(|lives| lives.file == file) {
+        // A signal handler may have interrupted who has the lock. Then the table is mapped once more.
+        let mut known = KNOWN.get().try_lock_for(PATIENCE);
+        if let Some(lives) = known.iter().flat_map(|known| known.iter()).find(|lives| lives.file == file) {
             return Ok(Arc::clone(lives));
         }
         if file::size(&fd)? < whole {
@@ -87,7 +88,9 @@ impl Lives {
             return Err(Error::Corrupted("this is no table of lives, or that of another release"));
         }
         let lives = Arc::new(Self { table, file, own: Annex::new()?, joined: AtomicU64::new(0), owner: AtomicU64::new(0) });
-        known.push(Arc::clone(&lives));
+        if let Some(known) = &mut known {
+            known.push(Arc::clone(&lives));
+        }
         Ok(lives)
     }
 
@@ -175,7 +178,7 @@ impl Lives {
         if owner != me && owner >> 32 == me >> 32 && lives(owner as u32) {
             return;
         }
-        // After a fork this process may have mapped the table twice, and one of its threads own the word through the other mapping.
+        // This process may have mapped the table twice, and one of its threads own the word through the other mapping.
         let next = if owner != me && lives(seen) { me >> 32 << 32 | u64::from(seen) } else { me };
         if self.owner.compare_exchange(owner, next, Relaxed, Relaxed).is_err() || next != me {
             return;

@@ -392,7 +392,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `TooManyFiles`, `NoMemory` and other errors of the system.
+    /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
     pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
         self.readiness.fd(&|| self.receiving_apart())
     }

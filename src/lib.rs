@@ -23,6 +23,9 @@
 //! handler was installed without SA_RESTART ends a wait with [`Error::Interrupted`], with nothing sent or taken. (Before Linux
 //! 6.7 every handler does.)
 //!
+//! [`WaitSet`] waits for several things at once. [`Queue::readiness_fd`] and [`Semaphore::readiness_fd`] give descriptors for event loops, and with
+//! the cargo feature `async` tasks wait in `Queue::recv_async` and `Queue::stream`.
+//!
 //! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
 //!
 //! # Where it runs

@@ -296,7 +296,7 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// `TooManyFiles`, `NoMemory` and other errors of the system.
+    /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
     pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
         self.readiness.fd(&|| {
             Ok(match &self.flavour {

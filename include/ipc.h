@@ -323,6 +323,10 @@ enum ipc_kind
    * An ipc_queue.
    */
   IPC_KIND_QUEUE = 4,
+  /**
+   * The name of an ipc_endpoint.
+   */
+  IPC_KIND_ENDPOINT = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -361,7 +361,7 @@ fn a_reply_that_comes_too_late_is_thrown_away() {
         assert_eq!(mine.call_timeout(to, &[6], LONG).unwrap(), [6]);
     });
     // The inbox is full when the caller waits for room.
-    wait_for("the caller to time out", || Queue::open(test.name("server")).unwrap().len() == Ok(4));
+    wait_for("the caller to time out", || server.len() == Ok(4));
     std::thread::sleep(Duration::from_millis(60));
     let mut late: Vec<_> = (0..4).map(|_| server.recv_timeout(LONG).unwrap()).collect();
     assert_eq!(server.recv_timeout(LONG).unwrap().bytes(), b"wait for me");
@@ -374,6 +374,17 @@ fn a_reply_that_comes_too_late_is_thrown_away() {
     let mut sixth = server.recv_timeout(LONG).unwrap();
     sixth.reply(&[6]).unwrap();
     caller.join();
+}
+
+#[test]
+fn an_endpoint_is_no_queue() {
+    let test = Test::new("no queue");
+    let _endpoint = named(&test, "server");
+    assert!(matches!(Queue::open(test.name("server")), Err(Error::WrongKind { expected: "queue", found: "endpoint" })));
+    assert_eq!(test.list().unwrap()[0].kind, rsipc::Kind::Endpoint);
+    let queue = Queue::create(test.name("queue"), &QueueOptions::new()).unwrap();
+    assert!(open(&test).find("queue").is_err());
+    drop(queue);
 }
 
 #[test]

@@ -291,6 +291,24 @@ impl Endpoint {
         Ok((len, message::sender(envelope)))
     }
 
+    /// How many messages wait to be received, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn len(&self) -> Result<usize> {
+        self.inner.inbox.len()
+    }
+
+    /// Whether no message waits, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.inner.inbox.is_empty()
+    }
+
     /// A descriptor for the program's own event loop: readable while there may be a message. As [`Queue::readiness_fd`].
     ///
     /// # Errors

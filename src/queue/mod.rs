@@ -17,12 +17,13 @@ mod watch;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::shm::layout::QueueLayout;
+use crate::shm::layout::{InboxLayout, QueueLayout};
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::source::Source;
@@ -169,21 +170,25 @@ impl Queue {
     /// Creates a queue that is the inbox of a process.
     pub(crate) fn create_owned(name: &Name<'_>, options: &QueueOptions, owner: &Owner) -> Result<Self> {
         let plan = options.plan_for(name)?;
-        let fill = |layout: &QueueLayout| {
-            plan.fill(layout);
-            layout.owner.store(owner.identity.0, Relaxed);
-            layout.owner_serial.store(owner.serial, Relaxed);
-            layout.owner_life.store(owner.life, Relaxed);
+        let fill = |inbox: &InboxLayout| {
+            plan.fill(&inbox.queue);
+            inbox.queue.owner.store(owner.identity.0, Relaxed);
+            inbox.queue.owner_serial.store(owner.serial, Relaxed);
+            inbox.queue.owner_life.store(owner.life, Relaxed);
         };
-        Self::aside(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+        Self::aside(&shm::create(name, plan.len, size_of::<InboxLayout>(), fill)?.0, Some(name.dir()?))
     }
 
     /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
     pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
-        Self::aside(shm::open(name)?.0, Some(name.dir()?))
+        Self::aside(&shm::open(name)?.0, Some(name.dir()?))
     }
 
-    fn aside(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+    fn aside(inbox: &Shared<InboxLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Self::over(Shared::new(Arc::clone(inbox.mapping()), inbox.offset())?, dir)
+    }
+
+    fn over(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         Ok(Self {
             store: Store::new(shared, dir)?,
             entry: AtomicU64::new(0),
@@ -223,7 +228,7 @@ impl Queue {
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let queue = Self::aside(shared, dir)?;
+        let queue = Self::over(shared, dir)?;
         queue.note(0)?;
         Ok(queue)
     }

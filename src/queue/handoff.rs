@@ -21,10 +21,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
-use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
+use crate::queue::store::{CLOSED, ON_LEASE, Received, Sink, Store, Take, Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::process::thread_is_gone;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -82,8 +83,10 @@ impl Store {
             let word = &claim.head.word;
             call.turn_to(word);
             let seen = word.load(Relaxed);
+            // A sender that died while it woke somebody was not marked.
+            let is_free = seen & TID == 0 || thread_is_gone(seen & TID);
             // Acquire: with the Release in `hand_over`.
-            if seen & TID == 0 && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
+            if is_free && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
                 return Ok(claim);
             }
             // A sender whose message was taken has been stopped before it could let go of the word.
@@ -202,8 +205,9 @@ impl Store {
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
             sink.space(len)?;
             recv.transit_place.store(offer, Relaxed);
+            let flag = if matches!(take, Take::OnLease(_)) { ON_LEASE } else { 0 };
             // Release: with the Acquire in `mend_receiving`.
-            recv.transit.store(index + 1, Release);
+            recv.transit.store((index + 1) | flag, Release);
             // die here: the offer is still open.
             // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
             if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
@@ -263,6 +267,14 @@ impl Store {
         call.turn_to(&shared.send.lock);
         // An event keeps its generation itself.
         lock::notify_all(&shared.send.lock, &shared.send.lock);
+    }
+}
+
+/// Withdraws the offer in a block whose owner is gone, if it was the sender. The caller holds the receiving lock.
+pub(crate) fn withdraw_for(head: &BlockHead) {
+    let offer = head.offer.load(Relaxed);
+    if offer & STATE == OPEN {
+        head.offer.store(offer & !STATE | WITHDRAWN, Relaxed);
     }
 }
 

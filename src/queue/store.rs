@@ -48,8 +48,10 @@ pub(crate) const CLOSED: u32 = 2;
 const COPIED: u32 = 1 << 31;
 /// And its place is one in the log.
 const IN_LOG: u32 = 1 << 30;
+/// The message goes to the receiver on lease; said where the block does not say it yet.
+pub(crate) const ON_LEASE: u32 = 1 << 29;
 /// The block's number, plus one.
-const BLOCK: u32 = (1 << 30) - 1;
+const BLOCK: u32 = (1 << 29) - 1;
 
 /// Where a message goes that is received.
 pub(crate) trait Sink {
@@ -85,6 +87,14 @@ pub(crate) struct Received {
     pub(crate) block: Option<u32>,
     /// It was an offer: how many were woken for its sender already.
     pub(crate) offer: Option<u32>,
+}
+
+/// What a receiver finds.
+enum Found {
+    Message(Received),
+    /// A message on lease stays in a block, and there is no free one.
+    NoBlock,
+    Nothing,
 }
 
 pub(crate) struct Store {
@@ -169,7 +179,10 @@ impl Store {
         if envelope.len() + message.len() > self.ring.room() && self.log.is_none() {
             return self.send_long(&call, envelope, message, deadline, watch);
         }
-        self.send_payload(&call, Payload::Here(envelope, message), deadline, watch)
+        while !self.send_payload(&call, Payload::Here(envelope, message), deadline)? {
+            self.wait_for_room(&call, deadline, watch)?;
+        }
+        Ok(())
     }
 
     /// Sends a message that is too long for a slot.
@@ -182,36 +195,37 @@ impl Store {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<()> {
-        // While there is no room it takes no memory.
-        while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
-            self.wait_for_room(call, deadline, watch)?;
-        }
-        let claim = self.claim(call, deadline, watch)?;
-        claim.fill(envelope, message)?;
         let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
-        call.turn_to(&self.shared.send.lock);
-        self.send_payload(call, Payload::InBlock(&claim), deadline, watch)?;
-        claim.pass_on();
-        Ok(())
-    }
-
-    #[inline]
-    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        let side = &self.shared.send;
         loop {
-            lock::acquire_brief(call, &side.lock, deadline)?;
-            let result = self.send_locked(payload);
-            if matches!(result, Err(Error::Closed)) {
-                self.finish_shutdown(call);
-                return Err(Error::Closed);
+            // While there is no room it takes no memory.
+            while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
+                self.wait_for_room(call, deadline, watch)?;
             }
-            Self::release(call, side);
-            if result? {
+            let claim = self.claim(call, deadline, watch)?;
+            claim.fill(envelope, message)?;
+            claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
+            call.turn_to(&self.shared.send.lock);
+            if self.send_payload(call, Payload::InBlock(&claim), deadline)? {
+                claim.pass_on();
                 return Ok(());
             }
-            self.wait_for_room(call, deadline, watch)?;
+            // Another sender was faster. Who waits keeps no block from others: receivers may need one to make room.
+            call.turn_to(&self.shared.recv.lock);
         }
+    }
+
+    /// Takes the lock and commits a message, unless there is no room (false).
+    #[inline]
+    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
+        let side = &self.shared.send;
+        lock::acquire_brief(call, &side.lock, deadline)?;
+        let result = self.send_locked(payload);
+        if matches!(result, Err(Error::Closed)) {
+            self.finish_shutdown(call);
+        } else {
+            Self::release(call, side);
+        }
+        result
     }
 
     /// Commits a message unless there is no room (false). The caller holds the sending lock.
@@ -298,28 +312,54 @@ impl Store {
         }
     }
 
-    /// Claims a block, and waits for one. The call works on the receiving lock's word afterwards.
+    /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
-        let shared = &*self.shared;
-        if let Some(claim) = self.blocks.claim()? {
-            return Ok(claim);
-        }
         loop {
-            call.turn_to(&shared.recv.lock);
-            self.take_from_the_dead(call, deadline)?;
-            if let Some(claim) = self.blocks.claim()? {
+            let claim = self.blocks.claim()?;
+            call.turn_to(&self.shared.recv.lock);
+            if let Some(claim) = claim {
                 return Ok(claim);
             }
-            if shared.phase.load(Relaxed) != 0 {
+            if self.take_from_the_dead(call, deadline)? {
+                continue;
+            }
+            if self.is_shut_down() {
                 return Err(Error::Closed);
             }
-            let free = || {
-                shared.block_wanted.swap(1, Relaxed);
-                // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
-                lock::fence_after_rmw();
-                Ok((self.blocks.any_free()? || shared.phase.load(Relaxed) != 0).then_some(()))
+            self.wait_for_block(deadline, watch, || self.is_shut_down())?;
+        }
+    }
+
+    /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
+    #[cold]
+    fn wait_for_block(&self, deadline: Deadline, watch: Option<&dyn Watch>, over: impl Fn() -> bool) -> Result<()> {
+        let side = &self.shared.recv;
+        let look = Cell::new(false);
+        let change = || {
+            self.shared.block_wanted.swap(1, Relaxed);
+            // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
+            lock::fence_after_rmw();
+            Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
+        };
+        self.with_lessees(watch, |watch| {
+            let sleep = |seen, time: Duration| {
+                let (slept, time_to_look) = sleep_beside(side, seen, Kind::Change, time, watch.unwrap_or(&Nobody))?;
+                // The kernel wakes us where somebody died inside a call, who may have had a block.
+                look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
+                Ok(slept)
             };
-            self.wait_on(&shared.recv, deadline, &self.send_spin, watch, free)?;
+            lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, &self.send_spin, change, sleep)
+        })
+    }
+
+    /// Waits, with an eye on those who have messages on lease, if anybody ever had.
+    fn with_lessees<T>(&self, watch: Option<&dyn Watch>, wait: impl FnOnce(Option<&dyn Watch>) -> Result<T>) -> Result<T> {
+        if self.shared.roles.load(Relaxed) & LEASES == 0 {
+            return wait(watch);
+        }
+        match self.lives() {
+            Some(lives) => wait(Some(&Lessees { store: self, lives, ending: RefCell::default(), and: watch })),
+            None => wait(Some(watch.unwrap_or(&Nobody))),
         }
     }
 
@@ -358,8 +398,7 @@ impl Store {
         let mut closing = false;
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
-                spare = Some(self.claim(&call, deadline, watch)?);
-                call.turn_to(&shared.recv.lock);
+                spare = self.blocks.claim()?;
             }
             lock::acquire_brief(&call, &shared.recv.lock, deadline)?;
             // Read before the look: once the queue is closed, what is not in it now never will be.
@@ -367,14 +406,27 @@ impl Store {
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink, take, &mut spare);
             match &result {
-                Ok(Some(Received { offer: Some(woken), block: Some(index), .. })) => self.release_sender(&call, *index, *woken),
+                Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
+                    self.release_sender(&call, *index, *woken);
+                }
                 _ => Self::release(&call, &shared.recv),
             }
-            if let Some(received) = result? {
-                return self.take_out(sink, take, received);
+            match result? {
+                Found::Message(received) => return self.take_out(sink, take, received),
+                Found::NoBlock => {
+                    if !self.take_from_the_dead(&call, deadline)? {
+                        let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
+                        self.wait_for_block(deadline, watch, over)?;
+                    }
+                    continue;
+                }
+                Found::Nothing => {}
             }
             // Who waits keeps nothing from others.
             spare = None;
+            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
+                continue;
+            }
             if phase == CLOSED {
                 return Err(Error::Closed);
             }
@@ -387,9 +439,6 @@ impl Store {
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
-                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
-                    continue;
-                }
                 call.turn_to(&shared.send.lock);
                 self.wait_for_messages(deadline, watch)?;
             }
@@ -405,15 +454,20 @@ impl Store {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
         }
-        let change = || Ok(self.is_readable().then_some(()));
-        if shared.roles.load(Relaxed) & LEASES == 0 {
-            return self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change);
+        let knew = shared.roles.load(Relaxed) & LEASES != 0;
+        // Who did not know that there are lessees to be watched comes back for that.
+        let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
+        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+    }
+
+    /// Whether the next message, if it is to stay in a block, needs a free one.
+    fn next_needs_block(&self) -> bool {
+        match self.ring.look(&self.shared.recv, 1) {
+            Ok(Look { ready: true, slot: Ok(slot), .. }) => slot.head().len.load(Relaxed) != IN_BLOCK,
+            Ok(Look { ready: false, position, .. }) => self.log_is_next(position).is_some_and(|log| !log.is_empty()),
+            // What is wrong is found out under the lock.
+            _ => false,
         }
-        let Some(lives) = self.lives() else {
-            return self.wait_on(&shared.send, deadline, &self.recv_spin, Some(watch.unwrap_or(&Nobody)), change);
-        };
-        let lessees = Lessees { store: self, lives, ending: RefCell::default(), and: watch };
-        self.wait_on(&shared.send, deadline, &self.recv_spin, Some(&lessees), change)
     }
 
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
@@ -454,7 +508,7 @@ impl Store {
 
     /// Takes a message, if there is one. The caller holds the receiving lock.
     #[inline]
-    fn recv_locked(&self, sink: &mut impl Sink, take: Take, spare: &mut Option<Claim<'_>>) -> Result<Option<Received>> {
+    fn recv_locked(&self, sink: &mut impl Sink, take: Take, spare: &mut Option<Claim<'_>>) -> Result<Found> {
         let shared = &*self.shared;
         if shared.recv.transit.load(Relaxed) != 0 {
             self.mend_receiving()?;
@@ -462,31 +516,31 @@ impl Store {
         if shared.recv.returned.load(Relaxed) != 0
             && let Some(received) = self.recv_returned(sink, take)?
         {
-            return Ok(Some(received));
+            return Ok(Found::Message(received));
         }
         if self.is_rendezvous() {
-            return self.accept(sink, take);
+            return self.accept(sink, take).map(|received| received.map_or(Found::Nothing, Found::Message));
         }
         let Look { slot, position, ready } = self.ring.look(&shared.recv, 1)?;
         if !ready {
             return match self.log_is_next(position) {
-                Some(log) => self.recv_from_log(log, sink, take, spare),
-                None => Ok(None),
+                Some(log) => self.recv_from_log(log, position, sink, take, spare),
+                None => Ok(Found::Nothing),
             };
         }
         let slot = slot?;
         // Read once: the checks below hold for what is used after them.
         let len = slot.head().len.load(Relaxed);
         if len == IN_BLOCK {
-            return self.recv_block(slot, position, sink, take).map(Some);
+            return self.recv_block(slot, position, sink, take).map(Found::Message);
         }
         let (from, len) = self.split(len, self.ring.room())?;
         if take == Take::Whole && from == 0 {
             slot.read(0, &mut sink.space(len)?[..len]);
             self.ring.commit_emptied(slot, position);
-            return Ok(Some(Received { len, envelope: None, block: None, offer: None }));
+            return Ok(Found::Message(Received { len, envelope: None, block: None, offer: None }));
         }
-        self.recv_kept(slot, position, (from, len), sink, take, spare).map(Some)
+        self.recv_kept(slot, position, (from, len), sink, take, spare)
     }
 
     /// An envelope's length, or 0, and that of the message behind it. `room`: the most that both can have.
@@ -510,7 +564,7 @@ impl Store {
         sink: &mut impl Sink,
         take: Take,
         spare: &mut Option<Claim<'_>>,
-    ) -> Result<Received> {
+    ) -> Result<Found> {
         let into = &mut sink.space(len)?[..len];
         let envelope = read_envelope(from, |bytes| {
             slot.read(0, bytes);
@@ -519,9 +573,9 @@ impl Store {
         if take == Take::Whole {
             slot.read(from, into);
             self.ring.commit_emptied(slot, position);
-            return Ok(Received { len, envelope, block: None, offer: None });
+            return Ok(Found::Message(Received { len, envelope, block: None, offer: None }));
         }
-        let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+        let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
@@ -530,19 +584,24 @@ impl Store {
         })?;
         let block = Some(claim.index);
         claim.pass_on();
-        Ok(Received { len, envelope, block, offer: None })
+        Ok(Found::Message(Received { len, envelope, block, offer: None }))
     }
 
-    /// Takes a message out of the log.
+    /// Takes a message out of the log, which is where messages are that come after those before `position`.
     #[cold]
     fn recv_from_log(
         &self,
         log: &Log,
+        position: u64,
         sink: &mut impl Sink,
         take: Take,
         spare: &mut Option<Claim<'_>>,
-    ) -> Result<Option<Received>> {
-        let Some(record) = log.next()? else { return Ok(None) };
+    ) -> Result<Found> {
+        let Some(record) = log.next()? else { return Ok(Found::Nothing) };
+        if self.log_is_next(position).is_none() {
+            // The queue was empty when we looked at the ring. Since then senders have filled that, and come to the log again.
+            return Ok(Found::Nothing);
+        }
         let (from, len) = self.split(record.len, usize::MAX)?;
         let into = &mut sink.space(len)?[..len];
         let envelope = read_envelope(from, |bytes| log.read(&record, 0, bytes))?;
@@ -551,14 +610,14 @@ impl Store {
             log.take(&record)?;
             None
         } else {
-            let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+            let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
             self.copy_record(log, &record, from + len, &claim)?;
             self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED | IN_LOG, record.place), || log.take(&record))?;
             let index = claim.index;
             claim.pass_on();
             Some(index)
         };
-        Ok(Some(Received { len, envelope, block, offer: None }))
+        Ok(Found::Message(Received { len, envelope, block, offer: None }))
     }
 
     fn copy_record(&self, log: &Log, record: &Record, len: usize, claim: &Claim<'_>) -> Result<()> {
@@ -667,6 +726,10 @@ impl Store {
         };
         if taken && self.is_rendezvous() {
             self.wake_sender(index);
+            if transit & ON_LEASE != 0 && State::of(head.owner.load(Relaxed)) == State::Held {
+                // It was the sender's still. From here on it is on lease to us, until it is returned below.
+                self.mark(head, Take::OnLease(0), 1);
+            }
         }
         let free = match State::of(head.owner.load(Acquire)) {
             State::Returned => None,
@@ -843,7 +906,7 @@ impl Store {
             self.blocks.notify();
         } else {
             // Should we die before we have woken somebody, the kernel does.
-            let _call = Call::enter(&shared.send.lock)?;
+            let call = Call::enter(&shared.send.lock)?;
             self.blocks.give_back(head);
             if self.is_rendezvous() {
                 lock::fence_after_rmw();
@@ -851,6 +914,9 @@ impl Store {
             } else {
                 lock::notify_all(&shared.send.lock, &shared.send.generation);
             }
+            // A receiver that waits for a free block can take this message without.
+            call.turn_to(&shared.recv.lock);
+            self.blocks.notify();
         }
         Ok(())
     }

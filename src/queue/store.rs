@@ -89,6 +89,16 @@ pub(crate) struct Received {
     pub(crate) offer: Option<u32>,
 }
 
+/// What dead processes left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dead {
+    HadNothing,
+    /// Blocks, which are free now, or hold messages that were returned.
+    HadBlocks,
+    /// No blocks, but there are messages that were returned; somebody may have died before it said so.
+    HadReturned,
+}
+
 /// What a receiver finds.
 enum Found {
     Message(Received),
@@ -320,7 +330,7 @@ impl Store {
             if let Some(claim) = claim {
                 return Ok(claim);
             }
-            if self.take_from_the_dead(call, deadline)? {
+            if self.take_from_the_dead(call, deadline)? == Dead::HadBlocks {
                 continue;
             }
             if self.is_shut_down() {
@@ -414,7 +424,7 @@ impl Store {
             match result? {
                 Found::Message(received) => return self.take_out(sink, take, received),
                 Found::NoBlock => {
-                    if !self.take_from_the_dead(&call, deadline)? {
+                    if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
                         self.wait_for_block(deadline, watch, over)?;
                     }
@@ -424,7 +434,7 @@ impl Store {
             }
             // Who waits keeps nothing from others.
             spare = None;
-            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
+            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::HadNothing {
                 continue;
             }
             if phase == CLOSED {
@@ -765,7 +775,7 @@ impl Store {
 
     /// Frees or returns what dead processes had. The call works on the receiving lock's word, and its lock is free.
     #[cold]
-    fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<bool> {
+    fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
         lock::acquire_brief(call, &shared.recv.lock, deadline)?;
         let result = self.take_from_the_dead_locked();
@@ -773,7 +783,7 @@ impl Store {
         result
     }
 
-    fn take_from_the_dead_locked(&self) -> Result<bool> {
+    fn take_from_the_dead_locked(&self) -> Result<Dead> {
         let shared = &*self.shared;
         if shared.recv.transit.load(Relaxed) != 0 {
             self.mend_receiving()?;
@@ -793,7 +803,11 @@ impl Store {
             // Under the lock nobody leases, and who returns had leased.
             shared.recv.leased.store(0, Relaxed);
         }
-        Ok(found)
+        Ok(match (found, returned) {
+            (true, _) => Dead::HadBlocks,
+            (false, true) => Dead::HadReturned,
+            (false, false) => Dead::HadNothing,
+        })
     }
 
     #[inline]

@@ -19,7 +19,7 @@ queues::cases! { options();
     messages_come_out_in_order_between_processes each_message_goes_to_exactly_one_receiver threads_share_one_handle
     every_length_from_none_to_the_longest receiving_into_a_buffer a_receiver_waits_for_ever_not_at_all_or_for_a_time
     one_message_wakes_one_of_many_and_none_stays_behind shutdown_wakes_all_receivers what_is_accepted_during_a_shutdown_is_received
-    a_wait_ends_with_the_last_sender_if_asked_to
+    a_wait_ends_with_the_last_sender_if_asked_to what_the_last_sender_sent_is_received_before_its_end
     peers_tell_who_has_it_open_and_what_for a_child_of_fork_uses_its_parents_handle in_a_region
     a_stopped_receiver_holds_up_nobody_while_it_waits
 }

@@ -310,13 +310,14 @@ pub fn a_stopped_receiver_holds_up_nobody_while_it_waits(options: QueueOptions) 
 
 pub fn a_wait_ends_with_the_last_sender_if_asked_to(options: QueueOptions) {
     let test = Test::new("disconnected");
-    let queue = Queue::create(test.name("q"), &options).unwrap();
-    queue.end_with_peers(true);
-    // Nobody has sent yet.
-    assert_eq!(queue.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
     for killed in [true, false] {
+        let name = format!("q{killed}");
+        let queue = Queue::create(test.name(&name), &options).unwrap();
+        queue.end_with_peers(true);
+        // Nobody has sent yet.
+        assert_eq!(queue.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
         let sender = fork("sender", || {
-            let queue = Queue::open(test.name("q")).unwrap();
+            let queue = Queue::open(test.name(&name)).unwrap();
             queue.send_timeout(b"1", LONG).unwrap();
             if killed {
                 std::thread::sleep(LONG);
@@ -324,7 +325,7 @@ pub fn a_wait_ends_with_the_last_sender_if_asked_to(options: QueueOptions) {
         });
         assert_eq!(queue.recv_timeout(LONG).unwrap(), b"1");
         let receiver = fork("receiver", || {
-            let queue = Queue::open(test.name("q")).unwrap();
+            let queue = Queue::open(test.name(&name)).unwrap();
             queue.end_with_peers(true);
             assert_eq!(queue.recv_timeout(LONG), Err(Error::Disconnected("sender")));
         });
@@ -334,7 +335,24 @@ pub fn a_wait_ends_with_the_last_sender_if_asked_to(options: QueueOptions) {
         }
         receiver.join();
         assert_eq!(queue.recv_timeout(LONG), Err(Error::Disconnected("sender")));
+        queue.end_with_peers(false);
+        assert_eq!(queue.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
     }
-    queue.end_with_peers(false);
-    assert_eq!(queue.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
+}
+
+pub fn what_the_last_sender_sent_is_received_before_its_end(options: QueueOptions) {
+    let test = Test::new("disconnected with messages");
+    for round in 0..100 {
+        let name = format!("q{round}");
+        let queue = Queue::create(test.name(&name), &options).unwrap();
+        queue.end_with_peers(true);
+        let sender = fork("sender", || {
+            let queue = Queue::open(test.name(&name)).unwrap();
+            queue.send_timeout(b"1", LONG).unwrap();
+        });
+        assert_eq!(queue.recv_timeout(LONG).unwrap(), b"1", "round {round}");
+        assert_eq!(queue.recv_timeout(LONG), Err(Error::Disconnected("sender")));
+        sender.join();
+        test.unlink(&name).unwrap();
+    }
 }

@@ -16,6 +16,11 @@ pub(crate) fn size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     number(value, u64::MAX).map(|number| number as usize)
 }
 
+/// A length or a number of messages that may be left open.
+pub(crate) fn size_or_none(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if value.is_none() { Ok(None) } else { size(value).map(Some) }
+}
+
 /// A number of units, or the permission bits of an object.
 pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     number(value, u64::from(u32::MAX)).map(|number| number as u32)

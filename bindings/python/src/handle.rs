@@ -41,6 +41,13 @@ impl<T> Deref for Open<T> {
     }
 }
 
+impl<T> Open<T> {
+    /// The object, for who keeps it beyond the call.
+    pub(crate) fn share(&self) -> Arc<T> {
+        self.0.clone().expect("only made for an object that is there")
+    }
+}
+
 impl<T: Send + Sync> Handle<T> {
     /// A handle on an object with a name.
     pub(crate) fn named(

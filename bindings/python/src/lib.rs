@@ -3,6 +3,7 @@
 mod args;
 mod errors;
 mod handle;
+mod lease;
 mod mutex;
 mod names;
 mod queue;
@@ -13,6 +14,8 @@ mod wait;
 /// The compiled half of the package rsipc, which exports all of it.
 #[pyo3::pymodule(gil_used = false)]
 mod _rsipc {
+    #[pymodule_export]
+    use crate::lease::Lease;
     #[pymodule_export]
     use crate::mutex::{Mutex, Recovery};
     #[pymodule_export]

@@ -8,15 +8,19 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 use rsipc::{Error, QueueOptions};
 
 use crate::args::{self, Bytes, BytesMut};
-use crate::errors::{Doing, defined_in_python, exception};
+use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
+use crate::lease::Lease;
 use crate::region::Region;
 use crate::wait::{call, wait};
 
 /// Messages up to this length are received in one step; for longer ones their memory is got first.
 const SHORT: usize = 512;
 
-/// A bounded queue of messages between processes: a mailbox that any process opens by its name.
+/// A queue of messages between processes: a mailbox that any process opens by its name.
+///
+/// Its capacity says when senders wait: so many messages have room (bounded); 0: always, until a receiver has taken the message
+/// (a rendezvous); None: never, there is room for as many as there is memory for (unbounded).
 ///
 /// Made with Queue.create, Queue.open or Queue.open_or_create, or placed in a region with Queue.create_in and Queue.open_in.
 ///
@@ -25,9 +29,11 @@ const SHORT: usize = 512;
 /// sender ends right after; it stays there until it is received, for as long as the name exists or anybody has the queue open.
 ///
 /// When a process dies: a message whose sender is killed inside send is either in the queue, whole, or not at all. A receiver killed inside
-/// recv has either taken the message with it or left it. Everybody else carries on at once.
+/// recv has either taken the message with it or left it; work that must not be lost with a worker is received with lease. In a
+/// rendezvous, the offer of a sender that dies while it waits is gone. Everybody else carries on at once.
 ///
-/// `for message in queue:` receives until the queue is shut down and empty. len(queue) is the number of messages that wait to be received.
+/// `for message in queue:` receives until the queue is shut down and empty. len(queue) is the number of messages that wait to be received,
+/// without those on lease and those offered in a rendezvous.
 /// All methods may be called from any thread. A handle may be used in a child of fork; one with a name, or in a region with a name, can
 /// be pickled, which opens the queue again. As a context manager it closes the handle at the end.
 #[pyclass(frozen, module = "rsipc")]
@@ -43,22 +49,30 @@ impl From<Handle<rsipc::Queue>> for Queue {
 
 #[pymethods]
 impl Queue {
-    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes. Memory for a place is taken when it is first used.
+    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes, of which `leases` can be out on lease at a time.
+    /// It costs nothing to allow long ones: each takes the memory that its own length needs.
+    ///
+    /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never wait:
+    /// memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it is
+    /// received. Each message counts as up to 32 bytes more than its length, and a mebibyte may be in use behind the receivers.
+    ///
     /// `mode` has the permission bits: 0o600 for this user alone, 0o660 for a group.
     ///
-    /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 1 to 2**30, or a max_message above
-    /// 2**31; NoSpace, NoMemory, PermissionDenied and other errors of the system.
+    /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 0 to 2**30 or None, a max_message above
+    /// 2**30, leases above 2**20, or a limit with a capacity; NoSpace, NoMemory, PermissionDenied and other errors of the system.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=Some(64), max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
         #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(py, capacity, max_message, limit, leases)?;
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::create(name, &options)).map(Self::from)
     }
 
@@ -76,37 +90,42 @@ impl Queue {
         Handle::named(py, "queue", (name, dir, 0o600), |name| rsipc::Queue::open(name)).map(Self::from)
     }
 
-    /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its capacity and
-    /// max_message.
+    /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its
+    /// options.
     ///
     /// Raises what create and open raise, but for AlreadyExists and NotFound.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=Some(64), max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn open_or_create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
         #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(py, capacity, max_message, limit, leases)?;
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::open_or_create(name, &options)).map(Self::from)
     }
 
-    /// Creates a queue at `offset` of a region, in Queue.size(capacity, max_message) bytes that are zero.
+    /// Creates a queue at `offset` of a region, in Queue.size(...) bytes (of the same options) that are zero. An unbounded one needs a
+    /// limit.
     ///
     /// Raises AlreadyExists where there is an object; InvalidArgument where the memory is in use, too short, the offset not a multiple of
-    /// 128, or the capacity or max_message out of range.
+    /// 128, or options are out of range.
     #[staticmethod]
-    #[pyo3(signature = (region, offset, capacity=64, max_message=4096))]
+    #[pyo3(signature = (region, offset, capacity=Some(64), max_message=4096, *, limit=None, leases=256))]
     fn create_in(
         region: &Bound<'_, Region>,
         #[pyo3(from_py_with = args::size)] offset: usize,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(region.py(), capacity, max_message, limit, leases)?;
         Handle::placed("queue", region, offset, |region| {
             // SAFETY: the documentation tells Python programs to leave these bytes to the object.
             unsafe { rsipc::Queue::create_in(region, offset, &options) }
@@ -129,23 +148,25 @@ impl Queue {
 
     /// How many bytes such a queue takes in a region, at an offset that is a multiple of 128.
     ///
-    /// Raises InvalidArgument where the capacity or max_message is out of range.
+    /// Raises InvalidArgument for options out of range, and for an unbounded queue without a limit.
     #[staticmethod]
-    #[pyo3(signature = (capacity=64, max_message=4096))]
+    #[pyo3(signature = (capacity=Some(64), max_message=4096, *, limit=None, leases=256))]
     fn size(
         py: Python<'_>,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
     ) -> PyResult<usize> {
-        options(capacity, max_message).size().map_err(|e| exception(py, &e, Doing::Other))
+        options(py, capacity, max_message, limit, leases)?.size().map_err(|e| exception(py, &e, Doing::Other))
     }
 
-    /// Sends a message (any bytes-like object whose bytes lie side by side), and waits for room `timeout` seconds: None is for ever, 0 not
-    /// at all.
+    /// Sends a message (any bytes-like object whose bytes lie side by side), and waits for room (in a rendezvous, for a receiver that takes
+    /// it) `timeout` seconds: None is for ever, 0 not at all.
     ///
     /// Raises Full where there is no room and `timeout` is 0; SendTimeout, which is both a Full and a Timeout; MessageTooLong; Closed once
-    /// the queue is shut down; NoSpace where there is no memory for a place that is used for the first time; Corrupted. Nothing is
-    /// sent then.
+    /// the queue is shut down; NoSpace where there is no memory for the message; LimitReached where an unbounded queue holds as much as
+    /// its limit allows; Corrupted. Nothing is sent then.
     #[pyo3(signature = (data, timeout=None))]
     fn send(
         &self,
@@ -157,7 +178,7 @@ impl Queue {
         wait(py, timeout, Doing::Send, |time| queue.send_timeout(data, time))
     }
 
-    /// Sends a message if there is room: send(data, timeout=0).
+    /// Sends a message if there is room (in a rendezvous, if a receiver waits for one at this moment): send(data, timeout=0).
     #[pyo3(signature = (data))]
     fn try_send(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
         self.send(py, data, Some(Duration::ZERO))
@@ -225,6 +246,32 @@ impl Queue {
         wait(py, timeout, Doing::Receive, |time| queue.recv_into_timeout(buffer, time))
     }
 
+    /// Receives the next message on lease, and waits for one `timeout` seconds: None is for ever, 0 not at all. It is not gone before the
+    /// lease is finished: if this process dies before, it comes back to the front of the queue, to be received by another.
+    ///
+    /// >>> with rsipc.Queue.create("jobs") as queue:
+    /// ...     queue.send(b"a job")
+    /// ...     queue.lease().give_back()  # as if the worker had died
+    /// ...     with queue.lease() as lease:  # finished at the end, given back if the block raises
+    /// ...         print(lease.message, lease.deliveries)
+    /// ...     print(len(queue))
+    /// b'a job' 2
+    /// 0
+    /// >>> rsipc.unlink("jobs")
+    ///
+    /// It also waits while as many messages are out on lease as the queue was made for. Raises what recv raises, and Unsupported where the
+    /// queue was made for no leases.
+    #[pyo3(signature = (timeout=None))]
+    fn lease(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<Lease> {
+        let queue = self.handle.get(py)?.share();
+        Lease::of(py, &queue, wait(py, timeout, Doing::Receive, |time| queue.lease_timeout(time))?)
+    }
+
+    /// Receives the next message on lease if there is one: lease(timeout=0).
+    fn try_lease(&self, py: Python<'_>) -> PyResult<Lease> {
+        self.lease(py, Some(Duration::ZERO))
+    }
+
     /// Shuts the queue down for everybody: sending raises Closed from now on, receiving gives what is left and then raises Closed. All who
     /// wait are woken. It cannot be undone; shutting down again does nothing.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
@@ -238,10 +285,10 @@ impl Queue {
         Ok(self.handle.get(py)?.is_shut_down())
     }
 
-    /// How many messages there is room for.
+    /// How many messages there is room for: 0 for a rendezvous, None for an unbounded queue.
     #[getter]
-    fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.handle.get(py)?.capacity().unwrap_or(usize::MAX))
+    fn capacity(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+        Ok(self.handle.get(py)?.capacity())
     }
 
     /// How long a message can be, in bytes.
@@ -319,6 +366,18 @@ enum Received {
     Needs(usize),
 }
 
-fn options(capacity: usize, max_message: usize) -> QueueOptions {
-    QueueOptions::new().capacity(capacity).max_message(max_message)
+fn options(
+    py: Python<'_>,
+    capacity: Option<usize>,
+    max_message: usize,
+    limit: Option<usize>,
+    leases: usize,
+) -> PyResult<QueueOptions> {
+    let options = QueueOptions::new().max_message(max_message).leases(leases);
+    match (capacity, limit) {
+        (Some(capacity), None) => Ok(options.capacity(capacity)),
+        (None, None) => Ok(options.unbounded()),
+        (None, Some(limit)) => Ok(options.unbounded_within(limit)),
+        (Some(_), Some(_)) => Err(invalid(py, "a limit in bytes is for an unbounded queue: give it with capacity=None")),
+    }
 }

@@ -3,7 +3,8 @@
 - Region: named or anonymous memory that many processes map, with the buffer protocol.
 - Mutex: a robust lock; when its holder dies, the next ones are told.
 - Semaphore: a count to wait for, or permits that come back when their holder dies.
-- Queue: messages from any number of senders to any number of receivers.
+- Queue: messages from any number of senders to any number of receivers, with room for none, some, or any number of them.
+- Lease: a message that comes back to the queue if its receiver dies before the work is done.
 
 >>> import rsipc
 >>> queue = rsipc.Queue.create("jobs", capacity=8, max_message=1024)
@@ -20,7 +21,7 @@ Names
 When a process dies
     A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose send
     returned is lost, none is torn, none comes twice. What a dead process held comes back: its locks (the next owners are told),
-    its permits, its places in a queue.
+    its permits, its places in a queue, the messages that it had on lease.
 
 Waiting
     Every call that can wait takes a timeout in seconds: None waits for ever, 0 not at all. While a call waits other threads of
@@ -68,7 +69,7 @@ from ._errors import (
     WrongKind,
     WrongVersion,
 )
-from ._rsipc import Mutex, Queue, Recovery, Region, Semaphore, __version__, list, unlink
+from ._rsipc import Lease, Mutex, Queue, Recovery, Region, Semaphore, __version__, list, unlink
 from ._types import Entry, Peer
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "Full",
     "Interrupted",
     "InvalidArgument",
+    "Lease",
     "LimitReached",
     "MessageTooLong",
     "Mutex",

@@ -60,7 +60,7 @@ class WouldBlock(Error, BlockingIOError):
 
 
 class Full(WouldBlock, queue.Full):
-    """The queue has no room for the message, and the call was told not to wait. Nothing was sent."""
+    """The queue has no room for the message (in a rendezvous: nobody receives), and the call was told not to wait. Nothing was sent."""
 
 
 class Empty(WouldBlock, queue.Empty):
@@ -125,7 +125,7 @@ class Deadlock(Error, RuntimeError):
 
 
 class NotOwner(Error, RuntimeError):
-    """The calling thread does not hold the mutex through this handle, or the process holds no permit to give back."""
+    """The calling thread does not hold the mutex through this handle, or the process no permit or lease to give back."""
 
     code = -15
 

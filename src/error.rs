@@ -112,6 +112,10 @@ pub enum Error {
     /// The system lacks something that rsipc stands on.
     #[error("not supported here: {0}")]
     Unsupported(String),
+    /// A wait of a handle that was told to end so ([`Queue::end_with_peers`](crate::Queue::end_with_peers)): all who had sent to the queue are gone, or all who had
+    /// received from it. Nothing was sent or taken.
+    #[error("no {0} is left: all who had the queue open for it have closed it or are gone")]
+    Disconnected(&'static str),
     /// Any other error of the operating system.
     #[error("{doing}: {}", std::io::Error::from_raw_os_error(*errno))]
     Os {
@@ -153,6 +157,7 @@ impl Error {
             Self::Reentrant => -21,
             Self::Unsupported(_) => -22,
             Self::Os { .. } => -23,
+            Self::Disconnected(_) => -26,
         }
     }
 

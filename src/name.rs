@@ -197,6 +197,11 @@ impl Name<'_> {
         Ok(self.namespace.dir()?.join(self.name))
     }
 
+    /// The directory.
+    pub(crate) fn dir(&self) -> Result<PathBuf> {
+        self.namespace.dir()
+    }
+
     /// The directory, made if need be.
     pub(crate) fn make_dir(&self) -> Result<PathBuf> {
         loop {

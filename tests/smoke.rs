@@ -220,3 +220,200 @@ fn zero() {
     q.shutdown().unwrap();
     senders.into_iter().for_each(|c| c.join());
 }
+
+#[test]
+fn lessee_dies_while_another_waits() {
+    let test = Test::new("lessee");
+    for (k, o) in [QueueOptions::new(), QueueOptions::new().unbounded(), QueueOptions::new().capacity(0)].into_iter().enumerate()
+    {
+        let name = format!("q{k}");
+        let q = Queue::create(test.name(&name), &o).unwrap();
+        let board = Board::new(2);
+        let mut worst = Duration::ZERO;
+        for round in 0..10 {
+            let worker = fork("w", || {
+                let l = q.lease().unwrap();
+                board.set(1, 1);
+                std::thread::sleep(LONG);
+                drop(l)
+            });
+            if round % 2 == 0 {
+                q.send_timeout(b"x", LONG).unwrap();
+                board.wait(1, 1);
+            }
+            let early = round % 2 == 1;
+            if early {
+                worker.wait_asleep();
+                q.send_timeout(b"x", LONG).unwrap();
+                board.wait(1, 1);
+            }
+            let waiting = fork("waits", || {
+                let l = q.lease().unwrap();
+                board.set(0, now());
+                assert_eq!(l.deliveries(), 2);
+                l.finish().unwrap();
+            });
+            waiting.wait_asleep();
+            board.set(1, 0);
+            std::thread::sleep(Duration::from_millis(20));
+            let t = now();
+            worker.kill();
+            waiting.join();
+            worst = worst.max(Duration::from_nanos(board.get(0) - t));
+            board.set(0, 0);
+        }
+        println!("{k}: {worst:?}");
+    }
+}
+
+#[test]
+fn disconnected() {
+    let test = Test::new("disconnected");
+    for (k, o) in [QueueOptions::new(), QueueOptions::new().unbounded(), QueueOptions::new().capacity(0)].into_iter().enumerate()
+    {
+        let name = format!("q{k}");
+        let q = Queue::create(test.name(&name), &o).unwrap();
+        q.end_with_peers(true);
+        assert_eq!(q.recv_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
+        let s = fork("s", || {
+            let q = Queue::open(test.name(&name)).unwrap();
+            q.will_send().unwrap();
+            q.send(b"1").unwrap();
+            std::thread::sleep(LONG)
+        });
+        let pid = s.pid;
+        assert_eq!(q.recv().unwrap(), b"1");
+        let st = now();
+        let at = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                at.store(now(), std::sync::atomic::Ordering::Relaxed);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            });
+            assert_eq!(q.recv(), Err(Error::Disconnected("sender")));
+            println!("{k} {:?}", Duration::from_nanos(now() - at.load(std::sync::atomic::Ordering::Relaxed)));
+        });
+        let _ = st;
+        q.end_with_peers(false);
+        let s = fork("s", || {
+            let q = Queue::open(test.name(&name)).unwrap();
+            q.will_send().unwrap();
+            q.send(b"1").unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+            at.store(1, std::sync::atomic::Ordering::Relaxed)
+        });
+        assert_eq!(q.recv().unwrap(), b"1");
+        q.end_with_peers(true);
+        assert_eq!(q.recv(), Err(Error::Disconnected("sender")));
+        s.join();
+    }
+}
+
+#[test]
+fn speed() {
+    let test = Test::lasting("speed", Duration::from_secs(300));
+    for round in 0..3 {
+        for (k, o) in [
+            QueueOptions::new().capacity(256),
+            QueueOptions::new().unbounded(),
+            QueueOptions::new().capacity(256).max_message(1 << 20),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("q{round}{k}");
+            let q = Queue::create(test.name(&name), &o).unwrap();
+            const N: u64 = 1_000_000;
+            let st = Instant::now();
+            let r = fork("r", || {
+                let mut b = [0; 64];
+                for _ in 0..N {
+                    q.recv_into(&mut b).unwrap();
+                }
+            });
+            let m = [7u8; 64];
+            let mut most = 0;
+            for i in 0..N {
+                q.send(&m).unwrap();
+                if i % 1024 == 0 {
+                    most = most.max(q.len().unwrap());
+                }
+            }
+            r.join();
+            println!("{k}: one way {:?} most {most}", st.elapsed() / N as u32);
+            let p = Queue::create(test.name(&format!("p{round}{k}")), &o).unwrap();
+            let r = fork("r", || {
+                let mut b = [0; 64];
+                for _ in 0..200_000 {
+                    q.recv_into(&mut b).unwrap();
+                    p.send(&b).unwrap();
+                }
+            });
+            let st = Instant::now();
+            let mut b = [0; 64];
+            for _ in 0..200_000 {
+                q.send(&m).unwrap();
+                p.recv_into(&mut b).unwrap();
+            }
+            println!("{k}: round trip {:?}", st.elapsed() / 200_000);
+            r.join();
+        }
+    }
+}
+
+#[test]
+fn few_leases() {
+    let test = Test::new("few");
+    let q = Queue::create(test.name("q"), &QueueOptions::new().leases(1)).unwrap();
+    q.send(b"a").unwrap();
+    q.send(b"b").unwrap();
+    let l = q.lease().unwrap();
+    assert_eq!(q.try_lease().err(), Some(Error::WouldBlock));
+    let other = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!(l.message(), b"b");
+        l.finish().unwrap();
+    });
+    other.wait_asleep();
+    l.finish().unwrap();
+    other.join();
+    q.send(b"c").unwrap();
+    fork("dies", || {
+        std::mem::forget(q.lease().unwrap());
+        die()
+    })
+    .end();
+    let l = q.try_lease().or_else(|_| q.lease()).unwrap();
+    assert_eq!((l.message(), l.deliveries()), (&b"c"[..], 2));
+    let other = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!((l.message(), l.deliveries()), (&b"c"[..], 3));
+        l.finish().unwrap();
+    });
+    other.wait_asleep();
+    drop(l);
+    other.join();
+    // Shut down with leases out.
+    let q = Queue::create(test.name("p"), &QueueOptions::new()).unwrap();
+    q.send(b"x").unwrap();
+    let w = fork("w", || {
+        let l = q.lease().unwrap();
+        std::thread::sleep(LONG);
+        drop(l)
+    });
+    wait_for("lease", || q.is_empty().unwrap());
+    q.shutdown().unwrap();
+    let o = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!(l.deliveries(), 2);
+        l.finish().unwrap();
+        assert_eq!(q.lease().err(), Some(Error::Closed))
+    });
+    o.wait_asleep();
+    let c0 = std::fs::read_to_string(format!("/proc/{}/stat", o.pid)).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    println!("{c0} {}", std::fs::read_to_string(format!("/proc/{}/stat", o.pid)).unwrap());
+    w.kill();
+    o.join();
+}

@@ -1,11 +1,14 @@
 //! Who has a queue open, and for what.
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
+use std::cell::RefCell;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::queue::Queue;
+use crate::queue::{Queue, Watch};
 use crate::shm;
+use crate::sync::lives::Ending;
 use crate::sync::lock;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
@@ -14,6 +17,10 @@ use crate::time::Deadline;
 pub(super) const SENDS: u32 = 1;
 pub(super) const RECEIVES: u32 = 2;
 const ROLES: u32 = SENDS | RECEIVES;
+/// In `QueueLayout::roles`: somebody's wait is to end with its peers, so that those who join have their lives written down.
+const MATTERS: u32 = 4;
+/// In `Peer::value` and `QueueLayout::roles`: it has had a message on lease, so that its death matters to receivers.
+pub(super) const LEASES: u32 = 8;
 
 /// A handle that is open on a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +60,93 @@ impl Queue {
         if (entry >> 32) as u32 == forks() && entry as u32 & role != 0 { Ok(()) } else { self.note(role) }
     }
 
-    /// The life of this process, for a message on lease; 0 where it has none.
-    pub(super) fn lessee(&self) -> Result<u32> {
-        Ok(0)
+    /// Says that this handle is going to send, before it does.
+    ///
+    /// It matters to those who wait with [`Queue::end_with_peers`]: a handle counts as a sender from its first attempt to send on, or from this.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::open`], where the handle is used in a child of fork for the first time.
+    pub fn will_send(&self) -> Result<()> {
+        self.act_as(SENDS)
+    }
+
+    /// Says that this handle is going to receive, before it does. As [`Queue::will_send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::will_send`].
+    pub fn will_recv(&self) -> Result<()> {
+        self.act_as(RECEIVES)
+    }
+
+    /// From now on a receive through this handle that would wait, or waits, fails with `Disconnected` once every other handle that had sent is
+    /// closed or its process gone; and a send that would wait, once every other handle that had received is. While nobody has sent (or received)
+    /// yet, they wait. `false` ends that.
+    ///
+    /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
+    pub fn end_with_peers(&self, end: bool) {
+        self.ends.store(u32::from(end), Relaxed);
+        if end {
+            self.store.shared.roles.fetch_or(MATTERS, Relaxed);
+        }
+    }
+
+    /// Who is watched while this handle waits for those of a role.
+    #[inline]
+    pub(super) fn with_peers<T>(&self, role: u32, act: impl FnOnce(Option<&dyn Watch>) -> Result<T>) -> Result<T> {
+        if self.ends.load(Relaxed) == 0 {
+            return act(None);
+        }
+        act(Some(&Peers { queue: self, role, ending: RefCell::default() }))
+    }
+
+    /// The life of this process, for a message on lease; 0 where it has none: then others take a while to notice its death.
+    pub(super) fn life(&self) -> u32 {
+        self.store.lives().and_then(|lives| lives.mine().ok()).unwrap_or(0)
+    }
+
+    /// The life of this process, to be written down with a message on lease. Before the first, all who wait for messages are told to
+    /// watch it.
+    pub(super) fn life_of_lessee(&self) -> u32 {
+        let (life, shared) = (self.life(), &self.store.shared);
+        let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+        if let Some(entry) = index.checked_sub(1).and_then(|index| shared.peers.table.get(index))
+            && (entry.value.load(Relaxed) & LEASES == 0 || entry.life.load(Relaxed) != life)
+        {
+            entry.life.store(life, Relaxed);
+            // Release: with the Acquire in `Lessees::lives`, for the life.
+            entry.value.fetch_or(LEASES, Release);
+            shared.roles.fetch_or(LEASES, Relaxed);
+            // die here: we have nothing on lease yet.
+            self.store.wake_all_who_wait();
+        }
+        life
+    }
+
+    /// The entries in the table of peers that are used by other handles.
+    fn others(&self) -> impl Iterator<Item = &shm::layout::Peer> {
+        let own = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+        self.store.shared.peers.table.iter().enumerate().filter(move |(index, _)| index + 1 != own).map(|(_, entry)| entry)
     }
 
     #[cold]
     pub(super) fn note(&self, role: u32) -> Result<()> {
         match self.join(role) {
             // Somebody was stopped while joining or leaving: it can be noted another time.
-            Err(Error::WouldBlock) => Ok(()),
-            result => result,
+            Err(Error::WouldBlock) => return Ok(()),
+            result => result?,
         }
+        let roles = &self.store.shared.roles;
+        if role != 0 && roles.load(Relaxed) & MATTERS != 0 {
+            let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+            if let Some(entry) = index.checked_sub(1).and_then(|index| self.store.shared.peers.table.get(index)) {
+                entry.life.store(self.life(), Relaxed);
+            }
+        }
+        // Release: with the Acquire in `over`, for the entry.
+        roles.fetch_or(role, Release);
+        Ok(())
     }
 
     /// Puts this handle on the table of peers, if it is not there, with `role` added to what it was used for.
@@ -103,6 +185,44 @@ impl Drop for Queue {
         // A child of fork leaves its parent's entry alone.
         if let Some(index) = index.filter(|_| (entry >> 32) as u32 == forks()) {
             self.store.shared.peers.table[index as usize].leave();
+            // die here: those who wait for our end look for it themselves.
+            if self.store.shared.roles.load(Relaxed) & MATTERS != 0 {
+                self.store.wake_all_who_wait();
+            }
         }
+    }
+}
+
+/// The other handles that send, or receive, for those who wait for them.
+struct Peers<'a> {
+    queue: &'a Queue,
+    role: u32,
+    ending: RefCell<Ending>,
+}
+
+impl Watch for Peers<'_> {
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        let mut most = lock::LOOK;
+        let Some(lives) = self.queue.store.lives() else { return most };
+        for peer in self.queue.others().filter(|peer| peer.value.load(Relaxed) & self.role != 0) {
+            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
+            match lives.watch_of(life, identity) {
+                Some((word, seen)) => add(word, seen),
+                None if life != 0 => most = most.min(self.ending.borrow_mut().slice()),
+                None => {}
+            }
+        }
+        most
+    }
+
+    fn over(&self) -> Result<()> {
+        let queue = self.queue;
+        let is_there =
+            |peer: &shm::layout::Peer| peer.identity().is_some() && peer.value.load(Relaxed) & self.role != 0 && !peer.is_gone();
+        // Read first: who sets it is on the table already.
+        if queue.store.shared.roles.load(Acquire) & self.role == 0 || queue.others().any(is_there) {
+            return Ok(());
+        }
+        Err(Error::Disconnected(if self.role == SENDS { "sender" } else { "receiver" }))
     }
 }

@@ -314,12 +314,3 @@ impl Drop for Claim<'_> {
         }
     }
 }
-
-/// Whose lives matter to who waits: those of the lessees.
-pub(crate) fn lessees(blocks: &Blocks) -> impl Iterator<Item = (Identity, u32)> {
-    let leased = blocks.all().filter_map(|(_, head)| {
-        let word = head.owner.load(Relaxed);
-        (State::of(word) == State::Leased).then(|| (owner_of(word), head.life.load(Relaxed)))
-    });
-    leased.filter(|(owner, _)| *owner != me().identity)
-}

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
 use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
-use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
+use crate::sync::lock::{self, GENERATION, Left, On, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -159,9 +159,6 @@ impl Store {
                 if slept.take() && passed.replace(Some(word & GENERATION)) != Some(word & GENERATION) {
                     futex::wake(&side.lock, u32::MAX, Kind::Any);
                 }
-                if let Some(watch) = watch {
-                    watch.over()?;
-                }
                 Ok(None)
             };
             let sleep = |seen, time| {
@@ -179,7 +176,10 @@ impl Store {
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if lock::acquire_brief(call, &side.lock, deadline).is_ok() {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, deadline) {
+                        if left == Left::Died {
+                            lock::wake_all(&side.lock);
+                        }
                         let mended = self.mend();
                         Self::release(call, side);
                         mended?;
@@ -264,9 +264,8 @@ impl Store {
         let shared = &*self.shared;
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
-        shared.send.lock.fetch_xor(GENERATION, Relaxed);
-        shared.send.lock.fetch_and(!WAITERS, Relaxed);
-        futex::wake(&shared.send.lock, u32::MAX, Kind::Any);
+        // An event keeps its generation itself.
+        lock::notify_all(&shared.send.lock, &shared.send.lock);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::store::Take;
+use crate::queue::store::{LeaseTicket, Take};
 use crate::queue::{Queue, attached};
 use crate::time::Deadline;
 
@@ -19,14 +19,6 @@ pub struct Lease<'a> {
     ticket: LeaseTicket,
     /// Finished, or given back.
     over: bool,
-}
-
-/// Which lease it is, among those of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeaseTicket {
-    pub(crate) block: u32,
-    pub(crate) order: u64,
-    pub(crate) deliveries: u32,
 }
 
 impl Queue {
@@ -86,8 +78,8 @@ impl Queue {
     /// As [`Queue::lease`], for those who keep the ticket themselves.
     pub(crate) fn lease_into(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(usize, LeaseTicket)> {
         self.act_as(attached::RECEIVES)?;
-        let life = self.lessee()?;
-        let received = self.store.recv(sink, Take::OnLease(life), deadline, None)?;
+        let take = Take::OnLease(self.life_of_lessee());
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch))?;
         let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
         let head = self.store.blocks.head(block)?;
         let (order, deliveries) = (head.order.load(super::Relaxed), head.deliveries.load(super::Relaxed));
@@ -96,7 +88,7 @@ impl Queue {
 
     /// Ends a lease.
     pub(crate) fn end_lease(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
-        self.store.finish(ticket.block, ticket.order, done)
+        self.store.finish(ticket, done)
     }
 }
 

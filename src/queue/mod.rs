@@ -10,7 +10,8 @@ mod ring;
 mod store;
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use store::Store;
-pub(crate) use store::{Received, Sink, Take, Watch};
+pub(crate) use store::{LeaseTicket, Received, Sink, Take, Watch};
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///
@@ -66,6 +67,8 @@ pub struct Queue {
     /// This handle's entry in the table of peers: `forks()` in the upper half, then the entry's number plus one, and in the lowest two
     /// bits the roles written down there.
     entry: AtomicU64,
+    /// Not 0: waits end with the peers that they wait for.
+    ends: AtomicU32,
 }
 
 /// Whose inbox a queue is.
@@ -88,7 +91,7 @@ impl Queue {
     pub fn create<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
         let plan = options.plan_for(&name)?;
-        Self::attach(shm::create(&name, plan.len, size_of::<QueueLayout>(), |layout| plan.fill(layout))?.0)
+        Self::attach(shm::create(&name, plan.len, size_of::<QueueLayout>(), |layout| plan.fill(layout))?.0, Some(name.dir()?))
     }
 
     /// Opens a queue.
@@ -98,7 +101,8 @@ impl Queue {
     /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where it
     /// belongs to processes of another pid namespace; `NoSpace`, `PermissionDenied` and other errors of the system.
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
-        Self::attach(shm::open(&name.into())?.0)
+        let name = name.into();
+        Self::attach(shm::open(&name)?.0, Some(name.dir()?))
     }
 
     /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its options.
@@ -133,7 +137,7 @@ impl Queue {
         let shared: Shared<QueueLayout> = region.place(offset)?;
         let plan = options.plan(shared.offset(), 0)?;
         shm::create_in(&shared, |layout| plan.fill(layout))?;
-        Self::attach(shared)
+        Self::attach(shared, None)
     }
 
     /// Opens a queue at `offset` of a region.
@@ -148,7 +152,7 @@ impl Queue {
     pub unsafe fn open_in(region: &Region, offset: usize) -> Result<Self> {
         let shared = region.place(offset)?;
         shm::open_in::<QueueLayout>(&shared)?;
-        Self::attach(shared)
+        Self::attach(shared, None)
     }
 
     /// Creates a queue that is the inbox of a process.
@@ -160,7 +164,7 @@ impl Queue {
             layout.owner_serial.store(owner.serial, Relaxed);
             layout.owner_life.store(owner.life, Relaxed);
         };
-        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0)
+        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
     }
 
     /// Whose inbox it is, if it is one.
@@ -195,8 +199,8 @@ impl Queue {
         self.store.recv(sink, take, deadline, watch)
     }
 
-    fn attach(shared: Shared<QueueLayout>) -> Result<Self> {
-        let queue = Self { store: Store::new(shared)?, entry: AtomicU64::new(0) };
+    fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        let queue = Self { store: Store::new(shared, dir)?, entry: AtomicU64::new(0), ends: AtomicU32::new(0) };
         queue.note(0)?;
         Ok(queue)
     }
@@ -235,7 +239,7 @@ impl Queue {
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
         self.act_as(attached::SENDS)?;
-        self.store.send(&[], message, deadline, None)
+        self.with_peers(attached::RECEIVES, |watch| self.store.send(&[], message, deadline, watch))
     }
 
     /// Receives the next message, and waits for one as long as need be.
@@ -268,7 +272,8 @@ impl Queue {
     fn recv_until(&self, deadline: Deadline) -> Result<Vec<u8>> {
         self.act_as(attached::RECEIVES)?;
         let mut message = Vec::new();
-        let len = self.store.recv(&mut message, Take::Whole, deadline, None)?.len;
+        let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut message, Take::Whole, deadline, watch);
+        let len = self.with_peers(attached::SENDS, recv)?.len;
         // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
         unsafe { message.set_len(len) };
         Ok(message)
@@ -307,7 +312,8 @@ impl Queue {
     #[inline]
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         self.act_as(attached::RECEIVES)?;
-        Ok(self.store.recv(&mut &mut *buffer, Take::Whole, deadline, None)?.len)
+        let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut &mut *buffer, Take::Whole, deadline, watch);
+        Ok(self.with_peers(attached::SENDS, recv)?.len)
     }
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then

@@ -14,13 +14,17 @@
 //! First CLOSING is stored, and the senders that wait for room are woken; then, under the sending lock, CLOSED, and the receivers are
 //! woken. After that no message can be committed. Whoever comes upon CLOSING completes it: its author may have died.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Blocks, Claim, State};
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope, Plan};
@@ -28,7 +32,8 @@ use crate::queue::ring::{IN_BLOCK, Look, Ring};
 use crate::shm::Shared;
 use crate::shm::layout::{BlockHead, ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::Slot;
-use crate::sync::lock::{self, On};
+use crate::sync::lives::{self, Ending, Lives};
+use crate::sync::lock::{self, Left, On};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
@@ -54,16 +59,11 @@ pub(crate) trait Sink {
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
-    /// The words to sleep on beside the queue's, with their values. Called before each sleep.
-    fn words<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32));
+    /// Gives the lives to sleep on beside the queue's word, with what they are; says for how long to sleep at most. Called before each sleep.
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration;
 
-    /// An error where there is nothing to wait for any more. Asked before each sleep, and after one.
+    /// An error where there is nothing to wait for any more. Asked before each sleep, after `lives`: who dies in between ends the sleep.
     fn over(&self) -> Result<()>;
-
-    /// Whether somebody is just dying: then the next look is a millisecond away.
-    fn is_ending(&self) -> bool {
-        false
-    }
 }
 
 /// What becomes of a message that is received.
@@ -75,6 +75,14 @@ pub(crate) enum Take {
     OnLease(u32),
     /// It stays in a block of this process's until it is finished; should this process die it is gone.
     Claimed(u32),
+}
+
+/// Which message it is that stays in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseTicket {
+    pub(crate) block: u32,
+    pub(crate) order: u64,
+    pub(crate) deliveries: u32,
 }
 
 /// A message that was received: as long as this, with an envelope or without, and the block where it is, if it stays in one.
@@ -96,6 +104,10 @@ pub(crate) struct Store {
     slots: usize,
     pub(crate) send_spin: Spin,
     pub(crate) recv_spin: Spin,
+    /// The directory that the queue's name is in.
+    dir: Option<PathBuf>,
+    /// The lives there, once they were needed; None where there are none.
+    lives: OnceLock<Option<Arc<Lives>>>,
 }
 
 /// What is sent.
@@ -106,11 +118,36 @@ enum Payload<'a> {
 }
 
 impl Store {
-    pub(crate) fn new(shared: Shared<QueueLayout>) -> Result<Self> {
+    /// `dir`: where the queue's name is; None for a queue in a region.
+    pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
-        Ok(Self { ring, log, blocks, max_message: plan.max_message, slots: plan.slots, send_spin, recv_spin, shared })
+        Ok(Self {
+            ring,
+            log,
+            blocks,
+            max_message: plan.max_message,
+            slots: plan.slots,
+            send_spin,
+            recv_spin,
+            dir,
+            lives: OnceLock::new(),
+            shared,
+        })
+    }
+
+    /// The lives of those who use the queue: those in its directory, or in the default one for a queue in a region. None where there can be
+    /// none: then those who wait for a death look for it.
+    pub(crate) fn lives(&self) -> Option<&Lives> {
+        let find = || {
+            let dir = match &self.dir {
+                Some(dir) => dir.clone(),
+                None => Name::from("lives").make_dir().ok()?,
+            };
+            Lives::of(&dir).ok()
+        };
+        self.lives.get_or_init(find).as_deref()
     }
 
     /// How many messages fit; None: any number.
@@ -271,27 +308,34 @@ impl Store {
 
     /// Claims a block, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
-        let shared = &*self.shared;
-        if let Some(claim) = self.blocks.claim()? {
-            return Ok(claim);
-        }
         loop {
-            call.turn_to(&shared.recv.lock);
-            self.take_from_the_dead(call, deadline)?;
             if let Some(claim) = self.blocks.claim()? {
                 return Ok(claim);
             }
-            if shared.phase.load(Relaxed) != 0 {
+            let closed = || self.shared.phase.load(Relaxed) != 0;
+            if closed() {
                 return Err(Error::Closed);
             }
-            let free = || {
-                shared.block_wanted.swap(1, Relaxed);
-                // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
-                lock::fence_after_rmw();
-                Ok((self.blocks.any_free()? || shared.phase.load(Relaxed) != 0).then_some(()))
-            };
-            self.wait_on(&shared.recv, deadline, &self.send_spin, watch, free)?;
+            self.wait_for_block(call, deadline, watch, closed)?;
         }
+    }
+
+    /// Waits until a block is free, or `other`. The call works on the receiving lock's word afterwards.
+    #[cold]
+    fn wait_for_block(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>, other: impl Fn() -> bool) -> Result<()> {
+        let shared = &*self.shared;
+        call.turn_to(&shared.recv.lock);
+        if self.take_from_the_dead(call, deadline)? {
+            return Ok(());
+        }
+        let change = || {
+            shared.block_wanted.swap(1, Relaxed);
+            // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
+            lock::fence_after_rmw();
+            let changed = self.blocks.any_free()? || other();
+            Ok(changed.then_some(()))
+        };
+        self.wait_beside_lessees(&shared.recv, deadline, &self.send_spin, watch, change)
     }
 
     /// Waits until there is room for a message. The call works on the sending lock's word before and after.
@@ -329,27 +373,41 @@ impl Store {
         let mut closing = false;
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
-                spare = Some(self.claim(&call, deadline, watch)?);
-                call.turn_to(&shared.recv.lock);
+                spare = self.blocks.claim()?;
             }
-            lock::acquire_brief(&call, &shared.recv.lock, deadline)?;
+            if lock::acquire_brief(&call, &shared.recv.lock, deadline)? == Left::Died && self.is_rendezvous() {
+                // It may have died before it woke the sender whose offer it took.
+                lock::wake_all(&shared.recv.lock);
+            }
             // Read before the look: once the queue is closed, what is not in it now never will be.
             // Acquire: with the Release in `finish_shutdown`.
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink, take, &mut spare);
+            let no_block = matches!(result, Err(Error::LimitReached(_)));
             match &result {
                 Ok(Some(Received { offer: Some(woken), block: Some(index), .. })) => self.release_sender(&call, *index, *woken),
                 _ => Self::release(&call, &shared.recv),
             }
+            // Who waits keeps nothing from others.
+            spare = None;
+            if no_block {
+                let returned = || shared.recv.returned.load(Relaxed) != 0;
+                self.wait_for_block(&call, deadline, watch, returned)?;
+                continue;
+            }
             if let Some(received) = result? {
                 return self.take_out(sink, take, received);
             }
-            // Who waits keeps nothing from others.
-            spare = None;
             if phase == CLOSED {
-                return Err(Error::Closed);
-            }
-            if phase != 0 {
+                if !self.others_lease() {
+                    return Err(Error::Closed);
+                }
+                // What they have may come back.
+                if !self.take_from_the_dead(&call, deadline)? {
+                    call.turn_to(&shared.send.lock);
+                    self.wait_for_lessees(deadline, watch)?;
+                }
+            } else if phase != 0 {
                 if phase != CLOSING || closing {
                     return Err(Error::Corrupted("the queue's phase is none that it can have"));
                 }
@@ -372,13 +430,46 @@ impl Store {
     #[cold]
     fn wait_for_messages(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         let shared = &*self.shared;
-        let lessees = Lessees { store: self, and: watch };
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
         }
-        let watch = if shared.recv.leased.load(Relaxed) != 0 { Some(&lessees as &dyn Watch) } else { watch };
-        self.wait_on(&shared.send, deadline, &self.recv_spin, watch, || Ok(self.is_readable().then_some(())))
+        let change = || Ok(self.is_readable().then_some(()));
+        self.wait_beside_lessees(&shared.send, deadline, &self.recv_spin, watch, change)
+    }
+
+    /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
+    #[cold]
+    fn wait_for_lessees(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        let recv = &self.shared.recv;
+        let change = || Ok((recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
+        self.wait_beside_lessees(&self.shared.send, deadline, &self.recv_spin, watch, change)
+    }
+
+    /// Whether another process has a message on lease.
+    fn others_lease(&self) -> bool {
+        let word = |(_, head): (u32, &BlockHead)| head.owner.load(Relaxed);
+        self.shared.recv.leased.load(Relaxed) != 0
+            && self.blocks.all().map(word).any(|word| State::of(word) == State::Leased && word != State::Leased.mine())
+    }
+
+    /// As `wait_on`, and until a process dies that may have a message on lease.
+    fn wait_beside_lessees(
+        &self,
+        side: &Side,
+        deadline: Deadline,
+        spin: &Spin,
+        watch: Option<&dyn Watch>,
+        change: impl FnMut() -> Result<Option<()>>,
+    ) -> Result<()> {
+        if self.shared.roles.load(Relaxed) & LEASES == 0 {
+            return self.wait_on(side, deadline, spin, watch, change);
+        }
+        let Some(lives) = self.lives() else {
+            return self.wait_on(side, deadline, spin, Some(watch.unwrap_or(&Nobody)), change);
+        };
+        let lessees = Lessees { store: self, lives, ending: RefCell::default(), and: watch };
+        self.wait_on(side, deadline, spin, Some(&lessees), change)
     }
 
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
@@ -486,7 +577,7 @@ impl Store {
             self.ring.commit_emptied(slot, position);
             return Ok(Received { len, envelope, block: None, offer: None });
         }
-        let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+        let claim = spare.take().ok_or_else(no_block)?;
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
@@ -516,7 +607,7 @@ impl Store {
             log.take(&record)?;
             None
         } else {
-            let claim = spare.take().ok_or(Error::Corrupted("no block for a message on lease"))?;
+            let claim = spare.take().ok_or_else(no_block)?;
             self.copy_record(log, &record, from + len, &claim)?;
             self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED | IN_LOG, record.place), || log.take(&record))?;
             let index = claim.index;
@@ -568,17 +659,17 @@ impl Store {
         let recv = &self.shared.recv;
         let (state, life) = match take {
             Take::Whole => (State::Held, 0),
-            Take::OnLease(life) => {
-                recv.leased.store(1, Relaxed);
-                if deliveries == 1 {
-                    let order = recv.leases.load(Relaxed).wrapping_add(1);
-                    recv.leases.store(order, Relaxed);
-                    head.order.store(order, Relaxed);
-                }
-                (State::Leased, life)
-            }
+            Take::OnLease(life) => (State::Leased, life),
             Take::Claimed(life) => (State::Held, life),
         };
+        if state == State::Leased {
+            recv.leased.store(1, Relaxed);
+        }
+        if deliveries == 1 {
+            let order = recv.leases.load(Relaxed).wrapping_add(1);
+            recv.leases.store(order, Relaxed);
+            head.order.store(order, Relaxed);
+        }
         head.deliveries.store(deliveries, Relaxed);
         head.life.store(life, Relaxed);
         // Release: with the Acquire in `take_from_the_dead`, for what was stored before.
@@ -681,10 +772,17 @@ impl Store {
             self.mend_receiving()?;
         }
         let found = self.blocks.take_from_the_dead()?;
-        let kept = |(_, head): (u32, &BlockHead)| matches!(State::of(head.owner.load(Relaxed)), State::Leased | State::Returned);
-        if self.blocks.all().any(kept) {
+        let (mut leased, mut returned) = (false, false);
+        for (_, head) in self.blocks.all() {
+            let state = State::of(head.owner.load(Relaxed));
+            leased |= matches!(state, State::Leased | State::Returned);
+            returned |= state == State::Returned;
+        }
+        if returned {
+            // Who returned it may have died before it said so.
             shared.recv.returned.store(1, Relaxed);
-        } else {
+        }
+        if !leased {
             // Under the lock nobody leases, and who returns had leased.
             shared.recv.leased.store(0, Relaxed);
         }
@@ -715,11 +813,10 @@ impl Store {
             let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
             return lock::wait_for_change((on, &side.lock), deadline, spin, change, sleep);
         };
-        watch.over()?;
         let look = Cell::new(false);
         let sleep = |seen, time: Duration| {
-            let (slept, which) = sleep_beside(side, seen, Kind::Change, time, watch)?;
-            look.set(which != 0 || slept == Slept::TimedOut);
+            let (slept, time_to_look) = sleep_beside(side, seen, Kind::Change, time, watch)?;
+            look.set(time_to_look);
             Ok(slept)
         };
         let change = || if look.take() { Ok(Some(())) } else { change() };
@@ -760,6 +857,16 @@ impl Store {
         lock::release_and_wake_all(&self.shared.send.lock);
     }
 
+    /// Wakes all who wait, to see for themselves what has changed.
+    pub(crate) fn wake_all_who_wait(&self) {
+        let shared = &*self.shared;
+        // Should we die, or be unable to make a call, they look within `lock::LOOK`.
+        let Ok(call) = Call::enter(&shared.recv.lock) else { return };
+        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        call.turn_to(&shared.send.lock);
+        lock::notify_all(&shared.send.lock, self.generation_of_sending());
+    }
+
     pub(crate) fn is_shut_down(&self) -> bool {
         self.shared.phase.load(Relaxed) != 0
     }
@@ -774,60 +881,96 @@ impl Store {
         Ok(in_ring + in_log + self.blocks.returned())
     }
 
-    /// Ends a lease or a claim: the message is gone (`done`), or is received again. `order`: which one it was.
-    pub(crate) fn finish(&self, index: u32, order: u64, done: bool) -> Result<()> {
+    /// Ends a lease or a claim: the message is gone (`done`), or is received again.
+    pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
-        let head = self.blocks.head(index)?;
+        let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
-        if head.order.load(Relaxed) != order || word != State::Leased.mine() && word != State::Held.mine() {
+        let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
+        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() && word != State::Held.mine() {
             return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
         }
+        // Should we die before we have woken somebody, the kernel does.
+        let call = Call::enter(&shared.recv.lock)?;
         if done {
-            let _call = Call::enter(&shared.recv.lock)?;
-            self.blocks.free(index)?;
-            self.blocks.notify();
+            self.blocks.free(ticket.block)?;
         } else {
-            // Should we die before we have woken somebody, the kernel does.
-            let _call = Call::enter(&shared.send.lock)?;
             self.blocks.give_back(head);
-            if self.is_rendezvous() {
-                lock::fence_after_rmw();
-                lock::notify(&shared.send.lock, 1);
-            } else {
-                lock::notify_all(&shared.send.lock, &shared.send.generation);
-            }
         }
+        self.blocks.notify();
+        if !done || shared.phase.load(Relaxed) != 0 {
+            call.turn_to(&shared.send.lock);
+            lock::notify_all(&shared.send.lock, self.generation_of_sending());
+        }
+        Ok(())
+    }
+
+    /// Where the generation is of the word that receivers sleep on.
+    fn generation_of_sending(&self) -> &AtomicU32 {
+        let side = &self.shared.send;
+        // An event keeps its generation itself.
+        if self.is_rendezvous() { &side.lock } else { &side.generation }
+    }
+}
+
+/// Sleeps on a side's word and on those of a watch. Says whether it is time to look who is gone.
+pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, watch: &dyn Watch) -> Result<(Slept, bool)> {
+    let mut words = vec![(&side.lock, seen)];
+    let most = watch.lives(&mut |life, seen| words.push((life, seen)));
+    watch.over()?;
+    let (slept, which) = if words.len() == 1 {
+        (futex::wait(&side.lock, seen, kind, time.min(most))?, 0)
+    } else {
+        side.watched.store(1, Relaxed);
+        futex::wait_any(&words, time.min(most))?
+    };
+    if which != 0 {
+        lives::pass_on(words[which].0);
+    }
+    Ok((slept, which != 0 || slept == Slept::TimedOut))
+}
+
+/// What is left to the caller to wait for.
+fn no_block() -> Error {
+    Error::LimitReached("as many messages are on lease as the queue was made for".into())
+}
+
+/// A watch of nobody in particular: now and then it is time to look.
+struct Nobody;
+
+impl Watch for Nobody {
+    fn lives<'a>(&'a self, _: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        lock::LOOK
+    }
+
+    fn over(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Sleeps on a side's word and on those of a watch. Says which one woke it; 0 is the side's.
-pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, watch: &dyn Watch) -> Result<(Slept, usize)> {
-    let mut words = vec![(&side.lock, seen)];
-    watch.words(&mut |word, seen| words.push((word, seen)));
-    if watch.is_ending() {
-        let slept = futex::wait(&side.lock, seen, kind, time.min(Duration::from_millis(1)))?;
-        return Ok((slept, 0));
-    }
-    if words.len() == 1 {
-        return futex::wait(&side.lock, seen, kind, time).map(|slept| (slept, 0));
-    }
-    side.watched.store(1, Relaxed);
-    futex::wait_any(&words, time)
-}
-
-/// Those who have messages on lease, and who else is watched.
+/// Those who have, or may have, messages on lease, which come back when they die; and who else is watched.
 struct Lessees<'a> {
     store: &'a Store,
+    lives: &'a Lives,
+    ending: RefCell<Ending>,
     and: Option<&'a dyn Watch>,
 }
 
 impl Watch for Lessees<'_> {
-    fn words<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) {
-        let _ = self.store;
-        if let Some(and) = self.and {
-            and.words(add);
+    fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
+        let mut most = self.and.map_or(lock::LOOK, |and| and.lives(add));
+        for peer in &self.store.shared.peers.table {
+            // Acquire: with the Release in `life_of_lessee`.
+            if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
+                continue;
+            }
+            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
+            match self.lives.watch_of(life, identity) {
+                Some((word, seen)) => add(word, seen),
+                None => most = most.min(self.ending.borrow_mut().slice()),
+            }
         }
+        most
     }
 
     fn over(&self) -> Result<()> {

@@ -201,7 +201,9 @@ pub(crate) struct Peer {
     pub(crate) namespace: AtomicU32,
     /// Permits: how many it holds. Queue: SENDS and RECEIVES.
     pub(crate) value: AtomicU32,
-    pub(crate) _reserved: AtomicU64,
+    /// Queue: the process's life, where its death matters to those who wait (`sync::lives`); 0: none.
+    pub(crate) life: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
 }
 
 /// The most handles that can be open on one queue at a time.
@@ -240,7 +242,8 @@ pub(crate) struct QueueLayout {
     pub(crate) owner: AtomicU64,
     /// Which of the owner's endpoints it is.
     pub(crate) owner_serial: AtomicU32,
-    pub(crate) _reserved: AtomicU32,
+    /// SENDS and RECEIVES, once any handle has; MATTERS, once it matters to somebody who waits.
+    pub(crate) roles: AtomicU32,
     /// The sending position, plus one, from which on messages go into the log, until the log is empty; 0: they go into the ring.
     pub(crate) log_from: AtomicU64,
     pub(crate) send: Side,

@@ -130,6 +130,11 @@ impl Lives {
         (seen & TID != 0).then_some((word, seen))
     }
 
+    /// As [`Lives::watch`], if the life is that process's.
+    pub(crate) fn watch_of(&self, life: u32, identity: Identity) -> Option<(&AtomicU32, u32)> {
+        self.watch(life).filter(|_| self.entry_at(life).identity.load(Relaxed) == identity.0)
+    }
+
     /// The word that is held to take away the files of a dead process.
     pub(crate) fn files(&self) -> &AtomicU32 {
         &self.table.files

@@ -286,7 +286,7 @@ pub(crate) fn notify_all(word: &AtomicU32, generation: &AtomicU32) {
     wake_all(word);
 }
 
-fn wake_all(word: &AtomicU32) {
+pub(crate) fn wake_all(word: &AtomicU32) {
     futex::wake(word, u32::MAX, Kind::Any);
 }
 

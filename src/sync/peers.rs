@@ -65,6 +65,7 @@ impl<const N: usize> Peers<N> {
         peer.since.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         peer.namespace.store(me().namespace, Relaxed);
         peer.value.store(value, Relaxed);
+        peer.life.store(0, Relaxed);
         // die here: the entry is still free.
         // Release: with the Acquire in `identity`, for who looks without the lock.
         peer.identity.store(me().identity.0, Release);

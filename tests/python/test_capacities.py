@@ -89,7 +89,7 @@ def test_sending_without_room(capacity: int | None) -> None:
     queue = rsipc.Queue.create("q", capacity)
     for number in range(1000 if capacity is None else capacity):
         queue.try_send(bytes(number))
-    assert len(queue) == 1000 if capacity is None else capacity
+    assert len(queue) == (1000 if capacity is None else capacity)
     if capacity is not None:
         with pytest.raises(rsipc.Full) as full:
             queue.try_send(b"more")

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
-use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
+use crate::queue::store::{CLOSED, Received, Sink, Store, Take};
+use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, On, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};

@@ -2,12 +2,16 @@
 
 mod attached;
 mod blocks;
+mod claims;
 mod handoff;
 mod lease;
 mod log;
 mod options;
+mod receiving;
 mod ring;
+mod sending;
 mod store;
+mod watch;
 
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
@@ -26,7 +30,8 @@ pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use store::Store;
-pub(crate) use store::{LeaseTicket, Received, Sink, Take, Watch};
+pub(crate) use store::{LeaseTicket, Received, Sink, Take};
+pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///

@@ -1,21 +1,70 @@
 """The README's first command, and its snippets."""
 
 import os
+import random
 import re
+import runpy
+import signal
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from conftest import PATIENCE, RELEASE, ROOT
 
+DEMO = ROOT / "examples/demo"
+READER = str(ROOT / "target/demo/reader")
+WORKERS = [[str(RELEASE / "examples/demo-worker")], [sys.executable, str(DEMO / "worker.py")]]
 
-def test_demo_counts_all_but_the_line_that_died(namespace: Path) -> None:
-    demo = [sys.executable, str(ROOT / "examples/demo/demo.py"), "--passes", "2"]
-    programs = [str(ROOT / "target/demo/reader"), str(RELEASE / "examples/demo-worker")]
-    result = subprocess.run([*demo, *programs], capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+
+def test_demo_counts_every_word(namespace: Path) -> None:
+    demo = [sys.executable, str(DEMO / "demo.py"), "--passes", "2", READER, WORKERS[0][0]]
+    result = subprocess.run(demo, capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "as promised" in result.stdout
     assert "killed, holding the mutex" in result.stdout
+    assert "was handed line" in result.stdout
+
+
+def test_each_line_is_counted_once_whenever_workers_are_killed(namespace: Path) -> None:
+    import rsipc
+
+    demo = runpy.run_path(str(DEMO / "demo.py"))
+    text, passes = demo["TEXTS"][0], 3
+    lines = rsipc.Queue.create("lines", capacity=None, max_message=1024)
+    region = rsipc.Region.create("table", demo["REGION_SIZE"])
+    rsipc.Mutex.create_in(region, 0)
+    memory = memoryview(region)
+    run(READER, passes, text)
+
+    def taken(number: int) -> int:
+        return int(demo["status"](memory, number)[1])
+
+    workers: dict[int, subprocess.Popen[bytes]] = {}
+    try:
+        for number in range(1, 41):
+            workers[number] = subprocess.Popen([*WORKERS[number % 2], str(number)])
+            if number > 3:
+                # The oldest is at work in some line, or between two.
+                victim = workers[number - 3]
+                while victim.poll() is None and taken(number - 3) == 0:
+                    time.sleep(0.001)
+                time.sleep(random.random() / 50)
+                victim.kill()
+        for worker in workers.values():
+            worker.wait(PATIENCE)
+        ends = [worker.returncode for worker in workers.values()]
+    finally:
+        for worker in workers.values():
+            worker.kill()
+            worker.wait()
+    assert set(ends) <= {0, -signal.SIGKILL}
+    assert ends[-1] == 0
+    assert len(lines) == 0
+    assert demo["table_count"](memory) == demo["plain_count"](text.read_bytes().splitlines(), passes)
+    # Lines were handed out again, whose workers had died over them.
+    assert struct.unpack_from("<I", memory, demo["AGAIN_AT"])[0] != 0
 
 
 def snippet(language: str) -> str:

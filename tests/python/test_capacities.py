@@ -230,10 +230,12 @@ def test_in_a_region(capacity: int | None) -> None:
 def test_a_limit_in_bytes() -> None:
     queue = rsipc.Queue.create("q", None, 1000, limit=1 << 20)
     sent = 0
-    with pytest.raises(rsipc.LimitReached):
+    try:
         while True:
             queue.send(b"x" * 1000)
             sent += 1
+    except rsipc.LimitReached:
+        pass
     assert 1 << 9 < sent < 1 << 12
     for _ in range(sent):
         assert queue.recv(0) == b"x" * 1000

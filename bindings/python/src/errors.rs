@@ -52,9 +52,13 @@ pub(crate) fn exception(py: Python<'_>, error: &Error, doing: Doing) -> PyErr {
         _ => ("Error", None),
     };
     let text = match (doing, error) {
-        (Doing::Send, Error::WouldBlock) => "the queue has no room (in a rendezvous: nobody receives), and the call was told not to wait".into(),
+        (Doing::Send, Error::WouldBlock) => {
+            "the queue has no room (in a rendezvous: nobody receives), and the call was told not to wait".into()
+        }
         (Doing::Receive, Error::WouldBlock) => "the queue has no message, and the call was told not to wait".into(),
-        (Doing::Send, Error::TimedOut) => "the queue still has no room (in a rendezvous: nobody receives), and the time given has passed".into(),
+        (Doing::Send, Error::TimedOut) => {
+            "the queue still has no room (in a rendezvous: nobody receives), and the time given has passed".into()
+        }
         (Doing::Receive, Error::TimedOut) => "the queue still has no message, and the time given has passed".into(),
         _ => error.to_string(),
     };

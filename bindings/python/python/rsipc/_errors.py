@@ -60,7 +60,10 @@ class WouldBlock(Error, BlockingIOError):
 
 
 class Full(WouldBlock, queue.Full):
-    """The queue has no room for the message (in a rendezvous: nobody receives), and the call was told not to wait. Nothing was sent."""
+    """The queue has no room for the message (in a rendezvous: nobody receives), and the call was told not to wait.
+
+    Nothing was sent.
+    """
 
 
 class Empty(WouldBlock, queue.Empty):

@@ -205,6 +205,19 @@ enum ipc_result
    */
   IPC_ERR_OS = -23,
   /**
+   * The process that the address belongs to is gone, or has closed the endpoint, or there never was such
+   * an address.
+   */
+  IPC_ERR_PEER_GONE = -24,
+  /**
+   * The receiver of the request dropped it without a reply.
+   */
+  IPC_ERR_NO_REPLY = -25,
+  /**
+   * A wait that was to end with the queue's peers: no sender, or no receiver, is left.
+   */
+  IPC_ERR_DISCONNECTED = -26,
+  /**
    * A bug in the library was caught before it could do harm to the caller. Please report it, with
    * ipc_error_detail.
    */
@@ -826,7 +839,7 @@ IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint
 /**
  * The longest message that a queue can be made for, in bytes.
  */
-#define IPC_QUEUE_MAX_MESSAGE 2147483648
+#define IPC_QUEUE_MAX_MESSAGE 1073741824
 
 /**
  * The handle sends, or has tried to.

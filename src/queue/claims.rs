@@ -1,53 +1,64 @@
 //! How a queue's blocks change hands: claimed, waited for, taken from the dead, finished.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::store::{LeaseTicket, Store};
-use crate::queue::watch::Watch;
+use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::Side;
 use crate::sync::lock;
+use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
 impl Store {
-    /// Claims a block, and waits for one. The call works on the receiving lock's word afterwards.
+    /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
         loop {
-            if let Some(claim) = self.blocks.claim()? {
+            let claim = self.blocks.claim()?;
+            call.turn_to(&self.shared.recv.lock);
+            if let Some(claim) = claim {
                 return Ok(claim);
             }
-            let closed = || self.shared.phase.load(Relaxed) != 0;
-            if closed() {
+            if self.take_from_the_dead(call, deadline)? {
+                continue;
+            }
+            if self.is_shut_down() {
                 return Err(Error::Closed);
             }
-            self.wait_for_block(call, deadline, watch, closed)?;
+            self.wait_for_block(deadline, watch, || self.is_shut_down())?;
         }
     }
 
-    /// Waits until a block is free, or `other`. The call works on the receiving lock's word afterwards.
+    /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
     #[cold]
-    pub(crate) fn wait_for_block(
-        &self,
-        call: &Call,
-        deadline: Deadline,
-        watch: Option<&dyn Watch>,
-        other: impl Fn() -> bool,
-    ) -> Result<()> {
-        let shared = &*self.shared;
-        call.turn_to(&shared.recv.lock);
-        if self.take_from_the_dead(call, deadline)? {
-            return Ok(());
-        }
+    pub(crate) fn wait_for_block(&self, deadline: Deadline, watch: Option<&dyn Watch>, over: impl Fn() -> bool) -> Result<()> {
+        let side = &self.shared.recv;
+        let look = Cell::new(false);
         let change = || {
-            shared.block_wanted.swap(1, Relaxed);
+            self.shared.block_wanted.swap(1, Relaxed);
             // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
             lock::fence_after_rmw();
-            let changed = self.blocks.any_free()? || other();
-            Ok(changed.then_some(()))
+            Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
         };
-        self.wait_beside_lessees(&shared.recv, deadline, &self.send_spin, watch, change)
+        self.with_lessees(watch, |watch| {
+            let sleep = |seen, time: Duration| {
+                let (slept, time_to_look) = match watch {
+                    Some(watch) => sleep_beside(side, seen, Kind::Change, time, watch)?,
+                    None => {
+                        let slept = futex::wait(&side.lock, seen, Kind::Change, time)?;
+                        (slept, slept == Slept::TimedOut)
+                    }
+                };
+                // The kernel wakes us where somebody died inside a call, who may have had a block.
+                look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
+                Ok(slept)
+            };
+            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)
+        })
     }
 
     /// Clears a side's transit, and frees the block that was in it, if there is one to be freed. The caller holds the side's lock.
@@ -93,6 +104,11 @@ impl Store {
             shared.recv.leased.store(0, Relaxed);
         }
         Ok(found)
+    }
+
+    /// Takes from the dead what they had; says whether there was something. No call is being made.
+    pub(crate) fn gets_back(&self) -> bool {
+        Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now)).unwrap_or(false)
     }
 
     /// Ends a lease or a claim: the message is gone (`done`), or is received again.

@@ -4,11 +4,12 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
+use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Claim, State};
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope};
 use crate::queue::ring::{IN_BLOCK, Look};
-use crate::queue::store::{BLOCK, CLOSED, CLOSING, Received, Sink, Store, Take};
+use crate::queue::store::{BLOCK, CLOSED, CLOSING, ON_LEASE, Received, Sink, Store, Take};
 use crate::queue::watch::Watch;
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
@@ -20,6 +21,14 @@ use crate::time::Deadline;
 const COPIED: u32 = 1 << 31;
 /// And its place is one in the log.
 const IN_LOG: u32 = 1 << 30;
+
+/// What a receiver finds.
+enum Found {
+    Message(Received),
+    /// A message on lease stays in a block, and there is no free one.
+    NoBlock,
+    Nothing,
+}
 
 impl Store {
     /// Receives a message: takes the lock, waits for one, copies it to where it goes, commits.
@@ -51,20 +60,24 @@ impl Store {
             // Acquire: with the Release in `finish_shutdown`.
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink, take, &mut spare);
-            let no_block = matches!(result, Err(Error::LimitReached(_)));
             match &result {
-                Ok(Some(Received { offer: Some(woken), block: Some(index), .. })) => self.release_sender(&call, *index, *woken),
+                Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
+                    self.release_sender(&call, *index, *woken);
+                }
                 _ => Self::release(&call, &shared.recv),
             }
             // Who waits keeps nothing from others.
             spare = None;
-            if no_block {
-                let returned = || shared.recv.returned.load(Relaxed) != 0;
-                self.wait_for_block(&call, deadline, watch, returned)?;
-                continue;
-            }
-            if let Some(received) = result? {
-                return self.take_out(sink, take, received);
+            match result? {
+                Found::Message(received) => return self.take_out(sink, take, received),
+                Found::NoBlock => {
+                    if !self.take_from_the_dead(&call, deadline)? {
+                        let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
+                        self.wait_for_block(deadline, watch, over)?;
+                    }
+                    continue;
+                }
+                Found::Nothing => {}
             }
             if phase == CLOSED {
                 if !self.others_lease() {
@@ -101,24 +114,42 @@ impl Store {
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            if shared.recv.watched.load(Relaxed) != 0 {
+                lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+            }
         }
-        let change = || Ok(self.is_readable().then_some(()));
-        self.wait_beside_lessees(&shared.send, deadline, &self.recv_spin, watch, change)
+        let knew = shared.roles.load(Relaxed) & LEASES != 0;
+        // Who did not know that there are lessees to be watched comes back for that.
+        let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
+        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
     #[cold]
     fn wait_for_lessees(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        let recv = &self.shared.recv;
-        let change = || Ok((recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
-        self.wait_beside_lessees(&self.shared.send, deadline, &self.recv_spin, watch, change)
+        let shared = &*self.shared;
+        let change = || Ok((shared.recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
+        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
-    /// Whether another process has a message on lease.
+    /// Whether the next message, if it is to stay in a block, needs a free one.
+    fn next_needs_block(&self) -> bool {
+        match self.ring.look(&self.shared.recv, 1) {
+            Ok(Look { ready: true, slot: Ok(slot), .. }) => slot.head().len.load(Relaxed) != IN_BLOCK,
+            Ok(Look { ready: false, position, .. }) => self.log_is_next(position).is_some_and(|log| !log.is_empty()),
+            // What is wrong is found out under the lock.
+            _ => false,
+        }
+    }
+
+    /// Whether a message may come back that another process has on lease, or has.
     pub(crate) fn others_lease(&self) -> bool {
-        let word = |(_, head): (u32, &BlockHead)| head.owner.load(Relaxed);
-        self.shared.recv.leased.load(Relaxed) != 0
-            && self.blocks.all().map(word).any(|word| State::of(word) == State::Leased && word != State::Leased.mine())
+        let may_come = |word| match State::of(word) {
+            State::Leased => word != State::Leased.mine(),
+            State::Returned => true,
+            _ => false,
+        };
+        self.shared.recv.leased.load(Relaxed) != 0 && self.blocks.all().any(|(_, head)| may_come(head.owner.load(Relaxed)))
     }
 
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
@@ -148,7 +179,7 @@ impl Store {
 
     /// Takes a message, if there is one. The caller holds the receiving lock.
     #[inline]
-    fn recv_locked(&self, sink: &mut impl Sink, take: Take, spare: &mut Option<Claim<'_>>) -> Result<Option<Received>> {
+    fn recv_locked(&self, sink: &mut impl Sink, take: Take, spare: &mut Option<Claim<'_>>) -> Result<Found> {
         let shared = &*self.shared;
         if shared.recv.transit.load(Relaxed) != 0 {
             self.mend_receiving()?;
@@ -156,31 +187,31 @@ impl Store {
         if shared.recv.returned.load(Relaxed) != 0
             && let Some(received) = self.recv_returned(sink, take)?
         {
-            return Ok(Some(received));
+            return Ok(Found::Message(received));
         }
         if self.is_rendezvous() {
-            return self.accept(sink, take);
+            return self.accept(sink, take).map(|received| received.map_or(Found::Nothing, Found::Message));
         }
         let Look { slot, position, ready } = self.ring.look(&shared.recv, 1)?;
         if !ready {
             return match self.log_is_next(position) {
-                Some(log) => self.recv_from_log(log, sink, take, spare),
-                None => Ok(None),
+                Some(log) => self.recv_from_log(log, position, sink, take, spare),
+                None => Ok(Found::Nothing),
             };
         }
         let slot = slot?;
         // Read once: the checks below hold for what is used after them.
         let len = slot.head().len.load(Relaxed);
         if len == IN_BLOCK {
-            return self.recv_block(slot, position, sink, take).map(Some);
+            return self.recv_block(slot, position, sink, take).map(Found::Message);
         }
         let (from, len) = self.split(len, self.ring.room())?;
         if take == Take::Whole && from == 0 {
             slot.read(0, &mut sink.space(len)?[..len]);
             self.ring.commit_emptied(slot, position);
-            return Ok(Some(Received { len, envelope: None, block: None, offer: None }));
+            return Ok(Found::Message(Received { len, envelope: None, block: None, offer: None }));
         }
-        self.recv_kept(slot, position, (from, len), sink, take, spare).map(Some)
+        self.recv_kept(slot, position, (from, len), sink, take, spare)
     }
 
     /// An envelope's length, or 0, and that of the message behind it. `room`: the most that both can have.
@@ -204,7 +235,7 @@ impl Store {
         sink: &mut impl Sink,
         take: Take,
         spare: &mut Option<Claim<'_>>,
-    ) -> Result<Received> {
+    ) -> Result<Found> {
         let into = &mut sink.space(len)?[..len];
         let envelope = read_envelope(from, |bytes| {
             slot.read(0, bytes);
@@ -213,9 +244,9 @@ impl Store {
         if take == Take::Whole {
             slot.read(from, into);
             self.ring.commit_emptied(slot, position);
-            return Ok(Received { len, envelope, block: None, offer: None });
+            return Ok(Found::Message(Received { len, envelope, block: None, offer: None }));
         }
-        let claim = spare.take().ok_or_else(no_block)?;
+        let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
@@ -224,19 +255,24 @@ impl Store {
         })?;
         let block = Some(claim.index);
         claim.pass_on();
-        Ok(Received { len, envelope, block, offer: None })
+        Ok(Found::Message(Received { len, envelope, block, offer: None }))
     }
 
-    /// Takes a message out of the log.
+    /// Takes a message out of the log, which is where messages are that come after those before `position`.
     #[cold]
     fn recv_from_log(
         &self,
         log: &Log,
+        position: u64,
         sink: &mut impl Sink,
         take: Take,
         spare: &mut Option<Claim<'_>>,
-    ) -> Result<Option<Received>> {
-        let Some(record) = log.next()? else { return Ok(None) };
+    ) -> Result<Found> {
+        let Some(record) = log.next()? else { return Ok(Found::Nothing) };
+        if self.log_is_next(position).is_none() {
+            // The queue was empty when we looked at the ring. Since then senders have filled that, and come to the log again.
+            return Ok(Found::Nothing);
+        }
         let (from, len) = self.split(record.len, usize::MAX)?;
         let into = &mut sink.space(len)?[..len];
         let envelope = read_envelope(from, |bytes| log.read(&record, 0, bytes))?;
@@ -245,14 +281,14 @@ impl Store {
             log.take(&record)?;
             None
         } else {
-            let claim = spare.take().ok_or_else(no_block)?;
+            let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
             self.copy_record(log, &record, from + len, &claim)?;
             self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED | IN_LOG, record.place), || log.take(&record))?;
             let index = claim.index;
             claim.pass_on();
             Some(index)
         };
-        Ok(Some(Received { len, envelope, block, offer: None }))
+        Ok(Found::Message(Received { len, envelope, block, offer: None }))
     }
 
     pub(crate) fn copy_record(&self, log: &Log, record: &Record, len: usize, claim: &Claim<'_>) -> Result<()> {
@@ -361,6 +397,10 @@ impl Store {
         };
         if taken && self.is_rendezvous() {
             self.wake_sender(index);
+            if transit & ON_LEASE != 0 && State::of(head.owner.load(Relaxed)) == State::Held {
+                // It was the sender's still. From here on it is on lease to us, until it is returned below.
+                self.mark(head, Take::OnLease(0), 1);
+            }
         }
         let free = match State::of(head.owner.load(Acquire)) {
             State::Returned => None,
@@ -393,11 +433,6 @@ impl Store {
         }
         result.map(|()| received)
     }
-}
-
-/// What is left to the caller to wait for.
-fn no_block() -> Error {
-    Error::LimitReached("as many messages are on lease as the queue was made for".into())
 }
 
 #[inline]

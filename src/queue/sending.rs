@@ -34,7 +34,10 @@ impl Store {
         if envelope.len() + message.len() > self.ring.room() && self.log.is_none() {
             return self.send_long(&call, envelope, message, deadline, watch);
         }
-        self.send_payload(&call, Payload::Here(envelope, message), deadline, watch)
+        while !self.send_payload(&call, Payload::Here(envelope, message), deadline)? {
+            self.wait_for_room(&call, deadline, watch)?;
+        }
+        Ok(())
     }
 
     /// Sends a message that is too long for a slot.
@@ -47,36 +50,37 @@ impl Store {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<()> {
-        // While there is no room it takes no memory.
-        while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
-            self.wait_for_room(call, deadline, watch)?;
-        }
-        let claim = self.claim(call, deadline, watch)?;
-        claim.fill(envelope, message)?;
         let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
-        call.turn_to(&self.shared.send.lock);
-        self.send_payload(call, Payload::InBlock(&claim), deadline, watch)?;
-        claim.pass_on();
-        Ok(())
-    }
-
-    #[inline]
-    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        let side = &self.shared.send;
         loop {
-            lock::acquire_brief(call, &side.lock, deadline)?;
-            let result = self.send_locked(payload);
-            if matches!(result, Err(Error::Closed)) {
-                self.finish_shutdown(call);
-                return Err(Error::Closed);
+            // While there is no room it takes no memory.
+            while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
+                self.wait_for_room(call, deadline, watch)?;
             }
-            Self::release(call, side);
-            if result? {
+            let claim = self.claim(call, deadline, watch)?;
+            claim.fill(envelope, message)?;
+            claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
+            call.turn_to(&self.shared.send.lock);
+            if self.send_payload(call, Payload::InBlock(&claim), deadline)? {
+                claim.pass_on();
                 return Ok(());
             }
-            self.wait_for_room(call, deadline, watch)?;
+            // Another sender was faster. Who waits keeps no block from others: receivers may need one to make room.
+            call.turn_to(&self.shared.recv.lock);
         }
+    }
+
+    /// Takes the lock and commits a message, unless there is no room (false).
+    #[inline]
+    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
+        let side = &self.shared.send;
+        lock::acquire_brief(call, &side.lock, deadline)?;
+        let result = self.send_locked(payload);
+        if matches!(result, Err(Error::Closed)) {
+            self.finish_shutdown(call);
+        } else {
+            Self::release(call, side);
+        }
+        result
     }
 
     /// Commits a message unless there is no room (false). The caller holds the sending lock.

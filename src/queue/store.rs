@@ -44,7 +44,9 @@ pub(crate) const CLOSING: u32 = 1;
 pub(crate) const CLOSED: u32 = 2;
 
 /// In `Side::transit`: the block's number, plus one.
-pub(crate) const BLOCK: u32 = (1 << 30) - 1;
+pub(crate) const BLOCK: u32 = (1 << 29) - 1;
+/// In the receiving side's: the message goes to the receiver on lease; said where the block does not say it yet.
+pub(crate) const ON_LEASE: u32 = 1 << 29;
 
 /// Where a message goes that is received.
 pub(crate) trait Sink {
@@ -146,7 +148,19 @@ impl Store {
 
     #[inline]
     pub(crate) fn release(call: &Call, side: &Side) {
-        lock::release_changed(call, &side.lock, &side.generation);
+        lock::release_changed(call, &side.lock, &side.generation, &side.watched);
+    }
+
+    /// The changes that are told on a side's word.
+    pub(crate) fn event<'a>(&self, side: &'a Side) -> (On<'a>, &'a AtomicU32) {
+        let watched = &side.watched;
+        let is_event = self.is_rendezvous() && std::ptr::eq(side, &raw const self.shared.send);
+        (if is_event { On::Event { watched } } else { On::Lock { generation: &side.generation, watched } }, &side.lock)
+    }
+
+    /// The same queue, apart from this handle.
+    pub(crate) fn again(&self) -> Result<Self> {
+        Self::new(self.shared.clone(), self.dir.clone())
     }
 
     /// Sleeps on the other side's lock word until `change` says so, or somebody died who is watched.
@@ -159,11 +173,7 @@ impl Store {
         watch: Option<&dyn Watch>,
         mut change: impl FnMut() -> Result<Option<()>>,
     ) -> Result<()> {
-        let on = if self.is_rendezvous() && std::ptr::eq(side, &raw const self.shared.send) {
-            On::Event
-        } else {
-            On::Lock(&side.generation)
-        };
+        let (on, _) = self.event(side);
         let Some(watch) = watch else {
             let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
             return lock::wait_for_change((on, &side.lock), deadline, spin, change, sleep);

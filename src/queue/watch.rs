@@ -9,11 +9,9 @@ use crate::error::Result;
 use crate::queue::attached::LEASES;
 use crate::queue::store::Store;
 use crate::shm::layout::Side;
-use crate::sync::lives::{self, Ending, Lives};
+use crate::sync::lives::{self, Ending};
 use crate::sync::lock;
-use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
-use crate::time::Deadline;
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
@@ -41,23 +39,9 @@ pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, w
     Ok((slept, which != 0 || slept == Slept::TimedOut))
 }
 
-/// A watch of nobody in particular: now and then it is time to look.
-struct Nobody;
-
-impl Watch for Nobody {
-    fn lives<'a>(&'a self, _: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
-        lock::LOOK
-    }
-
-    fn over(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Those who have, or may have, messages on lease, which come back when they die; and who else is watched.
 struct Lessees<'a> {
     store: &'a Store,
-    lives: &'a Lives,
     ending: RefCell<Ending>,
     and: Option<&'a dyn Watch>,
 }
@@ -65,16 +49,8 @@ struct Lessees<'a> {
 impl Watch for Lessees<'_> {
     fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
         let mut most = self.and.map_or(lock::LOOK, |and| and.lives(add));
-        for peer in &self.store.shared.peers.table {
-            // Acquire: with the Release in `life_of_lessee`.
-            if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
-                continue;
-            }
-            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
-            match self.lives.watch_of(life, identity) {
-                Some((word, seen)) => add(word, seen),
-                None => most = most.min(self.ending.borrow_mut().slice()),
-            }
+        if self.store.watch_lessees(add) {
+            most = most.min(self.ending.borrow_mut().slice());
         }
         most
     }
@@ -85,22 +61,37 @@ impl Watch for Lessees<'_> {
 }
 
 impl Store {
-    /// As `wait_on`, and until a process dies that may have a message on lease.
-    pub(crate) fn wait_beside_lessees(
-        &self,
-        side: &Side,
-        deadline: Deadline,
-        spin: &Spin,
-        watch: Option<&dyn Watch>,
-        change: impl FnMut() -> Result<Option<()>>,
-    ) -> Result<()> {
+    /// The lives of those who have, or may have, messages on lease; without them, who waits looks now and then. Says whether one has
+    /// ended whose process may not be gone yet.
+    pub(crate) fn watch_lessees<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> bool {
+        let mut ended = false;
         if self.shared.roles.load(Relaxed) & LEASES == 0 {
-            return self.wait_on(side, deadline, spin, watch, change);
+            return false;
         }
-        let Some(lives) = self.lives() else {
-            return self.wait_on(side, deadline, spin, Some(watch.unwrap_or(&Nobody)), change);
-        };
-        let lessees = Lessees { store: self, lives, ending: RefCell::default(), and: watch };
-        self.wait_on(side, deadline, spin, Some(&lessees), change)
+        let Some(lives) = self.lives() else { return false };
+        for peer in &self.shared.peers.table {
+            // Acquire: with the Release in `life_of_lessee`.
+            if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
+                continue;
+            }
+            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
+            match lives.watch_of(life, identity) {
+                Some((word, seen)) => add(word, seen),
+                None => ended |= life != 0,
+            }
+        }
+        ended
+    }
+
+    /// Waits, with an eye on those who have messages on lease, if anybody ever had.
+    pub(crate) fn with_lessees<T>(
+        &self,
+        watch: Option<&dyn Watch>,
+        wait: impl FnOnce(Option<&dyn Watch>) -> Result<T>,
+    ) -> Result<T> {
+        if self.shared.roles.load(Relaxed) & LEASES == 0 {
+            return wait(watch);
+        }
+        wait(Some(&Lessees { store: self, ending: RefCell::default(), and: watch }))
     }
 }

@@ -183,8 +183,9 @@ fn a_pool_of_one_goes_on() {
 #[test]
 fn no_more_are_out_than_the_queue_was_made_for() {
     let test = Test::new("exhausted");
-    for (name, queue) in queues(&test, 3).into_iter().filter(|(name, _)| *name != "rendezvous") {
-        let most = if name == "long" { 3 + 4 } else { 3 };
+    // Where messages have blocks anyway, more can be out while fewer are queued.
+    for (name, queue) in queues(&test, 3).into_iter().filter(|(name, _)| !["rendezvous", "long"].contains(name)) {
+        let most = 3;
         let sender = sender(&queue, 0..most as u64 + 1);
         let mut leases: Vec<_> = (0..most).map(|_| queue.lease_timeout(LONG).unwrap()).collect();
         assert_eq!(queue.try_lease().err(), Some(Error::WouldBlock), "{name}");
@@ -263,10 +264,10 @@ fn leases_outlive_a_shutdown() {
         sender.join();
         queue.shutdown().unwrap();
         finished.finish().unwrap();
-        assert_eq!(queue.try_recv(), Err(Error::Closed), "{name}");
+        assert_eq!(queue.try_recv(), Err(Error::WouldBlock), "{name}: another process may yet give one back");
         given_back.give_back().unwrap();
         assert_eq!(number(&queue.recv().unwrap()), 1, "{name}");
-        assert_eq!(queue.recv(), Err(Error::Closed), "{name}");
+        assert_eq!(queue.recv_timeout(SHORT), Err(Error::TimedOut), "{name}");
         worker.kill();
         assert_eq!(number(&queue.recv().unwrap()), 2, "{name}");
         assert_eq!(queue.lease().err(), Some(Error::Closed), "{name}");

@@ -13,6 +13,7 @@ mod target;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,6 +289,20 @@ impl Endpoint {
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         drop(Message::new(&self.inner, Vec::new(), envelope));
         Ok((len, message::sender(envelope)))
+    }
+
+    /// A descriptor for the program's own event loop: readable while there may be a message. As [`Queue::readiness_fd`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::readiness_fd`].
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.inner.inbox.readiness_fd()
+    }
+
+    /// Where its messages come in.
+    pub(crate) fn inbox(&self) -> &Queue {
+        &self.inner.inbox
     }
 
     /// Sends a request to an address, and waits for its reply as long as need be. Any number of threads may do so at the same time.

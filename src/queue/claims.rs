@@ -111,13 +111,13 @@ impl Store {
         Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now)).unwrap_or(false)
     }
 
-    /// Ends a lease or a claim: the message is gone (`done`), or is received again.
+    /// Ends a lease: the message is gone (`done`), or is received again.
     pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
         let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
         let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
-        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() && word != State::Held.mine() {
+        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() {
             return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
         }
         // Should we die before we have woken somebody, the kernel does.

@@ -334,7 +334,6 @@ impl Store {
         let (state, life) = match take {
             Take::Whole => (State::Held, 0),
             Take::OnLease(life) => (State::Leased, life),
-            Take::Claimed(life) => (State::Held, life),
         };
         if state == State::Leased {
             recv.leased.store(1, Relaxed);

@@ -61,8 +61,6 @@ pub(crate) enum Take {
     Whole,
     /// It is on lease to this process, with this life (0: none), until it is finished or given back.
     OnLease(u32),
-    /// It stays in a block of this process's until it is finished; should this process die it is gone.
-    Claimed(u32),
 }
 
 /// Which message it is that stays in a block.

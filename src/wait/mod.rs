@@ -1,4 +1,4 @@
-//! Waiting until one of several queues and semaphores is ready. `sync::source` is the mechanism.
+//! Waiting until one of several queues, endpoints and semaphores is ready. `sync::source` is the mechanism.
 
 #[cfg(feature = "async")]
 pub(crate) mod tasks;
@@ -6,6 +6,7 @@ pub(crate) mod tasks;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::direct::Endpoint;
 use crate::error::{Error, Result};
 use crate::queue::Queue;
 use crate::sync::lock::LOOK;
@@ -71,6 +72,12 @@ impl<'a> WaitSet<'a> {
     #[must_use]
     pub fn recv(self, queue: &'a Queue) -> Self {
         self.with(queue.receiving())
+    }
+
+    /// Adds receiving from an endpoint: ready once there is a message.
+    #[must_use]
+    pub fn endpoint(self, endpoint: &'a Endpoint) -> Self {
+        self.with(endpoint.inbox().receiving())
     }
 
     /// Adds sending to a queue: ready once there is room for a message, or the queue was shut down.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::direct::{Endpoint, Message};
 use crate::error::{Error, Result};
 use crate::queue::Queue;
 use crate::sync::watcher::Task;
@@ -33,14 +34,31 @@ impl Queue {
     }
 
     fn poll_recv(&self, task: &mut Option<Task>, context: &Context<'_>) -> Poll<Result<Vec<u8>>> {
-        match self.try_recv() {
-            Err(Error::WouldBlock) => {}
-            result => return Poll::Ready(result),
-        }
-        match self.wake_when_ready(task, context.waker()) {
-            Ok(()) => Poll::Pending,
-            Err(e) => Poll::Ready(Err(e)),
-        }
+        poll(self, self.try_recv(), task, context)
+    }
+}
+
+impl Endpoint {
+    /// Receives the next message, in an async program. As [`Queue::recv_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::recv`], less `Interrupted`; errors of the system when the thread is started.
+    pub fn recv_async(&self) -> impl Future<Output = Result<Message>> + Send + '_ {
+        let mut task = None;
+        std::future::poll_fn(move |context| poll(self.inbox(), self.try_recv(), &mut task, context))
+    }
+}
+
+/// What came of an attempt to receive; if nothing, the task is woken once there may be something.
+fn poll<T>(inbox: &Queue, attempt: Result<T>, task: &mut Option<Task>, context: &Context<'_>) -> Poll<Result<T>> {
+    match attempt {
+        Err(Error::WouldBlock) => {}
+        result => return Poll::Ready(result),
+    }
+    match inbox.wake_when_ready(task, context.waker()) {
+        Ok(()) => Poll::Pending,
+        Err(e) => Poll::Ready(Err(e)),
     }
 }
 

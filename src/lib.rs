@@ -3,7 +3,7 @@
 //! - [`Region`]: named or anonymous memory that many processes map.
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
-//! - [`Queue`]: messages from any number of senders to any number of receivers.
+//! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted.
 //! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
 //! - [`WaitSet`]: waits until one of several of these is ready.
 //!

@@ -1,18 +1,20 @@
 //! Queues.
 
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use rsipc::{Error, QueueOptions};
 
-use crate::args::{self, Bytes, BytesMut};
+use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
 use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
 use crate::lease::Lease;
 use crate::region::Region;
-use crate::wait::{call, wait};
+use crate::tasks::in_task;
+use crate::wait::{call, end_of, left, wait};
 
 /// Messages up to this length are received in one step; for longer ones their memory is got first.
 const SHORT: usize = 512;
@@ -38,7 +40,7 @@ const SHORT: usize = 512;
 /// be pickled, which opens the queue again. As a context manager it closes the handle at the end.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Queue {
-    handle: Handle<rsipc::Queue>,
+    pub(crate) handle: Handle<rsipc::Queue>,
 }
 
 impl From<Handle<rsipc::Queue>> for Queue {
@@ -61,11 +63,11 @@ impl Queue {
     /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 0 to 2**30 or None, a max_message above
     /// 2**30, leases above 2**20, or a limit with a capacity; NoSpace, NoMemory, PermissionDenied and other errors of the system.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=Some(64), max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
         #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
         #[pyo3(from_py_with = args::size)] leases: usize,
@@ -95,11 +97,11 @@ impl Queue {
     ///
     /// Raises what create and open raise, but for AlreadyExists and NotFound.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=Some(64), max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn open_or_create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
         #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
         #[pyo3(from_py_with = args::size)] leases: usize,
@@ -116,11 +118,11 @@ impl Queue {
     /// Raises AlreadyExists where there is an object; InvalidArgument where the memory is in use, too short, the offset not a multiple of
     /// 128, or options are out of range.
     #[staticmethod]
-    #[pyo3(signature = (region, offset, capacity=Some(64), max_message=4096, *, limit=None, leases=256))]
+    #[pyo3(signature = (region, offset, capacity=64, max_message=4096, *, limit=None, leases=256))]
     fn create_in(
         region: &Bound<'_, Region>,
         #[pyo3(from_py_with = args::size)] offset: usize,
-        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
         #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
         #[pyo3(from_py_with = args::size)] leases: usize,
@@ -150,10 +152,10 @@ impl Queue {
     ///
     /// Raises InvalidArgument for options out of range, and for an unbounded queue without a limit.
     #[staticmethod]
-    #[pyo3(signature = (capacity=Some(64), max_message=4096, *, limit=None, leases=256))]
+    #[pyo3(signature = (capacity=64, max_message=4096, *, limit=None, leases=256))]
     fn size(
         py: Python<'_>,
-        #[pyo3(from_py_with = args::size_or_none)] capacity: Option<usize>,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
         #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
         #[pyo3(from_py_with = args::size)] leases: usize,
@@ -195,18 +197,15 @@ impl Queue {
         #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let queue = self.handle.get(py)?;
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let end = end_of(timeout);
         let mut short = [0; SHORT];
         loop {
-            // Of a time that has passed a moment is left: the error is a timeout then, unless the call was told not to wait.
-            let moment = Duration::from_nanos(1);
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()).max(moment));
-            let left = left.or(timeout).min(timeout);
-            let received = wait(py, left, Doing::Receive, |time| match queue.recv_into_timeout(&mut short, time) {
-                Ok(len) => Ok(Received::Short(len)),
-                Err(Error::BufferTooSmall { needed, .. }) => Ok(Received::Needs(needed)),
-                Err(e) => Err(e),
-            })?;
+            let received =
+                wait(py, left(timeout, end), Doing::Receive, |time| match queue.recv_into_timeout(&mut short, time) {
+                    Ok(len) => Ok(Received::Short(len)),
+                    Err(Error::BufferTooSmall { needed, .. }) => Ok(Received::Needs(needed)),
+                    Err(e) => Err(e),
+                })?;
             let needed = match received {
                 Received::Short(len) => return Ok(PyBytes::new(py, &short[..len])),
                 Received::Needs(needed) => needed,
@@ -272,6 +271,53 @@ impl Queue {
         self.lease(py, Some(Duration::ZERO))
     }
 
+    /// Receives the next message in a task of asyncio: `message = await queue.recv_async()`. `async for message in queue:` receives until
+    /// the queue is shut down and empty.
+    ///
+    /// A task that is cancelled loses no message: one is taken when the task goes on, in the same step, and not before. Any number of tasks
+    /// may receive from the queue. Of one handle, use either this or fileno() in an event loop of your own.
+    ///
+    /// Raises what recv raises, and errors of the system.
+    fn recv_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        in_task(py, "recv", (self.again(py)?,))
+    }
+
+    /// Sends a message in a task of asyncio, which waits for room: `await queue.send_async(data)`. A task that is cancelled while it waits has sent
+    /// nothing.
+    ///
+    /// Raises what send raises, and errors of the system; Unsupported for a rendezvous, where only who waits in send meets a receiver:
+    /// `await asyncio.to_thread(queue.send, data)`.
+    #[pyo3(signature = (data))]
+    fn send_async<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.handle.get(py)?.capacity() == Some(0) {
+            let why = Error::Unsupported("a rendezvous: wait in asyncio.to_thread(queue.send, data)".into());
+            return Err(exception(py, &why, Doing::Send));
+        }
+        in_task(py, "send", (self.again(py)?, data))
+    }
+
+    /// A descriptor that is readable while there may be something to receive (a message, or that the queue was shut down), for select,
+    /// selectors, or an event loop.
+    ///
+    /// Once readable it stays so until an attempt to receive through this handle without waiting finds nothing. So when it is readable, call
+    /// try_recv until it raises Empty, or at least once; another receiver may have been faster. It belongs to the handle, and is closed with
+    /// it: neither read from it nor close it. The first one for any object starts a thread in this process, which sleeps until there is something to tell.
+    /// In a child of fork ask again.
+    ///
+    /// Raises TooManyFiles, NoMemory and other errors of the system.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.readiness_fd().map(|fd| fd.as_raw_fd()))
+    }
+
+    /// As fileno(), for sending: readable while there may be room for a message, until try_send finds none.
+    ///
+    /// Raises what fileno raises, and Unsupported for a rendezvous.
+    fn send_fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.send_readiness_fd().map(|fd| fd.as_raw_fd()))
+    }
+
     /// Shuts the queue down for everybody: sending raises Closed from now on, receiving gives what is left and then raises Closed. All who
     /// wait are woken. It cannot be undone; shutting down again does nothing.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
@@ -303,6 +349,29 @@ impl Queue {
         let class = defined_in_python(py, "_types", "Peer")?;
         let peers = call(py, || queue.peers())?;
         peers.into_iter().map(|peer| class.call1((peer.pid, peer.since, peer.sends, peer.receives))).collect()
+    }
+
+    /// Says that this handle is going to send, before it does: it matters to those who have called end_with_peers.
+    fn will_send(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.will_send())
+    }
+
+    /// Says that this handle is going to receive, before it does. As will_send.
+    fn will_recv(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.will_recv())
+    }
+
+    /// From now on a receive through this handle that would wait, or waits, raises Disconnected once every other handle that had sent is closed or
+    /// its process gone; and a send that would wait, once every other handle that had received is. While nobody has sent (or
+    /// received) yet, they wait. `end_with_peers(False)` ends that.
+    ///
+    /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
+    #[pyo3(signature = (end=true))]
+    fn end_with_peers(&self, py: Python<'_>, end: bool) -> PyResult<()> {
+        self.handle.get(py)?.end_with_peers(end);
+        Ok(())
     }
 
     /// Its name, or None if it is placed in a region.
@@ -339,6 +408,14 @@ impl Queue {
         }
     }
 
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        in_task(py, "next_message", (self.again(py)?,))
+    }
+
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         slf.get().handle.get(slf.py())?;
         Ok(slf)
@@ -358,6 +435,13 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Another handle, for a task: as any call that waits, it goes on when this one is closed.
+    fn again(&self, py: Python<'_>) -> PyResult<Self> {
+        self.handle.again(py).map(Self::from)
+    }
+}
+
 /// How an attempt to receive a short message ended.
 enum Received {
     /// It is this long.
@@ -366,18 +450,18 @@ enum Received {
     Needs(usize),
 }
 
-fn options(
+pub(crate) fn options(
     py: Python<'_>,
-    capacity: Option<usize>,
+    capacity: usize,
     max_message: usize,
     limit: Option<usize>,
     leases: usize,
 ) -> PyResult<QueueOptions> {
     let options = QueueOptions::new().max_message(max_message).leases(leases);
     match (capacity, limit) {
-        (Some(capacity), None) => Ok(options.capacity(capacity)),
-        (None, None) => Ok(options.unbounded()),
-        (None, Some(limit)) => Ok(options.unbounded_within(limit)),
-        (Some(_), Some(_)) => Err(invalid(py, "a limit in bytes is for an unbounded queue: give it with capacity=None")),
+        (UNBOUNDED, None) => Ok(options.unbounded()),
+        (UNBOUNDED, Some(limit)) => Ok(options.unbounded_within(limit)),
+        (capacity, None) => Ok(options.capacity(capacity)),
+        (_, Some(_)) => Err(invalid(py, "a limit in bytes is for an unbounded queue: give it with capacity=None")),
     }
 }

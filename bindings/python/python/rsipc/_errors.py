@@ -175,6 +175,24 @@ class Unsupported(Error):
     code = -22
 
 
+class PeerGone(Error, ConnectionError):
+    """The process that a message was for, or that had the request, is gone, or has closed its endpoint."""
+
+    code = -24
+
+
+class NoReply(Error):
+    """Who received the request forgot it without replying."""
+
+    code = -25
+
+
+class Disconnected(Error, ConnectionError):
+    """A wait of a handle that was told to end so (Queue.end_with_peers): no other sender, or no other receiver, is left."""
+
+    code = -26
+
+
 class OsError(Error, OSError):
     """Any other error of the operating system; `errno` has its number."""
 

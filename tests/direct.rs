@@ -388,6 +388,36 @@ fn an_endpoint_is_no_queue() {
 }
 
 #[test]
+fn a_call_can_be_waited_for_in_steps() {
+    let test = Test::new("steps");
+    let mine = open(&test);
+    let board = Board::new(1);
+    let server = child(&test, "server", |server| {
+        let mut requests: Vec<_> = (0..3).map(|_| server.recv_timeout(LONG).unwrap()).collect();
+        board.wait(0, 1);
+        // The last first.
+        while let Some(mut request) = requests.pop() {
+            if request[0] == 2 {
+                support::die();
+            }
+            let number = [request[0]];
+            request.reply(&number).unwrap();
+        }
+    });
+    let to = find(&mine, "server");
+    let [mut one, mut two, mut three] = [1, 2, 3].map(|i| mine.begin_call(to, &[i], LONG).unwrap());
+    assert_eq!(one.wait_timeout(Duration::ZERO), Err(Error::WouldBlock));
+    assert_eq!(one.wait_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
+    board.set(0, 1);
+    assert_eq!(three.wait().unwrap(), [3]);
+    let other = std::thread::scope(|scope| scope.spawn(|| two.wait_timeout(LONG)).join().unwrap());
+    assert_eq!(other, Err(Error::PeerGone));
+    assert_eq!(one.wait_timeout(LONG), Err(Error::PeerGone));
+    assert_eq!(mine.begin_call(to, b"x", LONG).err(), Some(Error::PeerGone));
+    server.end();
+}
+
+#[test]
 fn replies_to_the_dead_are_no_error() {
     let test = Test::new("dead callers");
     let server = named(&test, "server");

@@ -81,6 +81,7 @@ pub struct Queue {
     /// Not 0: waits end with the peers that they wait for.
     ends: AtomicU32,
     readiness: Readiness,
+    send_readiness: Readiness,
 }
 
 /// Whose inbox a queue is.
@@ -194,6 +195,7 @@ impl Queue {
             entry: AtomicU64::new(0),
             ends: AtomicU32::new(0),
             readiness: Readiness::new(),
+            send_readiness: Readiness::new(),
         })
     }
 
@@ -267,7 +269,8 @@ impl Queue {
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
         self.act_as(attached::SENDS)?;
-        self.with_peers(attached::RECEIVES, |watch| self.store.send(&[], message, deadline, watch))
+        let send = |watch: Option<&dyn Watch>| self.store.send(&[], message, deadline, watch);
+        self.with_peers(attached::RECEIVES, send).inspect_err(|e| self.send_readiness.after(e))
     }
 
     /// Receives the next message, and waits for one as long as need be.
@@ -409,6 +412,20 @@ impl Queue {
     /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
     pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
         self.readiness.fd(&|| self.receiving_apart())
+    }
+
+    /// As [`Queue::readiness_fd`], for sending: readable while there may be room for a message, or the queue was shut down. It stays so until an
+    /// attempt to send through this handle without waiting ([`Queue::try_send`]) finds no room.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a rendezvous, where only who waits for a receiver meets one; otherwise as [`Queue::readiness_fd`].
+    pub fn send_readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        if self.store.is_rendezvous() {
+            let why = "a rendezvous has no room to be told of: wait in send, in a thread of its own if need be";
+            return Err(Error::Unsupported(why.into()));
+        }
+        self.send_readiness.fd(&|| Ok(Box::new(Sending(self.store.again()?))))
     }
 
     /// Lets a task that found nothing be woken once there may be something.

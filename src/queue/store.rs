@@ -375,6 +375,9 @@ impl Store {
             }
             // Who waits keeps nothing from others.
             spare = None;
+            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
+                continue;
+            }
             if phase == CLOSED {
                 return Err(Error::Closed);
             }
@@ -387,9 +390,6 @@ impl Store {
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
-                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
-                    continue;
-                }
                 call.turn_to(&shared.send.lock);
                 self.wait_for_messages(deadline, watch)?;
             }

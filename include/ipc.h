@@ -73,7 +73,14 @@
 
 /* The initial values of an ipc_options and of an ipc_queue_options: all defaults. */
 #define IPC_OPTIONS_INIT { sizeof(ipc_options), NULL, 0, 0 }
-#define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0 }
+#define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0, 0, 0 }
+
+/* As a queue's capacity: no room at all, each message passes from its sender to a receiver that takes it. */
+#define IPC_RENDEZVOUS (SIZE_MAX - 1)
+/* As a queue's capacity: room for as many messages as there is memory for. */
+#define IPC_UNBOUNDED SIZE_MAX
+/* As a queue's leases: none. */
+#define IPC_NO_LEASES SIZE_MAX
 
 /* Marks functions whose result is not to be ignored. */
 #if defined(__GNUC__)
@@ -140,7 +147,7 @@ enum ipc_result
   IPC_ERR_CORRUPTED = -7,
   /**
    * A call with IPC_DONT_WAIT would have had to wait: the mutex is held, no unit is free, the queue is
-   * full or empty.
+   * full or empty, or nobody is there to meet.
    */
   IPC_ERR_WOULD_BLOCK = -8,
   /**
@@ -169,7 +176,7 @@ enum ipc_result
   IPC_ERR_DEADLOCK = -14,
   /**
    * The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
-   * than it gives back.
+   * than it gives back, or does not have the message on lease.
    */
   IPC_ERR_NOT_OWNER = -15,
   /**
@@ -204,6 +211,10 @@ enum ipc_result
    * Any other error of the operating system; ipc_error_detail names it.
    */
   IPC_ERR_OS = -23,
+  /**
+   * A wait that was to end with the queue's peers: no sender, or no receiver, is left.
+   */
+  IPC_ERR_DISCONNECTED = -26,
   /**
    * A bug in the library was caught before it could do harm to the caller. Please report it, with
    * ipc_error_detail.
@@ -803,14 +814,20 @@ IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint
  * ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
  * until it is received, for as long as the name exists or anybody has the queue open.
  *
+ * The capacity says when senders wait. Bounded: when so many messages wait already. Unbounded
+ * (IPC_UNBOUNDED): never; memory grows with the messages that wait, and goes back to the system as they
+ * are received. Rendezvous (IPC_RENDEZVOUS): always, until a receiver has taken the message.
+ *
  * A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
- * receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
- * carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
- * its side of the queue until it goes on: calls with a timeout still return in time then, and those with
- * IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+ * receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must
+ * not be lost with a worker is received on lease, as the next section says. In a rendezvous, the offer of a
+ * sender that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
+ * (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on: calls
+ * with a timeout still return in time then, and those with IPC_DONT_WAIT give up after 10 ms with
+ * IPC_ERR_WOULD_BLOCK.
  *
  * Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
- * memory for a place that is used for the first time).
+ * memory, or give it back).
  */
 
 /**
@@ -826,7 +843,12 @@ IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint
 /**
  * The longest message that a queue can be made for, in bytes.
  */
-#define IPC_QUEUE_MAX_MESSAGE 2147483648
+#define IPC_QUEUE_MAX_MESSAGE 1073741824
+
+/**
+ * The most messages of a queue that can be out on lease at a time.
+ */
+#define IPC_QUEUE_MAX_LEASES 1048576
 
 /**
  * The handle sends, or has tried to.
@@ -852,14 +874,28 @@ typedef struct {
    */
   size_t size;
   /**
-   * How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
+   * How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY, IPC_RENDEZVOUS
+   * or IPC_UNBOUNDED; 0 means 64.
    */
   size_t capacity;
   /**
-   * How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
-   * queue has room for so many; memory is taken when a place is first used.
+   * How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Up to 4096 each
+   * place in the queue has room for so many, and takes memory when it is first used. Beyond that it costs
+   * nothing to allow long ones: each message takes the memory that its own length needs.
    */
   size_t max_message;
+  /**
+   * With IPC_UNBOUNDED: how much memory may be used for messages that wait, in bytes; then sending fails
+   * with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
+   * its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
+   */
+  size_t limit;
+  /**
+   * How many messages can be out on lease at a time, or be requests that were received and not answered yet:
+   * 1 to IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders
+   * waiting beside them.
+   */
+  size_t leases;
 } ipc_queue_options;
 
 /**
@@ -887,7 +923,8 @@ typedef struct {
 /**
  * Puts into `*bytes` how many bytes a queue with these options takes in a region.
  *
- * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; `*bytes` is 0 then.
+ * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range, and for an unbounded queue without a limit;
+ * `*bytes` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_size(const ipc_queue_options *queue_options, size_t *bytes);
 
@@ -929,7 +966,8 @@ ipc_result ipc_queue_open_or_create(const char *name,
  * region may be closed before the queue is.
  *
  * Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
- * use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+ * use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range or those of
+ * an unbounded queue without a limit.
  */
 IPC_MUST_USE
 ipc_result ipc_queue_create_in(const ipc_region *region,
@@ -945,7 +983,8 @@ ipc_result ipc_queue_create_in(const ipc_region *region,
 IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offset, ipc_queue **out);
 
 /**
- * Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+ * Closes the handle; the queue stays, with all its messages, and so do the leases that the process has:
+ * they can be ended through any other handle of the queue. To shut it down for everybody is
  * ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
  * make one later.
  *
@@ -954,12 +993,14 @@ IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offse
 ipc_result ipc_queue_close(ipc_queue *queue);
 
 /**
- * Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
- * caller's, and are copied; `data` may be NULL where `len` is 0.
+ * Sends a message of `len` bytes, and waits for room (in a rendezvous, for a receiver that takes it) no
+ * longer than `timeout_ns`. With IPC_DONT_WAIT it sends in a rendezvous if a receiver waits at this moment.
+ * The bytes are the caller's, and are copied; `data` may be NULL where `len` is 0.
  *
  * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
- * once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
- * place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
+ * once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for the
+ * message; IPC_ERR_LIMIT_REACHED where an unbounded queue holds as much as it may; IPC_ERR_CORRUPTED.
+ * Nothing was sent then.
  */
 IPC_MUST_USE ipc_result ipc_queue_send(ipc_queue *queue, const void *data, size_t len, int64_t timeout_ns);
 
@@ -976,14 +1017,16 @@ IPC_MUST_USE ipc_result ipc_queue_send(ipc_queue *queue, const void *data, size_
 IPC_MUST_USE ipc_result ipc_queue_recv(ipc_queue *queue, void *buffer, size_t room, size_t *len, int64_t timeout_ns);
 
 /**
- * Puts into `*messages` how many messages wait to be received, at this moment.
+ * Puts into `*messages` how many messages wait to be received, at this moment. Those on lease and those
+ * offered in a rendezvous are not counted.
  *
  * Errors: IPC_ERR_CORRUPTED; `*messages` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_len(const ipc_queue *queue, size_t *messages);
 
 /**
- * Puts into `*messages` how many messages there is room for. It never changes.
+ * Puts into `*messages` how many messages there is room for, as in ipc_queue_options: a number, or
+ * IPC_RENDEZVOUS or IPC_UNBOUNDED. It never changes.
  *
  * Errors: IPC_ERR_INVALID_ARGUMENT; `*messages` is 0 then.
  */
@@ -1014,6 +1057,34 @@ ipc_result ipc_queue_shutdown(ipc_queue *queue);
 IPC_MUST_USE ipc_result ipc_queue_is_shut_down(const ipc_queue *queue, bool *shut_down);
 
 /**
+ * Says that this handle is going to send, before it does. It matters to those who wait with
+ * ipc_queue_end_with_peers: a handle counts as a sender from its first attempt to send on, or from this.
+ *
+ * Errors: as ipc_queue_open, where the handle is used in a child of fork for the first time.
+ */
+ipc_result ipc_queue_will_send(ipc_queue *queue);
+
+/**
+ * Says that this handle is going to receive, before it does. As ipc_queue_will_send.
+ *
+ * Errors: as ipc_queue_will_send.
+ */
+ipc_result ipc_queue_will_recv(ipc_queue *queue);
+
+/**
+ * From now on a receive through this handle that would wait, or waits, fails with IPC_ERR_DISCONNECTED once
+ * every other handle that had sent is closed or its process gone; and a send that would wait, once every
+ * other handle that had received is. While nobody has sent (or received) yet, they wait. `end` false ends
+ * that.
+ *
+ * The end of a process is noticed at once if it joined the queue after somebody had asked for this, and
+ * within 100 ms if before.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_queue_end_with_peers(ipc_queue *queue, bool end);
+
+/**
  * Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
  * and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
  * `room` is 0.
@@ -1021,6 +1092,76 @@ IPC_MUST_USE ipc_result ipc_queue_is_shut_down(const ipc_queue *queue, bool *shu
  * Errors: errors of the system; `*count` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers, size_t room, size_t *count);
+
+/*
+ * ======== LEASES ========
+ *
+ * A message that is received on lease is not gone before the work is done: it is this process's until
+ * ipc_queue_finish, and comes back to the front of the queue, for the next receiver, if the process dies
+ * before, or gives it back. So the work of a killed worker is done by another. (A worker that dies between
+ * the end of its work and ipc_queue_finish has its work done twice: `deliveries` tells that it may have
+ * been done before.)
+ *
+ * A lease belongs to the process, as permits do, not to a thread or a handle: any of its threads may end
+ * it, through any handle of the queue; a child of fork has none of its parent's. Who calls exec keeps its
+ * leases until it ends, without being able to end them.
+ *
+ * While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
+ * is shut down and no message is left in it, it returns IPC_ERR_CLOSED, also if some are still out on lease
+ * and may come back: whoever wants those done by the workers that are left shuts down when all is done.
+ */
+
+/**
+ * A message on lease. A plain value: it may be copied, and kept anywhere.
+ */
+typedef struct {
+  /**
+   * Which one it is, among those of its queue.
+   */
+  uint64_t id[2];
+  /**
+   * How many times the message has been handed out on lease, this time included: more than 1 says that
+   * somebody died over it, or gave it back.
+   */
+  uint32_t deliveries;
+  /**
+   * Zero.
+   */
+  uint32_t reserved;
+} ipc_lease;
+
+/**
+ * Receives the next message on lease into `buffer`, which has room for `room` bytes, and waits for one no
+ * longer than `timeout_ns`. `*len` is the message's length, `*lease` what to end the lease with. `buffer`
+ * may be NULL where `room` is 0.
+ *
+ * Errors: as ipc_queue_recv, and in the same way: where the buffer is too small, `*len` says how long the
+ * message is, and it stays in the queue. IPC_ERR_UNSUPPORTED where the queue was made for no leases;
+ * IPC_ERR_NO_SPACE where there is no memory to keep the message in. `*lease` is zero then, which is no
+ * lease.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_lease(ipc_queue *queue,
+                           void *buffer,
+                           size_t room,
+                           size_t *len,
+                           ipc_lease *lease,
+                           int64_t timeout_ns);
+
+/**
+ * Says that the work is done: the message is gone from the queue.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where it is no lease of this process: it was ended before, or is its parent's;
+ * IPC_ERR_CORRUPTED.
+ */
+ipc_result ipc_queue_finish(ipc_queue *queue, const ipc_lease *lease);
+
+/**
+ * Gives the message back, to the front of the queue, for the next receiver.
+ *
+ * Errors: as ipc_queue_finish.
+ */
+ipc_result ipc_queue_give_back(ipc_queue *queue, const ipc_lease *lease);
 
 #ifdef __cplusplus
 }  // extern "C"

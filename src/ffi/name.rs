@@ -42,6 +42,7 @@ pub struct ipc_options {
 // SAFETY: plain numbers and a raw pointer.
 unsafe impl Options for ipc_options {
     const NAME: &str = "ipc_options";
+    const FIRST_SIZE: usize = 24;
 }
 
 /// What an object is.
@@ -161,4 +162,4 @@ pub(super) unsafe fn named<T>(
     act(namespace.name(name))
 }
 
-const _: () = assert!(IPC_MAX_NAME == MAX_NAME);
+const _: () = assert!(IPC_MAX_NAME == MAX_NAME && ipc_options::FIRST_SIZE == size_of::<ipc_options>());

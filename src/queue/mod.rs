@@ -23,6 +23,8 @@ use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
 pub use lease::Lease;
+#[cfg(feature = "capi")]
+pub(crate) use lease::LeaseTicket;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use store::Store;

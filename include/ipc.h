@@ -212,6 +212,15 @@ enum ipc_result
    */
   IPC_ERR_OS = -23,
   /**
+   * The process that the address belongs to is gone, or has closed the endpoint, or there never was such
+   * an address.
+   */
+  IPC_ERR_PEER_GONE = -24,
+  /**
+   * The receiver of the request dropped it without a reply.
+   */
+  IPC_ERR_NO_REPLY = -25,
+  /**
    * A wait that was to end with the queue's peers: no sender, or no receiver, is left.
    */
   IPC_ERR_DISCONNECTED = -26,
@@ -1107,8 +1116,8 @@ IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers,
  * leases until it ends, without being able to end them.
  *
  * While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
- * is shut down and no message is left in it, it returns IPC_ERR_CLOSED, also if some are still out on lease
- * and may come back: whoever wants those done by the workers that are left shuts down when all is done.
+ * is shut down, receivers get IPC_ERR_CLOSED when no message is left in it and no other process has one on
+ * lease, which might come back.
  */
 
 /**

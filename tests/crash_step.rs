@@ -8,6 +8,8 @@
 
 #[path = "crash/creation.rs"]
 mod creation;
+#[path = "crash/direct.rs"]
+mod direct;
 #[path = "crash/locks.rs"]
 mod locks;
 #[path = "crash/queues.rs"]

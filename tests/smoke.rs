@@ -309,3 +309,111 @@ fn disconnected() {
         s.join();
     }
 }
+
+#[test]
+fn speed() {
+    let test = Test::lasting("speed", Duration::from_secs(300));
+    for round in 0..3 {
+        for (k, o) in [
+            QueueOptions::new().capacity(256),
+            QueueOptions::new().unbounded(),
+            QueueOptions::new().capacity(256).max_message(1 << 20),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("q{round}{k}");
+            let q = Queue::create(test.name(&name), &o).unwrap();
+            const N: u64 = 1_000_000;
+            let st = Instant::now();
+            let r = fork("r", || {
+                let mut b = [0; 64];
+                for _ in 0..N {
+                    q.recv_into(&mut b).unwrap();
+                }
+            });
+            let m = [7u8; 64];
+            let mut most = 0;
+            for i in 0..N {
+                q.send(&m).unwrap();
+                if i % 1024 == 0 {
+                    most = most.max(q.len().unwrap());
+                }
+            }
+            r.join();
+            println!("{k}: one way {:?} most {most}", st.elapsed() / N as u32);
+            let p = Queue::create(test.name(&format!("p{round}{k}")), &o).unwrap();
+            let r = fork("r", || {
+                let mut b = [0; 64];
+                for _ in 0..200_000 {
+                    q.recv_into(&mut b).unwrap();
+                    p.send(&b).unwrap();
+                }
+            });
+            let st = Instant::now();
+            let mut b = [0; 64];
+            for _ in 0..200_000 {
+                q.send(&m).unwrap();
+                p.recv_into(&mut b).unwrap();
+            }
+            println!("{k}: round trip {:?}", st.elapsed() / 200_000);
+            r.join();
+        }
+    }
+}
+
+#[test]
+fn few_leases() {
+    let test = Test::new("few");
+    let q = Queue::create(test.name("q"), &QueueOptions::new().leases(1)).unwrap();
+    q.send(b"a").unwrap();
+    q.send(b"b").unwrap();
+    let l = q.lease().unwrap();
+    assert_eq!(q.try_lease().err(), Some(Error::WouldBlock));
+    let other = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!(l.message(), b"b");
+        l.finish().unwrap();
+    });
+    other.wait_asleep();
+    l.finish().unwrap();
+    other.join();
+    q.send(b"c").unwrap();
+    fork("dies", || {
+        std::mem::forget(q.lease().unwrap());
+        die()
+    })
+    .end();
+    let l = q.try_lease().or_else(|_| q.lease()).unwrap();
+    assert_eq!((l.message(), l.deliveries()), (&b"c"[..], 2));
+    let other = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!((l.message(), l.deliveries()), (&b"c"[..], 3));
+        l.finish().unwrap();
+    });
+    other.wait_asleep();
+    drop(l);
+    other.join();
+    // Shut down with leases out.
+    let q = Queue::create(test.name("p"), &QueueOptions::new()).unwrap();
+    q.send(b"x").unwrap();
+    let w = fork("w", || {
+        let l = q.lease().unwrap();
+        std::thread::sleep(LONG);
+        drop(l)
+    });
+    wait_for("lease", || q.is_empty().unwrap());
+    q.shutdown().unwrap();
+    let o = fork("o", || {
+        let l = q.lease().unwrap();
+        assert_eq!(l.deliveries(), 2);
+        l.finish().unwrap();
+        assert_eq!(q.lease().err(), Some(Error::Closed))
+    });
+    o.wait_asleep();
+    let c0 = std::fs::read_to_string(format!("/proc/{}/stat", o.pid)).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    println!("{c0} {}", std::fs::read_to_string(format!("/proc/{}/stat", o.pid)).unwrap());
+    w.kill();
+    o.join();
+}

@@ -68,6 +68,11 @@ pub enum ipc_result {
     IPC_ERR_UNSUPPORTED = -22,
     /// Any other error of the operating system; ipc_error_detail names it.
     IPC_ERR_OS = -23,
+    /// The process that the address belongs to is gone, or has closed the endpoint, or there never was such
+    /// an address.
+    IPC_ERR_PEER_GONE = -24,
+    /// The receiver of the request dropped it without a reply.
+    IPC_ERR_NO_REPLY = -25,
     /// A wait that was to end with the queue's peers: no sender, or no receiver, is left.
     IPC_ERR_DISCONNECTED = -26,
     /// A bug in the library was caught before it could do harm to the caller. Please report it, with
@@ -102,6 +107,8 @@ const TEXTS: &[(ipc_result, &CStr)] = &[
     (IPC_ERR_REENTRANT, c"called from a signal handler that interrupted another call of this thread"),
     (IPC_ERR_UNSUPPORTED, c"not supported here"),
     (IPC_ERR_OS, c"error of the operating system"),
+    (IPC_ERR_PEER_GONE, c"the process at this address is gone, or has closed its endpoint"),
+    (IPC_ERR_NO_REPLY, c"the request was dropped without a reply"),
     (IPC_ERR_DISCONNECTED, c"no sender, or no receiver, is left"),
     (IPC_ERR_PANIC, c"bug in the library"),
 ];
@@ -133,6 +140,8 @@ impl From<&Error> for ipc_result {
             Error::Reentrant => IPC_ERR_REENTRANT,
             Error::Unsupported(_) => IPC_ERR_UNSUPPORTED,
             Error::Os { .. } => IPC_ERR_OS,
+            Error::PeerGone => IPC_ERR_PEER_GONE,
+            Error::NoReply => IPC_ERR_NO_REPLY,
             Error::Disconnected(_) => IPC_ERR_DISCONNECTED,
         };
         debug_assert_eq!(result as i32, error.code());

@@ -11,8 +11,8 @@
 //! leases until it ends, without being able to end them.
 //!
 //! While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
-//! is shut down and no message is left in it, it returns IPC_ERR_CLOSED, also if some are still out on lease
-//! and may come back: whoever wants those done by the workers that are left shuts down when all is done.
+//! is shut down, receivers get IPC_ERR_CLOSED when no message is left in it and no other process has one on
+//! lease, which might come back.
 
 use std::ffi::c_void;
 

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
+use crate::queue::handoff;
 use crate::queue::options::Plan;
 use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
@@ -92,6 +93,7 @@ impl Blocks {
     pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan) -> Result<Self> {
         let mapping = shared.mapping();
         let (heads, data) = (plan.heads_in(mapping)?, plan.blocks_in(mapping)?);
+        data.keep_out_of_dumps();
         Ok(Self {
             shared: shared.clone(),
             heads,
@@ -191,9 +193,10 @@ impl Blocks {
 
     /// Makes sure that the first `len` bytes of a block have memory. The caller owns it.
     fn back_data(&self, index: u32, head: &BlockHead, len: usize) -> Result<()> {
-        let pages = len.div_ceil(PAGE);
+        let at = index as usize * self.size;
+        // Short blocks do not begin at pages.
+        let pages = (at % PAGE + len).div_ceil(PAGE);
         if (head.pages.load(Relaxed) as usize) < pages {
-            let at = index as usize * self.size;
             self.data.populate(at, at + len)?;
             head.pages.store(pages as u32, Relaxed);
         }
@@ -226,25 +229,38 @@ impl Blocks {
     /// Frees what the dead held, and returns what they had on lease; says whether there was anything. The caller holds the receiving
     /// lock, and leaves the block alone that a sender is passing on.
     pub(crate) fn take_from_the_dead(&self) -> Result<bool> {
-        let passing = self.shared.send.transit.load(Relaxed);
         let mut found = false;
         for (index, head) in self.all() {
             let word = head.owner.load(Relaxed);
-            let state = State::of(word);
-            if !matches!(state, State::Held | State::Leased) || index + 1 == passing {
+            if !self.is_of_the_dead(word) {
                 continue;
             }
-            if owner_of(word) == me().identity || !owner_of(word).is_gone(self.shared.header.namespace.load(Relaxed)) {
+            // Acquire: with the Release in `end_transit`: what was in transit has another owner by then. Asked only now: the dead change nothing.
+            let passing = self.shared.send.transit.load(Acquire);
+            if index + 1 == passing || head.owner.load(Relaxed) != word {
                 continue;
             }
             found = true;
-            if state == State::Leased {
+            if State::of(word) == State::Leased {
                 self.give_back(head);
             } else {
+                handoff::withdraw_for(head);
                 self.free(index)?;
             }
         }
         Ok(found)
+    }
+
+    /// Whether there is anything to be taken from the dead.
+    pub(crate) fn any_of_the_dead(&self) -> bool {
+        self.all().any(|(_, head)| self.is_of_the_dead(head.owner.load(Relaxed)))
+    }
+
+    /// Whether a block's word says that it is held by, or leased to, a process that is gone.
+    fn is_of_the_dead(&self, word: u64) -> bool {
+        matches!(State::of(word), State::Held | State::Leased)
+            && owner_of(word) != me().identity
+            && owner_of(word).is_gone(self.shared.header.namespace.load(Relaxed))
     }
 
     /// Lets a message that was on lease be received again.

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
-use crate::queue::store::{CLOSED, Received, Sink, Store, Take, Watch, sleep_beside};
+use crate::queue::store::{CLOSED, ON_LEASE, Received, Sink, Store, Take};
+use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
-use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
+use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::process::thread_is_gone;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -82,8 +84,10 @@ impl Store {
             let word = &claim.head.word;
             call.turn_to(word);
             let seen = word.load(Relaxed);
+            // A sender that died while it woke somebody was not marked.
+            let is_free = seen & TID == 0 || thread_is_gone(seen & TID);
             // Acquire: with the Release in `hand_over`.
-            if seen & TID == 0 && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
+            if is_free && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
                 return Ok(claim);
             }
             // A sender whose message was taken has been stopped before it could let go of the word.
@@ -111,7 +115,7 @@ impl Store {
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
         lock::fence_after_rmw();
         let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
-        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &head.word) } else { 0 };
+        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
             Deadline::Now if woken != 0 => Deadline::after(lock::GRACE),
             Deadline::Now if awaited => Deadline::after(MOMENT),
@@ -170,13 +174,16 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            match lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, &self.send_spin, change, sleep)? {
+            match lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if lock::acquire_brief(call, &side.lock, deadline).is_ok() {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, deadline) {
+                        if left == Left::Died {
+                            lock::wake_all(&side.lock);
+                        }
                         let mended = self.mend();
                         Self::release(call, side);
                         mended?;
@@ -202,8 +209,9 @@ impl Store {
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
             sink.space(len)?;
             recv.transit_place.store(offer, Relaxed);
+            let flag = if matches!(take, Take::OnLease(_)) { ON_LEASE } else { 0 };
             // Release: with the Acquire in `mend_receiving`.
-            recv.transit.store(index + 1, Release);
+            recv.transit.store((index + 1) | flag, Release);
             // die here: the offer is still open.
             // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
             if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
@@ -238,7 +246,7 @@ impl Store {
     pub(crate) fn release_sender(&self, call: &Call, index: u32, woken: u32) {
         let side = &self.shared.recv;
         let waited = side.lock.load(Relaxed) & WAITERS != 0;
-        lock::release_woken(call, &side.lock, &side.generation, woken);
+        lock::release_woken(call, &side.lock, &side.generation, &side.watched, woken);
         if waited && woken == 0 {
             // die here: the kernel wakes one, who passes it on.
             futex::wake(&side.lock, u32::MAX, Kind::One(index));
@@ -263,6 +271,14 @@ impl Store {
         call.turn_to(&shared.send.lock);
         // An event keeps its generation itself.
         lock::notify_all(&shared.send.lock, &shared.send.lock);
+    }
+}
+
+/// Withdraws the offer in a block whose owner is gone, if it was the sender. The caller holds the receiving lock.
+pub(crate) fn withdraw_for(head: &BlockHead) {
+    let offer = head.offer.load(Relaxed);
+    if offer & STATE == OPEN {
+        head.offer.store(offer & !STATE | WITHDRAWN, Relaxed);
     }
 }
 

@@ -1,13 +1,10 @@
 //! Messages on lease: received, but not gone before the work is done.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::blocks::State;
-use crate::queue::store::Take;
+use crate::queue::store::{LeaseTicket, Received, Take};
 use crate::queue::{Queue, attached};
-use crate::shm::layout::BlockHead;
 use crate::time::Deadline;
 
 /// A message on lease: it is this process's until it is [finished](Lease::finish). If the process dies, or drops the lease, the message goes back to the
@@ -22,14 +19,6 @@ pub struct Lease<'a> {
     ticket: LeaseTicket,
     /// Finished, or given back.
     over: bool,
-}
-
-/// Which lease it is, among those of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeaseTicket {
-    pub(crate) block: u32,
-    pub(crate) order: u64,
-    pub(crate) deliveries: u32,
 }
 
 impl Queue {
@@ -88,27 +77,25 @@ impl Queue {
 
     /// As [`Queue::lease`], for those who keep the ticket themselves.
     pub(crate) fn lease_into(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(usize, LeaseTicket)> {
-        self.act_as(attached::RECEIVES)?;
-        let take = Take::OnLease(self.life_of_lessee());
-        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch))?;
-        let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
-        let head = self.store.blocks.head(block)?;
-        let (order, deliveries) = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
-        Ok((received.len, LeaseTicket { block, order, deliveries }))
+        let (received, ticket) = self.lease_with(sink, deadline)?;
+        Ok((received.len, ticket))
     }
 
-    /// Ends a lease. The ticket may be of any lease, also one that has ended, or of none.
+    /// As [`Queue::lease_into`], with the message's envelope.
+    pub(crate) fn lease_with(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(Received, LeaseTicket)> {
+        self.act_as(attached::RECEIVES)?;
+        let take = Take::OnLease(self.life_of_lessee());
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch));
+        let received = received.inspect_err(|e| self.readiness.after(e))?;
+        let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
+        let head = self.store.blocks.head(block)?;
+        let (order, deliveries) = (head.order.load(super::Relaxed), head.deliveries.load(super::Relaxed));
+        Ok((received, LeaseTicket { block, order, deliveries }))
+    }
+
+    /// Ends a lease.
     pub(crate) fn end_lease(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
-        let heads = &self.store.blocks;
-        let head = if ticket.block < heads.used() { Some(heads.head(ticket.block)?) } else { None };
-        // The block may be this process's for something else by now, or its message have been handed out once more.
-        let is_out = |head: &BlockHead| {
-            head.owner.load(Relaxed) == State::Leased.mine() && head.deliveries.load(Relaxed) == ticket.deliveries
-        };
-        if !head.is_some_and(is_out) {
-            return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
-        }
-        self.store.finish(ticket.block, ticket.order, done)
+        self.store.finish(ticket, done)
     }
 }
 

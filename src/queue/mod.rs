@@ -2,14 +2,20 @@
 
 mod attached;
 mod blocks;
+mod claims;
 mod handoff;
 mod lease;
 mod log;
 mod options;
+mod receiving;
 mod ring;
+mod sending;
+mod sources;
 mod store;
+mod watch;
 
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,16 +25,18 @@ use crate::name::Name;
 use crate::shm::layout::QueueLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
+use crate::sync::source::Source;
+use crate::sync::watcher::Readiness;
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
 pub use lease::Lease;
-#[cfg(feature = "capi")]
-pub(crate) use lease::LeaseTicket;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
+use sources::{Receiving, Sending};
 use store::Store;
-pub(crate) use store::{Received, Sink, Take, Watch};
+pub(crate) use store::{LeaseTicket, Received, Sink, Take};
+pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///
@@ -71,6 +79,7 @@ pub struct Queue {
     entry: AtomicU64,
     /// Not 0: waits end with the peers that they wait for.
     ends: AtomicU32,
+    readiness: Readiness,
 }
 
 /// Whose inbox a queue is.
@@ -166,7 +175,21 @@ impl Queue {
             layout.owner_serial.store(owner.serial, Relaxed);
             layout.owner_life.store(owner.life, Relaxed);
         };
-        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+        Self::aside(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+    }
+
+    /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
+    pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
+        Self::aside(shm::open(name)?.0, Some(name.dir()?))
+    }
+
+    fn aside(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Ok(Self {
+            store: Store::new(shared, dir)?,
+            entry: AtomicU64::new(0),
+            ends: AtomicU32::new(0),
+            readiness: Readiness::new(),
+        })
     }
 
     /// Whose inbox it is, if it is one.
@@ -185,7 +208,6 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<()> {
-        self.act_as(attached::SENDS)?;
         self.store.send(envelope, message, deadline, watch)
     }
 
@@ -197,12 +219,11 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        self.act_as(attached::RECEIVES)?;
         self.store.recv(sink, take, deadline, watch)
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let queue = Self { store: Store::new(shared, dir)?, entry: AtomicU64::new(0), ends: AtomicU32::new(0) };
+        let queue = Self::aside(shared, dir)?;
         queue.note(0)?;
         Ok(queue)
     }
@@ -275,7 +296,7 @@ impl Queue {
         self.act_as(attached::RECEIVES)?;
         let mut message = Vec::new();
         let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut message, Take::Whole, deadline, watch);
-        let len = self.with_peers(attached::SENDS, recv)?.len;
+        let len = self.with_peers(attached::SENDS, recv).inspect_err(|e| self.readiness.after(e))?.len;
         // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
         unsafe { message.set_len(len) };
         Ok(message)
@@ -315,7 +336,7 @@ impl Queue {
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         self.act_as(attached::RECEIVES)?;
         let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut &mut *buffer, Take::Whole, deadline, watch);
-        Ok(self.with_peers(attached::SENDS, recv)?.len)
+        Ok(self.with_peers(attached::SENDS, recv).inspect_err(|e| self.readiness.after(e))?.len)
     }
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then
@@ -363,6 +384,47 @@ impl Queue {
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.store.max_message()
+    }
+
+    /// A descriptor for the program's own event loop (`poll(2)`, epoll, asyncio, tokio): readable while there may be something to receive,
+    /// that is a message, or that the queue was shut down.
+    ///
+    /// Once readable it stays so until an attempt to receive *through this handle* without waiting (or whose time passes) finds
+    /// nothing. So, when it is readable, call [`Queue::try_recv`] until it gives [`Error::WouldBlock`], or at least once. The descriptor may
+    /// be readable although nothing is there, when another receiver was faster.
+    ///
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
+    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    ///
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
+    /// exec.
+    ///
+    /// # Errors
+    ///
+    /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.readiness.fd(&|| self.receiving_apart())
+    }
+
+    /// Lets a task that found nothing be woken once there may be something.
+    #[cfg(feature = "async")]
+    pub(crate) fn wake_when_ready(&self, task: &mut Option<crate::sync::watcher::Task>, waker: &std::task::Waker) -> Result<()> {
+        self.readiness.wake(&|| self.receiving_apart(), task, waker)
+    }
+
+    /// Receiving, as something to wait for apart from this handle.
+    fn receiving_apart(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Receiving(self.store.again()?)))
+    }
+
+    /// Receiving, as something to wait for.
+    pub(crate) fn receiving(&self) -> impl Source {
+        Receiving(&self.store)
+    }
+
+    /// Sending, as something to wait for.
+    pub(crate) fn sending(&self) -> impl Source {
+        Sending(&self.store)
     }
 }
 

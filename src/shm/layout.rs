@@ -147,7 +147,9 @@ pub(crate) struct SemaphoreLayout {
     /// WAITERS or 0: where those sleep who find no unit. Never owned.
     pub(crate) event: AtomicU32,
     pub(crate) lock: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 9],
+    /// Not 0 while somebody may be asleep on `event` and on other words (`sync::lock`).
+    pub(crate) watched: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 8],
 }
 
 /// A semaphore of permits.
@@ -162,7 +164,9 @@ pub(crate) struct PermitsLayout {
     pub(crate) free: AtomicU32,
     /// 1 while `free` was added up anew and nobody has been woken for it. Changed under the lock.
     pub(crate) added_up: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 8],
+    /// Not 0 while somebody may be asleep on `event` and on other words than life words (`sync::lock`).
+    pub(crate) watched: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 7],
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
     /// The life words of the holders, by the number of their entries.
@@ -262,7 +266,7 @@ pub(crate) struct Side {
     /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth. In a rendezvous, the sending side's
     /// counts the offers.
     pub(crate) position: AtomicU64,
-    /// 1 while somebody may sleep on the lock's word and on others at the same time.
+    /// Not 0 while somebody may be asleep on `lock` and on other words (`sync::lock`).
     pub(crate) watched: AtomicU32,
     /// The block that the lock's owner is passing on, plus one; see `queue::blocks`. 0 when the lock is free, unless an owner died.
     pub(crate) transit: AtomicU32,

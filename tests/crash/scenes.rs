@@ -6,6 +6,7 @@ use std::time::Duration;
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
 use crate::creation::creation;
+use crate::direct::{self, direct};
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
@@ -66,6 +67,12 @@ pub const SCENES: &[Entry] = &[
             drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options()) }.unwrap())
         })
     }),
+    ("open an endpoint", |t| direct(t, direct::Act::Open)),
+    ("close an endpoint, caller asleep", |t| direct(t, direct::Act::Close)),
+    ("receive a request and reply", |t| direct(t, direct::Act::Serve)),
+    ("receive from a mailbox and reply", |t| direct(t, direct::Act::ServeMailbox)),
+    ("send to an endpoint", |t| direct(t, direct::Act::Send)),
+    ("call an endpoint", |t| direct(t, direct::Act::Call)),
     ("grow a region", |t| creation(t, |space| Region::open(space.name("region")).unwrap().grow(1 << 20).unwrap())),
 ];
 

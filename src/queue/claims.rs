@@ -14,6 +14,16 @@ use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
+/// What dead processes left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dead {
+    HadNothing,
+    /// Blocks, which are free now, or hold messages that were returned.
+    HadBlocks,
+    /// No blocks, but there are messages that were returned; somebody may have died before it said so.
+    HadReturned,
+}
+
 impl Store {
     /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
@@ -23,7 +33,7 @@ impl Store {
             if let Some(claim) = claim {
                 return Ok(claim);
             }
-            if self.take_from_the_dead(call, deadline)? {
+            if self.take_from_the_dead(call, deadline)? == Dead::HadBlocks {
                 continue;
             }
             if self.is_shut_down() {
@@ -75,7 +85,7 @@ impl Store {
 
     /// Frees or returns what dead processes had. The call works on the receiving lock's word, and its lock is free.
     #[cold]
-    pub(crate) fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<bool> {
+    pub(crate) fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
         lock::acquire_brief(call, &shared.recv.lock, deadline)?;
         let result = self.take_from_the_dead_locked();
@@ -83,7 +93,7 @@ impl Store {
         result
     }
 
-    pub(crate) fn take_from_the_dead_locked(&self) -> Result<bool> {
+    pub(crate) fn take_from_the_dead_locked(&self) -> Result<Dead> {
         let shared = &*self.shared;
         if shared.recv.transit.load(Relaxed) != 0 {
             self.mend_receiving()?;
@@ -103,12 +113,17 @@ impl Store {
             // Under the lock nobody leases, and who returns had leased.
             shared.recv.leased.store(0, Relaxed);
         }
-        Ok(found)
+        Ok(match (found, returned) {
+            (true, _) => Dead::HadBlocks,
+            (false, true) => Dead::HadReturned,
+            (false, false) => Dead::HadNothing,
+        })
     }
 
     /// Takes from the dead what they had; says whether there was something. No call is being made.
     pub(crate) fn gets_back(&self) -> bool {
-        Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now)).unwrap_or(false)
+        let found = Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now));
+        found.is_ok_and(|found| found != Dead::HadNothing)
     }
 
     /// Ends a lease: the message is gone (`done`), or is received again.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Claim, State};
+use crate::queue::claims::Dead;
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope};
 use crate::queue::ring::{IN_BLOCK, Look};
@@ -71,7 +72,7 @@ impl Store {
             match result? {
                 Found::Message(received) => return self.take_out(sink, take, received),
                 Found::NoBlock => {
-                    if !self.take_from_the_dead(&call, deadline)? {
+                    if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
                         self.wait_for_block(deadline, watch, over)?;
                     }
@@ -84,7 +85,7 @@ impl Store {
                     return Err(Error::Closed);
                 }
                 // What they have may come back.
-                if !self.take_from_the_dead(&call, deadline)? {
+                if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
                     call.turn_to(&shared.send.lock);
                     self.wait_for_lessees(deadline, watch)?;
                 }
@@ -97,7 +98,7 @@ impl Store {
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
-                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? {
+                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::HadNothing {
                     continue;
                 }
                 call.turn_to(&shared.send.lock);

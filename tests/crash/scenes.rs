@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
+use crate::capacities::Act::{Finish, GiveBack, Lease, Recv, Send, Shutdown, TryRecv, TrySend, Withdraw};
+use crate::capacities::Kind::{Bounded, Long, LongOne, Rendezvous, Unbounded};
+use crate::capacities::{before, scene};
 use crate::creation::creation;
 use crate::direct::{self, direct};
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
@@ -36,6 +39,57 @@ pub const SCENES: &[Entry] = &[
     ("shutdown, receivers asleep", |t| queue(t, Act::Shutdown, 0, (Act::Recv, 2))),
     ("shutdown, senders asleep", |t| queue(t, Act::Shutdown, CAPACITY, (Act::Send, 2))),
     ("open and send", |t| queue(t, Act::Join, 1, (Act::Recv, 0))),
+    ("rendezvous: send, no receiver", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 0))),
+    ("rendezvous: send, receiver asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 1))),
+    ("rendezvous: send, two receivers asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 2))),
+    ("rendezvous: send, two lessees asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Lease, 2))),
+    ("rendezvous: send, another sender asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Send, 1))),
+    ("rendezvous: send, taken, a sender behind", |t| scene(t, Rendezvous, Send, before::nothing, (Send, 1)).woken()),
+    ("rendezvous: try_send, receiver asleep", |t| scene(t, Rendezvous, TrySend, before::nothing, (Recv, 1))),
+    ("rendezvous: send, withdrawn", |t| scene(t, Rendezvous, Withdraw, before::nothing, (Recv, 0))),
+    ("rendezvous: send, withdrawn before a sender", |t| scene(t, Rendezvous, Withdraw, before::nothing, (Send, 1))),
+    ("rendezvous: recv, an offer", |t| scene(t, Rendezvous, Recv, before::nothing, (Send, 1))),
+    ("rendezvous: recv, two offers", |t| scene(t, Rendezvous, Recv, before::nothing, (Send, 2))),
+    ("rendezvous: recv, empty, waits", |t| scene(t, Rendezvous, Recv, before::nothing, (Recv, 1))),
+    ("rendezvous: recv, empty, then offered", |t| scene(t, Rendezvous, Recv, before::nothing, (Recv, 1)).woken()),
+    ("rendezvous: lease, two offers", |t| scene(t, Rendezvous, Lease, before::nothing, (Send, 2))),
+    ("rendezvous: finish a lease", |t| scene(t, Rendezvous, Finish, before::nothing, (Recv, 0))),
+    ("rendezvous: give back, receiver asleep", |t| scene(t, Rendezvous, GiveBack, before::nothing, (Recv, 1))),
+    ("rendezvous: shutdown, receivers asleep", |t| scene(t, Rendezvous, Shutdown, before::nothing, (Recv, 2))),
+    ("rendezvous: shutdown, senders asleep", |t| scene(t, Rendezvous, Shutdown, before::nothing, (Send, 2))),
+    ("unbounded: send into the ring", |t| scene(t, Unbounded, Send, before::two, (Recv, 0))),
+    ("unbounded: send, receiver asleep", |t| scene(t, Unbounded, Send, before::nothing, (Recv, 1))),
+    ("unbounded: send, ring full", |t| scene(t, Unbounded, Send, before::ring_full, (Recv, 0))),
+    ("unbounded: send into the log", |t| scene(t, Unbounded, Send, before::in_log, (Recv, 0))),
+    ("unbounded: send, the log drained", |t| scene(t, Unbounded, Send, before::log_drained, (Recv, 0))),
+    ("unbounded: send, drained, receivers asleep", |t| scene(t, Unbounded, Send, before::log_drained, (Recv, 2))),
+    ("unbounded: send, at the log's end", |t| scene(t, Unbounded, Send, before::end_of_log, (Recv, 0))),
+    ("unbounded: recv from the ring", |t| scene(t, Unbounded, Recv, before::in_log, (Recv, 0))),
+    ("unbounded: recv from the log", |t| scene(t, Unbounded, Recv, before::only_in_log, (Recv, 0))),
+    ("unbounded: recv, end of a chunk", |t| scene(t, Unbounded, Recv, before::end_of_chunk, (Recv, 0))),
+    ("unbounded: recv, over the log's end", |t| scene(t, Unbounded, Recv, before::over_the_end_of_log, (Recv, 0))),
+    ("unbounded: recv, the ring fills meanwhile", |t| {
+        scene(t, Unbounded, TryRecv, before::log_drained, (Recv, 0)).standing_still()
+    }),
+    ("unbounded: lease from the log", |t| scene(t, Unbounded, Lease, before::only_in_log, (Recv, 0))),
+    ("unbounded: lease, end of a chunk", |t| scene(t, Unbounded, Lease, before::end_of_chunk, (Recv, 0))),
+    ("unbounded: shutdown, receivers asleep", |t| scene(t, Unbounded, Shutdown, before::log_drained, (Recv, 2))),
+    ("long: send", |t| scene(t, Long, Send, before::one, (Recv, 0))),
+    ("long: send, receivers asleep", |t| scene(t, Long, Send, before::nothing, (Recv, 2))),
+    ("long: send, full, waits", |t| scene(t, Long, Send, before::two, (Send, 1)).woken()),
+    ("long: recv", |t| scene(t, Long, Recv, before::two, (Recv, 0))),
+    ("long: recv, senders asleep", |t| scene(t, Long, Recv, before::two, (Send, 2))),
+    ("long: recv, one block, sender asleep", |t| scene(t, LongOne, Recv, before::one, (Send, 1))),
+    ("long: lease", |t| scene(t, Long, Lease, before::two, (Recv, 0))),
+    ("long: lease, sender asleep", |t| scene(t, Long, Lease, before::two, (Send, 1))),
+    ("long: finish a lease", |t| scene(t, Long, Finish, before::one, (Recv, 0))),
+    ("lease", |t| scene(t, Bounded, Lease, before::two, (Recv, 0))),
+    ("lease, all leased by the dead", |t| scene(t, Bounded, Lease, before::all_leased_by_the_dead, (Recv, 0))),
+    ("recv, all leased by the dead", |t| scene(t, Bounded, Recv, before::all_leased_by_the_dead, (Recv, 0))),
+    ("finish a lease", |t| scene(t, Bounded, Finish, before::two, (Recv, 0))),
+    ("give a lease back", |t| scene(t, Bounded, GiveBack, before::two, (Recv, 0))),
+    ("give a lease back, receiver asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Recv, 1))),
+    ("give a lease back, lessee asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Lease, 1))),
     ("lock", |t| mutex(t, Hold::Lock, 0)),
     ("lock, change, unlock", |t| mutex(t, Hold::Both, 0)),
     ("unlock", |t| mutex(t, Hold::Unlock, 0)),

@@ -80,6 +80,10 @@ pub trait Scene {
     fn stuck(&self, _sleepers: &Sleepers) -> bool {
         false
     }
+    /// How long the survivors' slowest call took in `finish`, in nanoseconds.
+    fn slowest(&self) -> u64 {
+        0
+    }
     /// Uses the object as survivors do, and says what is wrong with it.
     fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault>;
 }
@@ -340,6 +344,7 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
     } else {
         faults.extend(scene.finish(&sleepers, completed));
     }
+    let delay = delay.max(scene.slowest());
     Run { steps, calls, completed: ended, slept: slept && !completed, faults, delay, at }
 }
 

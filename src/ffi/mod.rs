@@ -4,6 +4,7 @@
 #![allow(non_camel_case_types, reason = "the names are C's")]
 #![allow(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
+mod endpoint;
 mod error;
 mod handle;
 mod lease;
@@ -13,10 +14,12 @@ mod queue;
 mod region;
 mod semaphore;
 mod timeout;
+mod wait;
 
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 
+pub use endpoint::*;
 pub use error::*;
 pub use lease::*;
 pub use mutex::*;
@@ -25,6 +28,7 @@ pub use queue::*;
 pub use region::*;
 pub use semaphore::*;
 pub use timeout::*;
+pub use wait::*;
 
 use crate::error::{Error, Result};
 

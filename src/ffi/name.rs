@@ -126,7 +126,7 @@ pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_lis
 /// # Safety
 ///
 /// The pointer is as the header says.
-unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
+pub(super) unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
     // SAFETY: the caller's promise.
     let Some(ipc_options { dir, mode, reserved, .. }) = (unsafe { options(given) })? else {
         return Ok(Namespace::default());

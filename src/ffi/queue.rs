@@ -21,7 +21,8 @@
 //! Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
 //! memory, or give it back).
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime};
 
 use super::error::{call, ipc_result};
@@ -217,11 +218,8 @@ pub unsafe extern "C" fn ipc_queue_close(queue: *mut ipc_queue) -> ipc_result {
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_send(queue: *mut ipc_queue, data: *const c_void, len: usize, timeout_ns: i64) -> ipc_result {
     call(|| {
-        // SAFETY: C promises that the handle is as the header says.
-        let queue = unsafe { handle::get(queue) }?;
-        check_bytes(data, len, "data")?;
-        // SAFETY: C promises that so many bytes are there; the length was checked.
-        let message = if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) } };
+        // SAFETY: C promises that the handle is as the header says, and that so many bytes are there.
+        let (queue, message) = unsafe { (handle::get(queue)?, bytes_of(data, len)?) };
         match wait(timeout_ns)? {
             Wait::Forever => queue.send(message),
             Wait::No => queue.try_send(message),
@@ -261,6 +259,32 @@ pub unsafe extern "C" fn ipc_queue_recv(
             out.set(len);
         }
         received.map(drop)
+    })
+}
+
+/// Puts a descriptor for the program's own event loop (poll, epoll) into `*fd`: readable while there may be
+/// something to receive, that is a message, or that the queue was shut down.
+///
+/// Once readable it stays so until an attempt to receive through this handle without waiting (or whose time
+/// passes) finds nothing. So, when it is readable, receive with IPC_DONT_WAIT until that gives
+/// IPC_ERR_WOULD_BLOCK, or at least once. It may be readable although nothing is there, when another receiver was
+/// faster.
+///
+/// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each
+/// call gives the same one. The first one for any object starts a thread in this process, which blocks all
+/// signals and sleeps until there is something to tell. In a child of fork ask again: the child has a
+/// descriptor of its own then, and must not use the one that it inherited. It is closed on exec.
+///
+/// Errors: IPC_ERR_TOO_MANY_FILES, IPC_ERR_NO_MEMORY and other errors of the system; IPC_ERR_CORRUPTED; `*fd` is
+/// -1 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_readiness_fd(queue: *mut ipc_queue, fd: *mut c_int) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(fd, "fd", -1)?, handle::get(queue)?) };
+        out.set(queue.readiness_fd()?.as_raw_fd());
+        Ok(())
     })
 }
 
@@ -412,7 +436,7 @@ pub unsafe extern "C" fn ipc_queue_peers(
 /// # Safety
 ///
 /// The pointer is as the header says.
-unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
+pub(super) unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
     let mut how = QueueOptions::new();
     // SAFETY: the caller's promise.
     if let Some(ipc_queue_options { capacity, max_message, limit, leases, .. }) = unsafe { options(given) }? {
@@ -436,6 +460,18 @@ unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
         };
     }
     Ok(how)
+}
+
+/// The bytes of a message.
+///
+/// # Safety
+///
+/// `data` is as the header says, and so many bytes are there during the call.
+#[inline]
+pub(super) unsafe fn bytes_of<'a>(data: *const c_void, len: usize) -> Result<&'a [u8]> {
+    check_bytes(data, len, "data")?;
+    // SAFETY: the caller's promise; the length was checked.
+    Ok(if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) } })
 }
 
 /// The bytes that a message is received into.

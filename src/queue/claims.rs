@@ -129,11 +129,16 @@ impl Store {
     /// Ends a lease: the message is gone (`done`), or is received again.
     pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
+        let lost = Error::NotOwner("this process does not have this message on lease (any more)");
+        // It may be no lease at all that a program hands in.
+        if ticket.block >= self.blocks.used() {
+            return Err(lost);
+        }
         let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
         let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
         if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() {
-            return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
+            return Err(lost);
         }
         // Should we die before we have woken somebody, the kernel does.
         let call = Call::enter(&shared.recv.lock)?;

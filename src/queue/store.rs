@@ -89,14 +89,14 @@ pub(crate) struct Received {
     pub(crate) offer: Option<u32>,
 }
 
-/// What dead processes left.
+/// What there was to take from dead processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dead {
-    HadNothing,
+    Nothing,
     /// Blocks, which are free now, or hold messages that were returned.
-    HadBlocks,
+    Blocks,
     /// No blocks, but there are messages that were returned; somebody may have died before it said so.
-    HadReturned,
+    Returned,
 }
 
 /// What a receiver finds.
@@ -330,7 +330,7 @@ impl Store {
             if let Some(claim) = claim {
                 return Ok(claim);
             }
-            if self.take_from_the_dead(call, deadline)? == Dead::HadBlocks {
+            if self.take_from_the_dead(call, deadline)? == Dead::Blocks {
                 continue;
             }
             if self.is_shut_down() {
@@ -424,7 +424,7 @@ impl Store {
             match result? {
                 Found::Message(received) => return self.take_out(sink, take, received),
                 Found::NoBlock => {
-                    if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
+                    if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
                         self.wait_for_block(deadline, watch, over)?;
                     }
@@ -434,7 +434,7 @@ impl Store {
             }
             // Who waits keeps nothing from others.
             spare = None;
-            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::HadNothing {
+            if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::Nothing {
                 continue;
             }
             if phase == CLOSED {
@@ -804,9 +804,9 @@ impl Store {
             shared.recv.leased.store(0, Relaxed);
         }
         Ok(match (found, returned) {
-            (true, _) => Dead::HadBlocks,
-            (false, true) => Dead::HadReturned,
-            (false, false) => Dead::HadNothing,
+            (true, _) => Dead::Blocks,
+            (false, true) => Dead::Returned,
+            (false, false) => Dead::Nothing,
         })
     }
 

@@ -336,7 +336,9 @@ fn many_workers_that_die_do_all_the_work() {
             (0..JOBS).all(done)
         });
         sender.join();
-        workers.into_iter().for_each(|worker| drop(worker.end()));
+        workers.iter().for_each(|worker| {
+            worker.end();
+        });
         for i in 0..JOBS {
             assert_eq!(board.get(i as usize), 1, "{name}, job {i}");
         }

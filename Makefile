@@ -26,7 +26,7 @@ demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
 
 test: lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
-	cargo test
+	cargo test --features async
 	cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build
@@ -40,7 +40,8 @@ bench:
 lint: $(VENV)/.tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo clippy --all-targets --features async -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bindings examples tests
 	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bindings examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python

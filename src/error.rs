@@ -88,7 +88,8 @@ pub enum Error {
     /// The calling thread holds this mutex already, and would wait for itself.
     #[error("this thread holds the lock already and would wait for itself")]
     Deadlock,
-    /// The calling thread does not hold the mutex (through this handle), or the process holds no permit to give back.
+    /// The calling thread does not hold the mutex (through this handle), or the process holds no permit to give
+    /// back, or the endpoint belongs to the process that this one was forked from.
     #[error("{0}")]
     NotOwner(&'static str),
     /// A signal handler ran during the wait. Nothing was done; call again if you want to wait on.
@@ -112,6 +113,13 @@ pub enum Error {
     /// The system lacks something that rsipc stands on.
     #[error("not supported here: {0}")]
     Unsupported(String),
+    /// The process that the address belongs to is gone, or has closed the endpoint, or there never was such an address. Nothing was sent; or,
+    /// if a request was sent, it may have been carried out, and no reply will come.
+    #[error("the process at this address is gone, or has closed its endpoint")]
+    PeerGone,
+    /// The receiver of the request dropped it without a reply.
+    #[error("the request was dropped without a reply")]
+    NoReply,
     /// A wait of a handle that was told to end so ([`Queue::end_with_peers`](crate::Queue::end_with_peers)): all who had sent to the queue are gone, or all who had
     /// received from it. Nothing was sent or taken.
     #[error("no {0} is left: all who had the queue open for it have closed it or are gone")]
@@ -157,6 +165,8 @@ impl Error {
             Self::Reentrant => -21,
             Self::Unsupported(_) => -22,
             Self::Os { .. } => -23,
+            Self::PeerGone => -24,
+            Self::NoReply => -25,
             Self::Disconnected(_) => -26,
         }
     }

@@ -3,7 +3,9 @@
 //! - [`Region`]: named or anonymous memory that many processes map.
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
-//! - [`Queue`]: messages from any number of senders to any number of receivers.
+//! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted.
+//! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
+//! - [`WaitSet`]: waits until one of several of these is ready.
 //!
 //! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
 //! (`include/ipc.h`) and the Python module (`import rsipc`) use the very same objects.
@@ -12,7 +14,7 @@
 //!
 //! A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose `send` returned
 //! is lost, none is torn, none comes twice. Names are there whole or not at all. What a dead process held comes back: its locks (the next
-//! owner is told), its permits, its places in a queue.
+//! owner is told), its permits, its places in a queue, its address.
 //!
 //! # Waiting
 //!
@@ -20,6 +22,9 @@
 //! (`send_timeout`, on the monotonic clock). A short spin comes first, then a sleep that costs no processor time. A signal whose
 //! handler was installed without SA_RESTART ends a wait with [`Error::Interrupted`], with nothing sent or taken. (Before Linux
 //! 6.7 every handler does.)
+//!
+//! [`WaitSet`] waits for several things at once. [`Queue::readiness_fd`] and [`Semaphore::readiness_fd`] give descriptors for event loops, and with
+//! the cargo feature `async` tasks wait in `Queue::recv_async` and `Queue::stream`.
 //!
 //! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
 //!
@@ -31,8 +36,10 @@
 //! # How it is built
 //!
 //! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
-//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `ffi` is the C interface.
+//! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `direct` and `wait` on these; `ffi` is the C
+//! interface.
 
+mod direct;
 mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
@@ -42,14 +49,19 @@ mod shm;
 mod sync;
 mod sys;
 mod time;
+mod wait;
 
 pub use bytemuck;
+pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
 pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, QueueOptions};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};
+#[cfg(feature = "async")]
+pub use wait::tasks::Messages;
+pub use wait::{MAX_WAIT, WaitSet};
 
 /// The version of this library, such as "0.1.0".
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -61,6 +61,8 @@ pub enum Kind {
     Semaphore,
     /// A [`Queue`](crate::Queue).
     Queue,
+    /// The name of an [`Endpoint`](crate::Endpoint).
+    Endpoint,
 }
 
 impl Kind {
@@ -72,6 +74,7 @@ impl Kind {
             Self::Mutex => "mutex",
             Self::Semaphore => "semaphore",
             Self::Queue => "queue",
+            Self::Endpoint => "endpoint",
         }
     }
 }
@@ -110,7 +113,12 @@ impl Namespace {
     /// The name `name` in this namespace, to be given to a `create` or `open`.
     #[must_use]
     pub fn name<'a>(&self, name: &'a str) -> Name<'a> {
-        Name { namespace: Cow::Owned(self.clone()), name }
+        Name { namespace: Cow::Owned(self.clone()), name, address: false }
+    }
+
+    /// The name of an address's file.
+    pub(crate) fn address<'a>(&self, name: &'a str) -> Name<'a> {
+        Name { address: true, ..self.name(name) }
     }
 
     /// The objects in this namespace, sorted by name. Files that are not objects are left out.
@@ -176,12 +184,14 @@ impl Namespace {
 pub struct Name<'a> {
     namespace: Cow<'a, Namespace>,
     name: &'a str,
+    /// Whether it is the name of an address, which users cannot choose.
+    address: bool,
 }
 
 impl<'a> From<&'a str> for Name<'a> {
     fn from(name: &'a str) -> Self {
         static DEFAULT: Namespace = Namespace { dir: None, mode: 0o600 };
-        Self { namespace: Cow::Borrowed(&DEFAULT), name }
+        Self { namespace: Cow::Borrowed(&DEFAULT), name, address: false }
     }
 }
 
@@ -192,8 +202,14 @@ impl<'a> From<&'a String> for Name<'a> {
 }
 
 impl Name<'_> {
+    pub(crate) fn as_str(&self) -> &str {
+        self.name
+    }
+
     pub(crate) fn path(&self) -> Result<PathBuf> {
-        check_name(self.name)?;
+        if !self.address {
+            check_name(self.name)?;
+        }
         Ok(self.namespace.dir()?.join(self.name))
     }
 
@@ -241,6 +257,8 @@ fn check_name(name: &str) -> Result<()> {
         "it is longer than 200 bytes"
     } else if name.starts_with('.') {
         "it begins with a dot"
+    } else if name.starts_with('@') {
+        "it begins with an at sign, as only addresses do"
     } else if name.contains('/') {
         "it contains a slash: namespaces are flat"
     } else if name.contains(char::is_control) {

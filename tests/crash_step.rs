@@ -10,6 +10,8 @@
 mod capacities;
 #[path = "crash/creation.rs"]
 mod creation;
+#[path = "crash/direct.rs"]
+mod direct;
 #[path = "crash/locks.rs"]
 mod locks;
 #[path = "crash/queues.rs"]

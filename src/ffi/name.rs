@@ -42,6 +42,7 @@ pub struct ipc_options {
 // SAFETY: plain numbers and a raw pointer.
 unsafe impl Options for ipc_options {
     const NAME: &str = "ipc_options";
+    const FIRST_SIZE: usize = 24;
 }
 
 /// What an object is.
@@ -56,6 +57,8 @@ pub enum ipc_kind {
     IPC_KIND_SEMAPHORE = 3,
     /// An ipc_queue.
     IPC_KIND_QUEUE = 4,
+    /// The name of an ipc_endpoint.
+    IPC_KIND_ENDPOINT = 5,
 }
 
 /// One object in a namespace. Later releases may add fields at the end.
@@ -111,6 +114,7 @@ pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_lis
                 Kind::Mutex => ipc_kind::IPC_KIND_MUTEX,
                 Kind::Semaphore => ipc_kind::IPC_KIND_SEMAPHORE,
                 Kind::Queue => ipc_kind::IPC_KIND_QUEUE,
+                Kind::Endpoint => ipc_kind::IPC_KIND_ENDPOINT,
             };
             let entry = ipc_entry { name: name.as_ptr(), size, memory, kind };
             // SAFETY: C promises a function of this type.
@@ -125,7 +129,7 @@ pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_lis
 /// # Safety
 ///
 /// The pointer is as the header says.
-unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
+pub(super) unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
     // SAFETY: the caller's promise.
     let Some(ipc_options { dir, mode, reserved, .. }) = (unsafe { options(given) })? else {
         return Ok(Namespace::default());
@@ -161,4 +165,4 @@ pub(super) unsafe fn named<T>(
     act(namespace.name(name))
 }
 
-const _: () = assert!(IPC_MAX_NAME == MAX_NAME);
+const _: () = assert!(IPC_MAX_NAME == MAX_NAME && ipc_options::FIRST_SIZE == size_of::<ipc_options>());

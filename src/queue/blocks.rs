@@ -93,6 +93,7 @@ impl Blocks {
     pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan) -> Result<Self> {
         let mapping = shared.mapping();
         let (heads, data) = (plan.heads_in(mapping)?, plan.blocks_in(mapping)?);
+        data.keep_out_of_dumps();
         Ok(Self {
             shared: shared.clone(),
             heads,
@@ -123,7 +124,7 @@ impl Blocks {
     }
 
     /// So many blocks have ever been used, those with the lowest numbers.
-    fn used(&self) -> u32 {
+    pub(crate) fn used(&self) -> u32 {
         self.shared.claimed.load(Relaxed).min(self.count)
     }
 

@@ -21,9 +21,10 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::Claim;
-use crate::queue::store::{CLOSED, ON_LEASE, Received, Sink, Store, Take, Watch, sleep_beside};
+use crate::queue::store::{CLOSED, ON_LEASE, Received, Sink, Store, Take};
+use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
-use crate::sync::lock::{self, GENERATION, On, TID, WAITERS};
+use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::process::Identity;
 use crate::sys::thread::Call;
@@ -115,7 +116,7 @@ impl Store {
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
         lock::fence_after_rmw();
         let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
-        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &head.word) } else { 0 };
+        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
             Deadline::Now if woken != 0 => Deadline::after(lock::GRACE),
             Deadline::Now if awaited => Deadline::after(MOMENT),
@@ -174,13 +175,16 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            match lock::wait_for_change((On::Lock(&side.generation), &side.lock), deadline, &self.send_spin, change, sleep)? {
+            match lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if lock::acquire_brief(call, &side.lock, deadline).is_ok() {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, deadline) {
+                        if left == Left::Died {
+                            lock::wake_all(&side.lock);
+                        }
                         let mended = self.mend();
                         Self::release(call, side);
                         mended?;
@@ -243,7 +247,7 @@ impl Store {
     pub(crate) fn release_sender(&self, call: &Call, index: u32, woken: u32) {
         let side = &self.shared.recv;
         let waited = side.lock.load(Relaxed) & WAITERS != 0;
-        lock::release_woken(call, &side.lock, &side.generation, woken);
+        lock::release_woken(call, &side.lock, &side.generation, &side.watched, woken);
         if waited && woken == 0 {
             // die here: the kernel wakes one, who passes it on.
             futex::wake(&side.lock, u32::MAX, Kind::One(index));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::store::Take;
+use crate::queue::store::{LeaseTicket, Received, Take};
 use crate::queue::{Queue, attached};
 use crate::time::Deadline;
 
@@ -19,14 +19,6 @@ pub struct Lease<'a> {
     ticket: LeaseTicket,
     /// Finished, or given back.
     over: bool,
-}
-
-/// Which lease it is, among those of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeaseTicket {
-    pub(crate) block: u32,
-    pub(crate) order: u64,
-    pub(crate) deliveries: u32,
 }
 
 impl Queue {
@@ -85,18 +77,25 @@ impl Queue {
 
     /// As [`Queue::lease`], for those who keep the ticket themselves.
     pub(crate) fn lease_into(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(usize, LeaseTicket)> {
+        let (received, ticket) = self.lease_with(sink, deadline)?;
+        Ok((received.len, ticket))
+    }
+
+    /// As [`Queue::lease_into`], with the message's envelope.
+    pub(crate) fn lease_with(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(Received, LeaseTicket)> {
         self.act_as(attached::RECEIVES)?;
         let take = Take::OnLease(self.life_of_lessee());
-        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch))?;
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch));
+        let received = received.inspect_err(|e| self.readiness.after(e))?;
         let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
         let head = self.store.blocks.head(block)?;
         let (order, deliveries) = (head.order.load(super::Relaxed), head.deliveries.load(super::Relaxed));
-        Ok((received.len, LeaseTicket { block, order, deliveries }))
+        Ok((received, LeaseTicket { block, order, deliveries }))
     }
 
     /// Ends a lease.
     pub(crate) fn end_lease(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
-        self.store.finish(ticket.block, ticket.order, done)
+        self.store.finish(ticket, done)
     }
 }
 

@@ -57,6 +57,7 @@ impl Log {
             return Ok(None);
         }
         let bytes = plan.log_in(shared.mapping())?;
+        bytes.keep_out_of_dumps();
         let (limit, max_message) = (plan.log_limit as u64, plan.max_message);
         Ok(Some(Self { shared: shared.clone(), bytes, limit, max_message, backed: AtomicU64::new(0) }))
     }

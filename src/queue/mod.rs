@@ -2,31 +2,42 @@
 
 mod attached;
 mod blocks;
+mod claims;
 mod handoff;
 mod lease;
 mod log;
 mod options;
+mod receiving;
 mod ring;
+mod sending;
+mod sources;
 mod store;
+mod watch;
 
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::shm::layout::QueueLayout;
+use crate::shm::layout::{InboxLayout, QueueLayout};
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
+use crate::sync::source::Source;
+use crate::sync::watcher::Readiness;
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
 pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
+use sources::{Receiving, Sending};
 use store::Store;
-pub(crate) use store::{Received, Sink, Take, Watch};
+pub(crate) use store::{LeaseTicket, Received, Sink, Take};
+pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///
@@ -69,6 +80,8 @@ pub struct Queue {
     entry: AtomicU64,
     /// Not 0: waits end with the peers that they wait for.
     ends: AtomicU32,
+    readiness: Readiness,
+    send_readiness: Readiness,
 }
 
 /// Whose inbox a queue is.
@@ -158,13 +171,32 @@ impl Queue {
     /// Creates a queue that is the inbox of a process.
     pub(crate) fn create_owned(name: &Name<'_>, options: &QueueOptions, owner: &Owner) -> Result<Self> {
         let plan = options.plan_for(name)?;
-        let fill = |layout: &QueueLayout| {
-            plan.fill(layout);
-            layout.owner.store(owner.identity.0, Relaxed);
-            layout.owner_serial.store(owner.serial, Relaxed);
-            layout.owner_life.store(owner.life, Relaxed);
+        let fill = |inbox: &InboxLayout| {
+            plan.fill(&inbox.queue);
+            inbox.queue.owner.store(owner.identity.0, Relaxed);
+            inbox.queue.owner_serial.store(owner.serial, Relaxed);
+            inbox.queue.owner_life.store(owner.life, Relaxed);
         };
-        Self::attach(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+        Self::aside(&shm::create(name, plan.len, size_of::<InboxLayout>(), fill)?.0, Some(name.dir()?))
+    }
+
+    /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
+    pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
+        Self::aside(&shm::open(name)?.0, Some(name.dir()?))
+    }
+
+    fn aside(inbox: &Shared<InboxLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Self::over(Shared::new(Arc::clone(inbox.mapping()), inbox.offset())?, dir)
+    }
+
+    fn over(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Ok(Self {
+            store: Store::new(shared, dir)?,
+            entry: AtomicU64::new(0),
+            ends: AtomicU32::new(0),
+            readiness: Readiness::new(),
+            send_readiness: Readiness::new(),
+        })
     }
 
     /// Whose inbox it is, if it is one.
@@ -183,7 +215,6 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<()> {
-        self.act_as(attached::SENDS)?;
         self.store.send(envelope, message, deadline, watch)
     }
 
@@ -195,12 +226,11 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        self.act_as(attached::RECEIVES)?;
         self.store.recv(sink, take, deadline, watch)
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let queue = Self { store: Store::new(shared, dir)?, entry: AtomicU64::new(0), ends: AtomicU32::new(0) };
+        let queue = Self::over(shared, dir)?;
         queue.note(0)?;
         Ok(queue)
     }
@@ -239,7 +269,8 @@ impl Queue {
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
         self.act_as(attached::SENDS)?;
-        self.with_peers(attached::RECEIVES, |watch| self.store.send(&[], message, deadline, watch))
+        let send = |watch: Option<&dyn Watch>| self.store.send(&[], message, deadline, watch);
+        self.with_peers(attached::RECEIVES, send).inspect_err(|e| self.send_readiness.after(e))
     }
 
     /// Receives the next message, and waits for one as long as need be.
@@ -273,7 +304,7 @@ impl Queue {
         self.act_as(attached::RECEIVES)?;
         let mut message = Vec::new();
         let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut message, Take::Whole, deadline, watch);
-        let len = self.with_peers(attached::SENDS, recv)?.len;
+        let len = self.with_peers(attached::SENDS, recv).inspect_err(|e| self.readiness.after(e))?.len;
         // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
         unsafe { message.set_len(len) };
         Ok(message)
@@ -313,7 +344,7 @@ impl Queue {
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         self.act_as(attached::RECEIVES)?;
         let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut &mut *buffer, Take::Whole, deadline, watch);
-        Ok(self.with_peers(attached::SENDS, recv)?.len)
+        Ok(self.with_peers(attached::SENDS, recv).inspect_err(|e| self.readiness.after(e))?.len)
     }
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then
@@ -361,6 +392,61 @@ impl Queue {
     #[must_use]
     pub fn max_message(&self) -> usize {
         self.store.max_message()
+    }
+
+    /// A descriptor for the program's own event loop (`poll(2)`, epoll, asyncio, tokio): readable while there may be something to receive,
+    /// that is a message, or that the queue was shut down.
+    ///
+    /// Once readable it stays so until an attempt to receive *through this handle* without waiting (or whose time passes) finds
+    /// nothing. So, when it is readable, call [`Queue::try_recv`] until it gives [`Error::WouldBlock`], or at least once. The descriptor may
+    /// be readable although nothing is there, when another receiver was faster.
+    ///
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
+    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    ///
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
+    /// exec.
+    ///
+    /// # Errors
+    ///
+    /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.readiness.fd(&|| self.receiving_apart())
+    }
+
+    /// As [`Queue::readiness_fd`], for sending: readable while there may be room for a message, or the queue was shut down. It stays so until an
+    /// attempt to send through this handle without waiting ([`Queue::try_send`]) finds no room.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a rendezvous, where only who waits for a receiver meets one; otherwise as [`Queue::readiness_fd`].
+    pub fn send_readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        if self.store.is_rendezvous() {
+            let why = "a rendezvous has no room to be told of: wait in send, in a thread of its own if need be";
+            return Err(Error::Unsupported(why.into()));
+        }
+        self.send_readiness.fd(&|| Ok(Box::new(Sending(self.store.again()?))))
+    }
+
+    /// Lets a task that found nothing be woken once there may be something.
+    #[cfg(feature = "async")]
+    pub(crate) fn wake_when_ready(&self, task: &mut Option<crate::sync::watcher::Task>, waker: &std::task::Waker) -> Result<()> {
+        self.readiness.wake(&|| self.receiving_apart(), task, waker)
+    }
+
+    /// Receiving, as something to wait for apart from this handle.
+    fn receiving_apart(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Receiving(self.store.again()?)))
+    }
+
+    /// Receiving, as something to wait for.
+    pub(crate) fn receiving(&self) -> impl Source {
+        Receiving(&self.store)
+    }
+
+    /// Sending, as something to wait for.
+    pub(crate) fn sending(&self) -> impl Source {
+        Sending(&self.store)
     }
 }
 

@@ -82,6 +82,11 @@ impl Bytes {
         self.mapping.populate(self.offset + start.min(self.len), self.offset + end.min(self.len))
     }
 
+    /// Keeps them out of core dumps.
+    pub(crate) fn keep_out_of_dumps(&self) {
+        self.mapping.keep_out_of_dumps(self.offset, self.offset + self.len);
+    }
+
     /// Gives the memory of the pages from `start` to `end` back to the system, so that they read as zeros; says whether it could.
     pub(crate) fn punch(&self, start: usize, end: usize) -> bool {
         self.mapping.punch(self.offset + start.min(self.len), self.offset + end.min(self.len))

@@ -42,6 +42,7 @@ impl Tag {
             Kind::Mutex => 2,
             Kind::Semaphore => 3,
             Kind::Queue => 4,
+            Kind::Endpoint => 5,
         };
         let [a, b, c, d] = MAGIC;
         let [v, w] = self.version.to_le_bytes();
@@ -56,6 +57,7 @@ impl Tag {
             2 => Kind::Mutex,
             3 => Kind::Semaphore,
             4 => Kind::Queue,
+            5 => Kind::Endpoint,
             _ => return None,
         };
         ([a, b, c, d] == MAGIC).then(|| Self::new(kind, flavour, u16::from_le_bytes([v, w])))
@@ -147,7 +149,9 @@ pub(crate) struct SemaphoreLayout {
     /// WAITERS or 0: where those sleep who find no unit. Never owned.
     pub(crate) event: AtomicU32,
     pub(crate) lock: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 9],
+    /// Not 0 while somebody may be asleep on `event` and on other words (`sync::lock`).
+    pub(crate) watched: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 8],
 }
 
 /// A semaphore of permits.
@@ -162,7 +166,9 @@ pub(crate) struct PermitsLayout {
     pub(crate) free: AtomicU32,
     /// 1 while `free` was added up anew and nobody has been woken for it. Changed under the lock.
     pub(crate) added_up: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 8],
+    /// Not 0 while somebody may be asleep on `event` and on other words than life words (`sync::lock`).
+    pub(crate) watched: AtomicU32,
+    pub(crate) _reserved: [AtomicU32; 7],
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
     /// The life words of the holders, by the number of their entries.
@@ -251,6 +257,12 @@ pub(crate) struct QueueLayout {
     pub(crate) peers: Peers<MAX_ATTACHED>,
 }
 
+/// A process's inbox: a queue, but for its header.
+#[repr(transparent)]
+pub(crate) struct InboxLayout {
+    pub(crate) queue: QueueLayout,
+}
+
 /// What all senders, or all receivers, share.
 #[repr(C, align(128))]
 pub(crate) struct Side {
@@ -262,7 +274,7 @@ pub(crate) struct Side {
     /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth. In a rendezvous, the sending side's
     /// counts the offers.
     pub(crate) position: AtomicU64,
-    /// 1 while somebody may sleep on the lock's word and on others at the same time.
+    /// Not 0 while somebody may be asleep on `lock` and on other words (`sync::lock`).
     pub(crate) watched: AtomicU32,
     /// The block that the lock's owner is passing on, plus one; see `queue::blocks`. 0 when the lock is free, unless an owner died.
     pub(crate) transit: AtomicU32,
@@ -364,6 +376,7 @@ macro_rules! layouts {
 }
 layouts!(
     Header,
+    InboxLayout,
     RegionLayout,
     MutexLayout,
     SemaphoreLayout,
@@ -396,6 +409,17 @@ objects! {
     SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
     PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
     QueueLayout: Queue, 0, 2, peers.lock;
+}
+
+// SAFETY: atomics only, as the trait wants.
+unsafe impl Object for InboxLayout {
+    const TAG: Tag = Tag::new(Kind::Endpoint, 0, QueueLayout::TAG.version);
+    fn header(&self) -> &Header {
+        self.queue.header()
+    }
+    fn lock(&self) -> &AtomicU32 {
+        self.queue.lock()
+    }
 }
 
 const _: () = {

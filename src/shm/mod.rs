@@ -208,6 +208,16 @@ pub(crate) fn open_in<T: Object>(object: &Shared<T>) -> Result<()> {
     check::<T>(object.header())
 }
 
+/// The pid namespace of the object in a file, if it is one.
+pub(crate) fn namespace_of_file(path: &Path) -> Option<u32> {
+    use std::io::Read;
+    let mut bytes = [0; 12];
+    std::fs::File::from(file::open_named(path).ok()??).read_exact(&mut bytes).ok()?;
+    let (tag, namespace) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    Tag::from_bits(u64::from_le_bytes(*tag))?;
+    Some(u32::from_le_bytes(*namespace))
+}
+
 /// The kind of object in a file, if it is one.
 pub(crate) fn kind_of_file(path: &Path) -> Option<Kind> {
     use std::io::Read;

@@ -32,7 +32,7 @@ use crate::shm::{self, Shared};
 use crate::sync::lock::{self, TID, WAITERS};
 use crate::sys::file::{self, Annex, Mapping, page_size};
 use crate::sys::futex::{self, Kind};
-use crate::sys::process::{Identity, me, thread_is_gone};
+use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 
@@ -59,7 +59,7 @@ impl Lives {
     ///
     /// Errors of the system: the directory is full or cannot be written to. Whoever waits looks often then ([`lock::LOOK`]).
     pub(crate) fn of(dir: &Path) -> Result<Arc<Self>> {
-        static KNOWN: Mutex<Vec<Arc<Lives>>> = Mutex::new(Vec::new());
+        static KNOWN: PerProcess<Mutex<Vec<Arc<Lives>>>> = PerProcess::new();
         let namespace = me().namespace;
         if namespace == 0 {
             return Err(Error::Unsupported("the pid namespace of this process cannot be known: is /proc mounted?".into()));
@@ -73,8 +73,8 @@ impl Lives {
             create(dir, &path, whole)?;
         };
         let file = file::identity(&fd)?;
-        // A child of fork may have got the lock from a thread that it does not have. Then it maps the table once more.
-        let mut known = KNOWN.try_lock_for(Duration::from_millis(100));
+        // A signal handler may have interrupted who has the lock. Then the table is mapped once more.
+        let mut known = KNOWN.get().try_lock_for(PATIENCE);
         if let Some(lives) = known.iter().flat_map(|known| known.iter()).find(|lives| lives.file == file) {
             return Ok(Arc::clone(lives));
         }
@@ -135,6 +135,14 @@ impl Lives {
         self.watch(life).filter(|_| self.entry_at(life).identity.load(Relaxed) == identity.0)
     }
 
+    /// Whether it looks as if the process lives: a hint, for a life that [`Lives::word`] has been asked for before.
+    #[inline]
+    pub(crate) fn shows(&self, life: u32, identity: Identity) -> bool {
+        (1..=MAX_LIVES as u32).contains(&life)
+            && self.word_at(life).load(Relaxed) & TID != 0
+            && self.entry_at(life).identity.load(Relaxed) == identity.0
+    }
+
     /// The word that is held to take away the files of a dead process.
     pub(crate) fn files(&self) -> &AtomicU32 {
         &self.table.files
@@ -165,8 +173,14 @@ impl Lives {
     fn own(&self, call: &Call) {
         let (word, owner) = (self.own.word(LIFE_BACK), self.owner.load(Relaxed));
         let me = u64::from(forks()) << 32 | u64::from(call.tid());
-        let lives = owner >> 32 == me >> 32 && owner as u32 != 0 && !thread_is_gone(owner as u32);
-        if owner != me && (lives || self.owner.compare_exchange(owner, me, Relaxed, Relaxed).is_err()) {
+        let lives = |tid: u32| tid != 0 && !thread_is_gone(tid);
+        let seen = word.load(Relaxed) & TID;
+        if owner != me && owner >> 32 == me >> 32 && lives(owner as u32) {
+            return;
+        }
+        // This process may have mapped the table twice, and one of its threads own the word through the other mapping.
+        let next = if owner != me && lives(seen) { me >> 32 << 32 | u64::from(seen) } else { me };
+        if self.owner.compare_exchange(owner, next, Relaxed, Relaxed).is_err() || next != me {
             return;
         }
         call.turn_to(word);

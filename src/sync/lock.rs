@@ -30,13 +30,25 @@
 //! who went to sleep between the two steps. If the forgetter is killed in between, the kernel wakes one of those (the word is free), who
 //! sees that WAITERS is gone, and wakes all the others. Who wants to wake everybody ([`release_and_wake_all`]) does the same.
 //!
+//! *Watched words.* Who sleeps on several words at once ([`watch`], `futex_waitv(2)`) is a sleeper of every kind on each of them, and only one
+//! of them can be its `list_op_pending`. So a wake-up that was meant for one of the others may die with it. Therefore a flag stands beside
+//! each word on which somebody may sleep so: while it is set, a release wakes *all* the sleepers, and so does a sleeper that leaves to act on a
+//! change. Then a death takes no wake-up with it but its own. The watcher sets the flag before it reads the word; who releases
+//! reads the flag after the store of the word: if it finds the flag clear, the kernel compares the word that it stored, so the watcher's look
+//! came after the change, and those who slept before the change come before the watcher in the kernel's queue. The flag is cleared
+//! before WAITERS is forgotten, and then everybody is woken, and sets it anew.
+//!
+//! The kernel knows nothing of the flag: the wake-up for a death that is meant for who wants the lock may go to a watcher. So a
+//! watcher that was woken for nothing by a lock's word wakes all, too ([`Rewake`]), though not for every such wake-up: two of them would wake
+//! each other for ever. If it is killed instead, two have died in the same moment.
+//!
 //! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, for a woken sleeper
 //! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
 //! the first that called exec has another id by the time the kernel looks at its words. Those who want the lock ask for it then.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, compiler_fence, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::sync::spin::Spin;
@@ -183,39 +195,50 @@ fn release_slow(word: &AtomicU32) {
     // Release: as in `release`.
     word.store(WAITERS, Release);
     // die here: the word is free and pending, so the kernel wakes one sleeper, who passes it on.
-    forget_unless(futex::wake(word, 1, Kind::Lock), word, WAITERS);
+    if futex::wake(word, 1, Kind::Lock) == 0 && word.compare_exchange(WAITERS, 0, Relaxed, Relaxed).is_ok() {
+        // die here: as in `forget`.
+        wake_all(word);
+    }
 }
 
-/// Like [`release`], for a word on which others sleep for a change, with its `generation`, which the owner of the lock changes.
+/// Like [`release`], for a word on which others sleep for a change, with its `generation`, which the owner of the lock changes, and
+/// the flag that says whether it is `watched`.
 #[inline]
-pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &AtomicU32) {
+pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) {
     // Release: with the Acquire of `acquire`, and of `wait_for_change`.
     if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
-        release_changed_slow(word, generation);
+        release_changed_slow(word, generation, watched);
     }
 }
 
 /// Like [`release_changed`], where the owner has `woken` somebody already, of a third kind.
-pub(crate) fn release_woken(call: &Call, word: &AtomicU32, generation: &AtomicU32, woken: u32) {
+pub(crate) fn release_woken(call: &Call, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32, woken: u32) {
     // Release: as in `release_changed`.
     if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
-        release_and_wake(word, generation, woken);
+        release_and_wake(word, generation, watched, woken);
     }
 }
 
 #[cold]
-fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32) {
-    release_and_wake(word, generation, 0);
+fn release_changed_slow(word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) {
+    release_and_wake(word, generation, watched, 0);
 }
 
-fn release_and_wake(word: &AtomicU32, generation: &AtomicU32, woken: u32) {
+fn release_and_wake(word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32, woken: u32) {
     let next = !generation.fetch_xor(GENERATION, Relaxed) & GENERATION;
     // die here: OWNER_DIED, one sleeper woken.
     // Release: as in `release_changed`.
     word.store(WAITERS | next, Release);
     // die here: as in `release_slow`.
-    let woken = woken + futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock);
-    forget_unless(woken, word, WAITERS | next);
+    let woken = woken
+        + if is_watched(watched) {
+            wake_all(word)
+        } else {
+            futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock)
+        };
+    if woken == 0 {
+        forget(word, (WAITERS | next, 0), watched);
+    }
 }
 
 /// Like [`release`], but wakes everybody: for a change that concerns all of them. If some sleep for a change, the generation is
@@ -227,15 +250,16 @@ pub(crate) fn release_and_wake_all(word: &AtomicU32) {
     wake_all(word);
 }
 
-/// Wakes up to `count` of those who sleep on an event, a word that is never owned. `call` must be working on it.
+/// Wakes up to `count` of those who sleep on an event, a word that is never owned; all of them if it is `watched`. The call must be
+/// working on it.
 ///
 /// What they wait for was changed before, and a read-modify-write came after the change, or was the change.
 #[inline]
-pub(crate) fn notify(event: &AtomicU32, count: u32) {
+pub(crate) fn notify(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     // The change before this, and the setting of WAITERS before a sleeper's look, are ordered by two SeqCst fences.
     fence_after_rmw();
     if event.load(Relaxed) & WAITERS != 0 {
-        notify_slow(event, count);
+        notify_slow(event, watched, count);
     }
 }
 
@@ -247,34 +271,43 @@ pub(crate) fn fence_after_rmw() {
 
 /// Like [`notify`] for one sleeper, but `call` works on another word, `own`, and does so again afterwards: who dies here need not have
 /// woken anybody, but must not have made the word forget those who sleep. Says how many were woken.
-pub(crate) fn notify_beside(call: &Call, event: &AtomicU32, own: &AtomicU32) -> u32 {
+pub(crate) fn notify_beside(call: &Call, event: &AtomicU32, watched: &AtomicU32, own: &AtomicU32) -> u32 {
     let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
-    let woken = futex::wake(event, 1, Kind::Any);
+    let woken = futex::wake(event, if is_watched(watched) { u32::MAX } else { 1 }, Kind::Any);
     if woken == 0 {
         call.turn_to(event);
-        forget_unless(0, event, seen);
+        forget(event, (seen, seen & !WAITERS), watched);
         call.turn_to(own);
     }
     woken
 }
 
 #[cold]
-fn notify_slow(event: &AtomicU32, count: u32) {
+fn notify_slow(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
     // die here: the kernel wakes one, who wakes the next.
-    if futex::wake(event, count, Kind::Any) == 0 && event.compare_exchange(seen, seen & !WAITERS, Relaxed, Relaxed).is_ok() {
-        // die here: as in `forget_unless`.
-        wake_all(event);
+    let count = if is_watched(watched) { u32::MAX } else { count };
+    if futex::wake(event, count, Kind::Any) == 0 {
+        forget(event, (seen, seen & !WAITERS), watched);
     }
 }
 
-/// Clears WAITERS if nobody was `woken` and the word is still as it was left. The call is still working on it.
-fn forget_unless(woken: u32, word: &AtomicU32, left: u32) {
-    // die here: the kernel wakes one more; a wake-up too many is harmless.
-    if woken == 0 && word.compare_exchange(left, 0, Relaxed, Relaxed).is_ok() {
+/// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working on it.
+fn forget(word: &AtomicU32, (left, quiet): (u32, u32), watched: &AtomicU32) {
+    // Before WAITERS, since a watcher sets them in this order.
+    let was_watched = watched.load(Relaxed) != 0 && watched.swap(0, Relaxed) != 0;
+    // die here: the kernel wakes one more; a wake-up too many is harmless. A watcher sets its flag anew at its next look.
+    if word.compare_exchange(left, quiet, Relaxed, Relaxed).is_ok() || was_watched {
         // die here: the kernel wakes one who slipped in, who sees that WAITERS is gone and wakes all.
         wake_all(word);
     }
+}
+
+/// Whether somebody may be asleep on the word who sleeps on others, too. Asked after the word was stored.
+fn is_watched(watched: &AtomicU32) -> bool {
+    // With the fence in `watch`.
+    fence(SeqCst);
+    watched.load(Relaxed) != 0
 }
 
 /// Wakes all who sleep on a word that the caller does not own, after a change that concerns all of them.
@@ -286,17 +319,46 @@ pub(crate) fn notify_all(word: &AtomicU32, generation: &AtomicU32) {
     wake_all(word);
 }
 
-fn wake_all(word: &AtomicU32) {
-    futex::wake(word, u32::MAX, Kind::Any);
+/// Wakes everybody who sleeps on a word; says how many.
+pub(crate) fn wake_all(word: &AtomicU32) -> u32 {
+    futex::wake(word, u32::MAX, Kind::Any)
 }
 
-/// What a word is that somebody sleeps on for a change.
+/// What a word is that somebody sleeps on for a change, and the flag that says whether it is watched: not 0 while somebody may be asleep
+/// on it and on others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum On<'a> {
-    /// A lock's word, with those who want the lock beside us, and its generation.
-    Lock(&'a AtomicU32),
+    /// A lock's word, with those who want the lock beside us.
+    Lock { generation: &'a AtomicU32, watched: &'a AtomicU32 },
     /// An event: never owned. It keeps its generation itself.
-    Event,
+    Event { watched: &'a AtomicU32 },
+}
+
+impl On<'_> {
+    fn watched(&self) -> &AtomicU32 {
+        match self {
+            Self::Lock { watched, .. } | Self::Event { watched } => watched,
+        }
+    }
+
+    /// Sets WAITERS in the word; says how it is then.
+    fn set_waiters(&self, word: &AtomicU32) -> u32 {
+        loop {
+            // Acquire: with the Release of whoever woke last, for the generation that it left.
+            let seen = word.load(Acquire);
+            if seen & WAITERS != 0 {
+                return seen;
+            }
+            let waiting = match self {
+                Self::Lock { generation, .. } if seen & TID == 0 => WAITERS | generation.load(Relaxed) & GENERATION,
+                _ => seen | WAITERS,
+            };
+            // die here: WAITERS without a waiter costs the next release some system calls.
+            if word.compare_exchange(seen, waiting, Relaxed, Relaxed).is_ok() {
+                return waiting;
+            }
+        }
+    }
 }
 
 /// Sleeps until `change` gives something. The call must be working on `word`, and this thread owns nothing. Once it returns, the
@@ -322,25 +384,17 @@ pub(crate) fn wait_for_change<T>(
     }
     let mut slept = false;
     loop {
-        // Acquire: with the Release of whoever woke last, for the generation that it left.
-        let mut seen = word.load(Acquire);
-        if seen & WAITERS == 0 {
-            let waiting = match on {
-                On::Lock(generation) if seen & TID == 0 => WAITERS | generation.load(Relaxed) & GENERATION,
-                _ => seen | WAITERS,
-            };
-            // die here: WAITERS without a waiter costs the next release some system calls.
-            if word.compare_exchange(seen, waiting, Relaxed, Relaxed).is_err() {
-                continue;
-            }
-            seen = waiting;
-        }
+        let seen = on.set_waiters(word);
         // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
         fence(SeqCst);
         if let Some(found) = change().transpose() {
             if slept {
                 // Our wake-up may have been meant for two, and from here on the kernel would not pass it on.
-                futex::wake(word, 1, Kind::Change);
+                if is_watched(on.watched()) {
+                    wake_all(word)
+                } else {
+                    futex::wake(word, 1, Kind::Change)
+                };
             }
             return found;
         }
@@ -348,13 +402,46 @@ pub(crate) fn wait_for_change<T>(
             Slept::Woken => {
                 slept = true;
                 let now = woken(word);
-                if matches!(on, On::Lock(_)) && now & WAITERS != 0 && now & TID == 0 {
+                if matches!(on, On::Lock { .. }) && now & WAITERS != 0 && now & TID == 0 {
                     futex::wake(word, 1, Kind::Lock);
                 }
             }
             Slept::TimedOut => slept = true,
             Slept::NotAtAll => {}
             Slept::Interrupted => return Err(Error::Interrupted),
+        }
+    }
+}
+
+/// Prepares for a sleep on this word and on others: whoever changes it from now on wakes all. The value to sleep on. After this, the
+/// caller looks once more whether there is a change.
+pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> u32 {
+    on.watched().store(1, Relaxed);
+    // die here: releases wake all, until nobody is asleep.
+    let seen = on.set_waiters(word);
+    // With the fences in `is_watched` and `notify`, as in `wait_for_change`.
+    fence(SeqCst);
+    seen
+}
+
+/// What a watcher does that was woken by a word, and finds no change.
+pub(crate) struct Rewake(Option<Instant>);
+
+/// A watcher wakes all the others at most once in this time: they do the same.
+const REWAKE: Duration = Duration::from_millis(20);
+
+impl Rewake {
+    pub(crate) const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Wakes all for whom the wake-up may have been meant.
+    pub(crate) fn woken_for_nothing(&mut self, (on, word): (On<'_>, &AtomicU32)) {
+        let now = woken(word);
+        let lock_is_free = matches!(on, On::Lock { .. }) && now & WAITERS != 0 && now & TID == 0;
+        if lock_is_free && self.0.is_none_or(|last| last.elapsed() >= REWAKE) {
+            self.0 = Some(Instant::now());
+            wake_all(word);
         }
     }
 }

@@ -7,4 +7,6 @@ pub(crate) mod peers;
 pub(crate) mod permits;
 pub(crate) mod semaphore;
 pub(crate) mod signals;
+pub(crate) mod source;
 pub(crate) mod spin;
+pub(crate) mod watcher;

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::shm::Shared;
 use crate::shm::layout::{Peer, PermitsLayout};
 use crate::sync::lock::{self, Left, On, TID, WAITERS};
+use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::{Call, forks, unlink_later};
@@ -39,7 +40,9 @@ pub(crate) struct Permits {
 }
 
 /// How long a process that was killed may take to end, between the wake-up of those who watch its life word and its being gone.
-const ENDING: Duration = Duration::from_millis(50);
+pub(crate) const ENDING: Duration = Duration::from_millis(50);
+/// How long to sleep meanwhile without a look.
+pub(crate) const ENDING_LOOK: Duration = Duration::from_millis(1);
 
 impl Permits {
     pub(crate) fn new(shared: Shared<PermitsLayout>) -> Self {
@@ -95,7 +98,7 @@ impl Permits {
         } {}
         // die here: our life word wakes a sleeper, who notices.
         call.turn_to(&shared.event);
-        lock::notify(&shared.event, count);
+        lock::notify(&shared.event, &shared.watched, count);
         Ok(())
     }
 
@@ -131,7 +134,7 @@ impl Permits {
         if added_up && free != 0 {
             // die here: a sleeper that was woken by the same death does as we did.
             call.turn_to(&shared.event);
-            lock::notify(&shared.event, free);
+            lock::notify(&shared.event, &shared.watched, free);
             call.turn_to(&shared.holders.lock);
         }
     }
@@ -253,20 +256,9 @@ impl Permits {
         let change = || Ok((look.take() || shared.free.load(Relaxed) != 0).then_some(()));
         let sleep = |seen, time: Duration| {
             let mut words = vec![(&shared.event, seen)];
-            for (peer, life) in shared.holders.table.iter().zip(&shared.lives) {
-                // Acquire: with the Release in `release`.
-                if peer.value.load(Acquire) == 0 || peer.identity().is_none() || peer.is_mine() {
-                    continue;
-                }
-                // die here: WAITERS without a waiter.
-                let seen = life.word.fetch_or(WAITERS, Relaxed) | WAITERS;
-                if seen & TID != 0 {
-                    words.push((&life.word, seen));
-                } else if ending.get_or_insert_with(Instant::now).elapsed() < ENDING {
-                    // Its thread has ended. The process will be gone in a moment, unless it has other threads.
-                    look.set(true);
-                    return futex::wait(&shared.event, words[0].1, Kind::Change, time.min(Duration::from_millis(1)));
-                }
+            if self.watch_lives(&mut words) && ending.get_or_insert_with(Instant::now).elapsed() < ENDING {
+                look.set(true);
+                return futex::wait(&shared.event, seen, Kind::Change, time.min(ENDING_LOOK));
             }
             let (slept, which) = futex::wait_any(&words, time)?;
             if which != 0 {
@@ -276,7 +268,36 @@ impl Permits {
             look.set(which != 0 || slept == Slept::TimedOut);
             Ok(slept)
         };
-        lock::wait_for_change((On::Event, &shared.event), deadline, &self.spin, change, sleep)
+        lock::wait_for_change(self.event(), deadline, &self.spin, change, sleep)
+    }
+}
+
+impl Source for Permits {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        (On::Event { watched: &self.shared.watched }, &self.shared.event)
+    }
+
+    fn ready(&self, closely: bool) -> bool {
+        self.shared.free.load(Relaxed) != 0 || closely && self.free() != Ok(0)
+    }
+
+    fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
+        let mut ended = false;
+        for (peer, life) in self.shared.holders.table.iter().zip(&self.shared.lives) {
+            // Acquire: with the Release in `release`.
+            if peer.value.load(Acquire) == 0 || peer.identity().is_none() || peer.is_mine() {
+                continue;
+            }
+            // die here: WAITERS without a waiter.
+            let seen = life.word.fetch_or(WAITERS, Relaxed) | WAITERS;
+            if seen & TID != 0 {
+                words.push((&life.word, seen));
+            } else {
+                // Its process will be gone in a moment, unless it has other threads.
+                ended = true;
+            }
+        }
+        ended
     }
 }
 

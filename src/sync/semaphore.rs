@@ -1,5 +1,6 @@
 //! Counting semaphores between processes, of two kinds.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -9,6 +10,8 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::permits::Permits;
 use crate::sync::signals::Signals;
+use crate::sync::source::Source;
+use crate::sync::watcher::Readiness;
 use crate::time::Deadline;
 
 /// The largest value of a semaphore.
@@ -46,6 +49,7 @@ pub const MAX_VALUE: u32 = i32::MAX as u32;
 /// ```
 pub struct Semaphore {
     flavour: Flavour,
+    readiness: Readiness,
 }
 
 enum Flavour {
@@ -182,11 +186,11 @@ impl Semaphore {
     }
 
     fn signals(shared: Shared<SemaphoreLayout>) -> Self {
-        Self { flavour: Flavour::Signals(Signals::new(shared)) }
+        Self { flavour: Flavour::Signals(Signals::new(shared)), readiness: Readiness::new() }
     }
 
     fn permits(shared: Shared<PermitsLayout>) -> Self {
-        Self { flavour: Flavour::Permits(Permits::new(shared)) }
+        Self { flavour: Flavour::Permits(Permits::new(shared)), readiness: Readiness::new() }
     }
 
     /// Takes a unit, and waits for one if need be.
@@ -220,10 +224,11 @@ impl Semaphore {
 
     #[inline]
     fn acquire_until(&self, deadline: Deadline) -> Result<()> {
-        match &self.flavour {
+        let result = match &self.flavour {
             Flavour::Signals(signals) => signals.acquire(deadline),
             Flavour::Permits(permits) => permits.acquire(deadline),
-        }
+        };
+        result.inspect_err(|e| self.readiness.after(e))
     }
 
     /// Gives one unit, and wakes who waits for it.
@@ -274,6 +279,38 @@ impl Semaphore {
         match &self.flavour {
             Flavour::Signals(signals) => Ok(signals.shared.value.load(std::sync::atomic::Ordering::Relaxed)),
             Flavour::Permits(permits) => permits.free(),
+        }
+    }
+
+    /// A descriptor for the program's own event loop (`poll(2)`, epoll, asyncio, tokio): readable while there may be a unit to acquire.
+    ///
+    /// Once readable it stays so until an attempt to acquire *through this handle* without waiting (or whose time passes) finds
+    /// nothing. So, when it is readable, call [`Semaphore::try_acquire`]. The descriptor may be readable although nothing is there, when
+    /// another one was faster.
+    ///
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
+    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    ///
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
+    /// exec.
+    ///
+    /// # Errors
+    ///
+    /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.readiness.fd(&|| {
+            Ok(match &self.flavour {
+                Flavour::Signals(signals) => Box::new(Signals::new(signals.shared.clone())),
+                Flavour::Permits(permits) => Box::new(Permits::new(permits.shared.clone())),
+            })
+        })
+    }
+
+    /// Acquiring, as something to wait for.
+    pub(crate) fn acquiring(&self) -> &dyn Source {
+        match &self.flavour {
+            Flavour::Signals(signals) => signals,
+            Flavour::Permits(permits) => permits,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Taking a unit is one compare-and-swap of the count, giving one is one addition; nothing is held meanwhile, so a death leaves nothing
 //! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
@@ -10,6 +11,7 @@ use crate::shm::Shared;
 use crate::shm::layout::SemaphoreLayout;
 use crate::sync::lock::{self, On};
 use crate::sync::semaphore::MAX_VALUE;
+use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind};
 use crate::sys::thread::Call;
@@ -51,7 +53,7 @@ impl Signals {
         let _call = Call::enter(event)?;
         let take = || Ok(self.take().then_some(()));
         let sleep = |seen, time| futex::wait(event, seen, Kind::Change, time);
-        lock::wait_for_change((On::Event, event), deadline, &self.spin, take, sleep)
+        lock::wait_for_change(self.event(), deadline, &self.spin, take, sleep)
     }
 
     #[inline]
@@ -70,7 +72,17 @@ impl Signals {
             }
         }
         // die here: the units are there, and the event is pending, so the kernel wakes one sleeper, who wakes the next.
-        lock::notify(&shared.event, count);
+        lock::notify(&shared.event, &shared.watched, count);
         Ok(())
+    }
+}
+
+impl Source for Signals {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        (On::Event { watched: &self.shared.watched }, &self.shared.event)
+    }
+
+    fn ready(&self, _closely: bool) -> bool {
+        self.shared.value.load(Relaxed) != 0
     }
 }

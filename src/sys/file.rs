@@ -169,6 +169,15 @@ impl Mapping {
         }
     }
 
+    /// Keeps the bytes from `start` to `end` out of core dumps: to read what has no memory yet would take some.
+    pub(crate) fn keep_out_of_dumps(&self, start: usize, end: usize) {
+        let (first, last) = (start.next_multiple_of(PAGE), end.min(self.len()) / PAGE * PAGE);
+        if first < last {
+            // SAFETY: the range lies in this mapping; this says nothing about its contents. Where it fails, dumps are large.
+            unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), last - first, libc::MADV_DONTDUMP) };
+        }
+    }
+
     /// Gives the memory of the pages between `start` and `end` back to the system; they read as zeros then. Says whether it did: not every
     /// file system can.
     pub(crate) fn punch(&self, start: usize, end: usize) -> bool {

@@ -98,14 +98,17 @@ struct WaitV {
     reserved: u32,
 }
 
-/// Sleeps while all the words have their values, for at most `time`; says which one woke it. Of more than 128 words, the first.
+/// The most words that a thread can sleep on at a time (FUTEX_WAITV_MAX).
+pub(crate) const MOST_WORDS: usize = 128;
+
+/// Sleeps while all the words have their values, for at most `time`; says which one woke it. Of more than [`MOST_WORDS`], the first.
 ///
 /// `futex_waitv(2)` (Linux 5.16). Where the kernel has none, the thread sleeps on the first word alone.
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(Slept, usize)> {
     let end = end_of(time)?;
     let waiters: Vec<WaitV> = words
         .iter()
-        .take(128)
+        .take(MOST_WORDS)
         .map(|(word, expected)| WaitV {
             val: u64::from(*expected),
             uaddr: word.as_ptr().addr() as u64,
@@ -128,6 +131,19 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(S
         libc::EFAULT => Err(Error::Corrupted("the memory of the object is gone: its file was cut short")),
         errno => Err(Error::os(errno, "waiting on futexes")),
     }
+}
+
+/// Whether the kernel has `futex_waitv(2)` (Linux 5.16; a sandbox may forbid it).
+pub(crate) fn can_wait_any() -> bool {
+    /// 1 where it can, 2 where it cannot; 0: not asked yet.
+    static CAN: AtomicU32 = AtomicU32::new(0);
+    if CAN.load(Relaxed) == 0 {
+        // SAFETY: it is given nothing, and refuses that (EINVAL) where there is such a call.
+        unsafe { libc::syscall(libc::SYS_futex_waitv, std::ptr::null::<WaitV>(), 0, 0, std::ptr::null::<libc::timespec>(), 0) };
+        let missing = matches!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
+        CAN.store(if missing { 2 } else { 1 }, Relaxed);
+    }
+    CAN.load(Relaxed) == 1
 }
 
 /// The moment `time` from now on the monotonic clock.

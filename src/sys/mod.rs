@@ -1,5 +1,6 @@
 //! What the kernel and the C library give: the only rooms that call them.
 
+pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod process;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -78,7 +78,12 @@ impl Identity {
         (self.0 & PID_MASK) as u32
     }
 
-    fn new(pid: u32, start: u64) -> Self {
+    /// When it was started, in clock ticks since boot; 0 where that cannot be known.
+    pub(crate) fn start(self) -> u64 {
+        (self.0 & IDENTITY_MASK) >> PID_BITS
+    }
+
+    pub(crate) fn new(pid: u32, start: u64) -> Self {
         Self((start << PID_BITS | u64::from(pid)) & IDENTITY_MASK)
     }
 
@@ -95,13 +100,44 @@ impl Identity {
         // Where `/proc` does not show it (hidepid), it counts as alive.
         me.proc_is_ours
             && stat(&self.pid().to_string())
-                .is_some_and(|stat| stat.has_ended || self.0 >> PID_BITS != 0 && Self::new(self.pid(), stat.start) != self)
+                .is_some_and(|stat| stat.has_ended || self.start() != 0 && Self::new(self.pid(), stat.start) != self)
     }
 }
 
 /// Whether no thread of this pid namespace has this id.
 pub(crate) fn thread_is_gone(tid: u32) -> bool {
     me().namespace != 0 && i32::try_from(tid).is_ok_and(|tid| tid > 0 && kill(Pid::from_raw(tid), None) == Err(Errno::ESRCH))
+}
+
+/// A value of this process. A child of fork begins with another: of the parent's, some thread may have been about to change it.
+pub(crate) struct PerProcess<T> {
+    /// The value, with `forks()` when it was made. Those of the parents stay where they are.
+    now: AtomicPtr<(u32, T)>,
+}
+
+impl<T: Default + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self { now: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    pub(crate) fn get(&'static self) -> &'static T {
+        watch_forks();
+        loop {
+            // Acquire: with the Release below.
+            let now = self.now.load(Acquire);
+            // SAFETY: it is null or was a box's, and is never freed.
+            if let Some((of, value)) = unsafe { now.as_ref() }
+                && *of == forks()
+            {
+                return value;
+            }
+            let new = Box::into_raw(Box::new((forks(), T::default())));
+            if self.now.compare_exchange(now, new, Release, Relaxed).is_err() {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(new) });
+            }
+        }
+    }
 }
 
 struct Stat {

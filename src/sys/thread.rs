@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, compiler_fence};
 
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -118,6 +119,16 @@ fn meet_thread() -> Result<Thread> {
     let thread = Thread { head, tid };
     THREAD.set(thread);
     Ok(thread)
+}
+
+/// Starts a thread that no signal is delivered to.
+pub(crate) fn spawn_without_signals(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let doing = |errno| Error::os(errno, "starting a thread");
+    // It inherits the mask.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|e| doing(e as i32))?;
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+    mask.thread_set_mask().map_err(|e| doing(e as i32))?;
+    spawned.map(drop).map_err(|e| doing(e.raw_os_error().unwrap_or(libc::EAGAIN)))
 }
 
 /// While it lives, this thread is inside a call, and the kernel knows which lock word it works on.

@@ -38,8 +38,9 @@ impl Scene for CreationScene {
         let old = Queue::open(self.space.name("old")).unwrap();
         let new = Queue::open_or_create(self.space.name("new"), &options()).unwrap();
         let region = Region::open(self.space.name("region")).unwrap();
-        let placed =
-            unsafe { Queue::create_in(&region, 0, &options()) }.or_else(|_| unsafe { Queue::open_in(&region, 0) }).unwrap();
+        let placed = unsafe { Queue::create_in(&region, 0, &options().leases(0)) }
+            .or_else(|_| unsafe { Queue::open_in(&region, 0) })
+            .unwrap();
         if completed && region.len() != 1 << 16 && region.len() != 1 << 20 {
             faults.push(Fault::Lost(format!("the region has {} bytes", region.len())));
         }

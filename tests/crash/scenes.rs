@@ -9,6 +9,7 @@ use crate::capacities::Act::{Finish, GiveBack, Lease, Recv, Send, Shutdown, TryR
 use crate::capacities::Kind::{Bounded, Long, LongOne, Rendezvous, Unbounded};
 use crate::capacities::{before, scene};
 use crate::creation::creation;
+use crate::direct::{self, direct};
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
@@ -117,9 +118,15 @@ pub const SCENES: &[Entry] = &[
     ("create permits", |t| creation(t, |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
     ("create in a region", |t| {
         creation(t, |space| {
-            drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options()) }.unwrap())
+            drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options().leases(0)) }.unwrap())
         })
     }),
+    ("open an endpoint", |t| direct(t, direct::Act::Open)),
+    ("close an endpoint, caller asleep", |t| direct(t, direct::Act::Close)),
+    ("receive a request and reply", |t| direct(t, direct::Act::Serve)),
+    ("receive from a mailbox and reply", |t| direct(t, direct::Act::ServeMailbox)),
+    ("send to an endpoint", |t| direct(t, direct::Act::Send)),
+    ("call an endpoint", |t| direct(t, direct::Act::Call)),
     ("grow a region", |t| creation(t, |space| Region::open(space.name("region")).unwrap().grow(1 << 20).unwrap())),
 ];
 

@@ -1,0 +1,609 @@
+//! Direct messages: a process's own address, to which others send, and calls that wait for a reply. The public face.
+//!
+//! An endpoint's inbox is a queue with an owner (`queue`), in a file that its address names (`place`). Each message has an `envelope` that says
+//! who sent it. Who waits for room in an inbox, or for a reply, sleeps on the life of its owner, too (`sync::lives`, `target`).
+
+mod address;
+mod call;
+mod envelope;
+mod message;
+mod place;
+mod target;
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::name::{Name, Namespace};
+use crate::queue::{Queue, QueueOptions, Received, Sink, Take, Watch};
+use crate::shm;
+use crate::sys::process::{PerProcess, me};
+use crate::sys::thread::forks;
+use crate::time::Deadline;
+use envelope::{Envelope, Kind};
+use place::{DirId, Place};
+use target::Target;
+
+pub use address::Address;
+pub use call::Call;
+pub use message::Message;
+
+/// A process's own inbox, with its [`Address`]: others send to it, and every message says who sent it.
+///
+/// Any process that knows the address sends to it: from a message that it received, by a name ([`Endpoint::find`]) or by a process id
+/// ([`Endpoint::address_of`]). A *call* is a message that waits for its reply ([`Endpoint::call`], [`Message::reply`]).
+///
+/// A process may have several endpoints. The first in a namespace has the serial number 0, and is the one that is found by the process id.
+/// When an endpoint is dropped its address and its name are gone, and what is in its inbox; calls that nobody has answered end with
+/// [`Error::NoReply`].
+///
+/// All methods may be called from any thread; several threads may receive. An endpoint belongs to the process that opened it: in a child of
+/// fork every call on it is [`Error::NotOwner`]; a child opens its own. It should be dropped before the process calls exec: the process lives
+/// on then, and those who wait for a reply go on waiting.
+///
+/// # When a process dies
+///
+/// Sending to a process that is gone is [`Error::PeerGone`] at once, also for those who wait for room in its inbox or for its reply, and its address and
+/// name go when somebody comes upon them. What was in its inbox is gone with it. A process that gets the same process id is never
+/// taken for it. A message whose sender dies inside `send` arrives whole or not at all; a request whose sender has died can still be
+/// received, and answered, which nobody reads.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(format!("/dev/shm/rsipc-doc-endpoint-{}", std::process::id()));
+/// use rsipc::{Endpoint, QueueOptions};
+///
+/// let server = Endpoint::open_named(namespace.name("squares"), &QueueOptions::new())?;
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let mut request = server.recv()?;
+///         request.reply(&[request[0] * request[0]])
+///     });
+///     let client = Endpoint::open(&namespace, &QueueOptions::new())?;
+///     let squares = client.find("squares")?;
+///     assert_eq!(client.call(squares, &[7])?, [49]);
+///
+///     client.send(client.address(), b"to myself")?;
+///     let message = client.recv()?;
+///     assert_eq!((message.from(), message.bytes()), (client.address(), &b"to myself"[..]));
+///     Ok::<(), rsipc::Error>(())
+/// })?;
+/// # drop(server);
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Endpoint {
+    inner: Arc<Inner>,
+    name: Option<String>,
+}
+
+/// An endpoint, as the messages that it received keep it.
+struct Inner {
+    place: Arc<Place>,
+    inbox: Queue,
+    address: Address,
+    /// `forks()` when it was opened.
+    forks: u32,
+    /// The inboxes that it has sent to.
+    targets: Mutex<HashMap<Address, Arc<Target>>>,
+}
+
+/// So many inboxes of others are kept open.
+const MAX_TARGETS: usize = 128;
+
+/// The endpoints of this process, by their directory and serial number.
+static OPEN: PerProcess<Mutex<HashSet<(DirId, u32)>>> = PerProcess::new();
+
+impl Endpoint {
+    /// Opens an endpoint in a namespace. `options` are those of its inbox: how many messages of what length wait in it before senders
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for options out of range; `NoSpace`, `NoMemory`, `PermissionDenied` and other errors of the system.
+    pub fn open(namespace: &Namespace, options: &QueueOptions) -> Result<Self> {
+        let inner = Inner::open(&namespace.name(""), options)?;
+        Ok(Self { inner: Arc::new(inner), name: None })
+    }
+
+    /// Opens an endpoint that others find by a name, in the name's namespace. The name of an endpoint whose process is gone is free.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where a living process's endpoint, or another object, has the name; `InvalidArgument` for an impossible name; otherwise as
+    /// [`Endpoint::open`].
+    pub fn open_named<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
+        let name = name.into();
+        let path = name.path()?;
+        let inner = Inner::open(&name, options)?;
+        let mut endpoint = Self { inner: Arc::new(inner), name: None };
+        let (place, address) = (&endpoint.inner.place, endpoint.inner.address);
+        // die here: the inbox is there without its name, and goes as that of a dead process does.
+        if !place.link(address, &path)? {
+            place.clear_name(name.as_str());
+            if !place.link(address, &path)? {
+                return Err(name.already_exists());
+            }
+        }
+        endpoint.name = Some(name.as_str().into());
+        Ok(endpoint)
+    }
+
+    /// Its address: others send to it for as long as the endpoint is open.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.inner.address
+    }
+
+    /// The address of the endpoint of that name, in this endpoint's namespace.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object; `InvalidArgument` for an
+    /// impossible name; errors of the system.
+    pub fn find(&self, name: &str) -> Result<Address> {
+        let _inside = self.inner.enter()?;
+        let place = &self.inner.place;
+        let full = place.namespace.name(name);
+        full.path()?;
+        let inbox = Queue::open_owned(&full)?;
+        let Some(owner) = inbox.owner() else {
+            return Err(Error::WrongKind { expected: "endpoint", found: "queue" });
+        };
+        if owner.identity.is_gone(me().namespace) {
+            place.clear_name(name);
+            return Err(full.not_found());
+        }
+        Ok(Address::new(owner.identity, owner.serial))
+    }
+
+    /// The address of the first endpoint of a process (serial number 0), in this endpoint's namespace.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the process has none, or is gone; errors of the system.
+    pub fn address_of(&self, pid: u32) -> Result<Address> {
+        let _inside = self.inner.enter()?;
+        let place = &self.inner.place;
+        let mut dead = None;
+        for address in place.addresses()? {
+            if address.pid() == pid && address.serial() == 0 {
+                if !address.identity().is_gone(me().namespace) {
+                    return Ok(address);
+                }
+                dead = Some(address.identity());
+            }
+        }
+        if dead.is_some() {
+            place.clear(dead);
+        }
+        Err(place.namespace.name(&format!("@{pid}")).not_found())
+    }
+
+    /// Sends a message to an address, and waits for room in its inbox as long as need be.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` where the process is gone, or dies while this waits, or has closed the endpoint; `MessageTooLong`; `NoSpace`, `NoMemory` and
+    /// `LimitReached` where there is no memory for it; `Interrupted` by a signal handler; `NotOwner` in a child of fork;
+    /// `Corrupted`. Nothing is sent then.
+    pub fn send(&self, to: Address, message: &[u8]) -> Result<()> {
+        self.send_until(to, message, Deadline::Never)
+    }
+
+    /// Sends a message to an address if there is room in its inbox.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none; otherwise as [`Endpoint::send`].
+    pub fn try_send(&self, to: Address, message: &[u8]) -> Result<()> {
+        self.send_until(to, message, Deadline::Now)
+    }
+
+    /// Sends a message to an address, and waits no longer than `timeout` for room (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Endpoint::send`].
+    pub fn send_timeout(&self, to: Address, message: &[u8], timeout: Duration) -> Result<()> {
+        self.send_until(to, message, Deadline::after(timeout))
+    }
+
+    pub(crate) fn send_until(&self, to: Address, message: &[u8], deadline: Deadline) -> Result<()> {
+        let _inside = self.inner.enter()?;
+        let envelope = Envelope { kind: Kind::Message, from: self.inner.address, reply_to: 0, number: 0 };
+        self.inner.send(to, envelope, message, deadline).map(drop)
+    }
+
+    /// Receives the next message, and waits for one as long as need be. Requests are messages, too: [`Message::wants_reply`] tells.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` by a signal handler; `NoMemory`; `NotOwner` in a child of fork; `Corrupted`. Nothing is taken then.
+    pub fn recv(&self) -> Result<Message> {
+        self.recv_until(Deadline::Never)
+    }
+
+    /// Receives the next message if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none; otherwise as [`Endpoint::recv`].
+    pub fn try_recv(&self) -> Result<Message> {
+        self.recv_until(Deadline::Now)
+    }
+
+    /// Receives the next message, and waits no longer than `timeout` for one (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Endpoint::recv`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Message> {
+        self.recv_until(Deadline::after(timeout))
+    }
+
+    fn recv_until(&self, deadline: Deadline) -> Result<Message> {
+        let _inside = self.inner.enter()?;
+        let (bytes, envelope) = recv_from(&self.inner.inbox, deadline, None)?;
+        Ok(Message::new(&self.inner, bytes, envelope))
+    }
+
+    /// Receives the next message into `buffer`, and waits for one as long as need be. Says how long it is, and who sent it.
+    ///
+    /// A request that is received so gets no reply: its sender's wait ends with `NoReply`.
+    ///
+    /// # Errors
+    ///
+    /// `BufferTooSmall` where it is longer than the buffer: it stays in the inbox. Otherwise as [`Endpoint::recv`].
+    pub fn recv_into(&self, buffer: &mut [u8]) -> Result<(usize, Address)> {
+        self.recv_into_until(buffer, Deadline::Never)
+    }
+
+    /// Receives the next message into `buffer` if there is one, as [`Endpoint::recv_into`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::recv_into`] and [`Endpoint::try_recv`].
+    pub fn try_recv_into(&self, buffer: &mut [u8]) -> Result<(usize, Address)> {
+        self.recv_into_until(buffer, Deadline::Now)
+    }
+
+    /// Receives the next message into `buffer`, as [`Endpoint::recv_into`], and waits no longer than `timeout` for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::recv_into`] and [`Endpoint::recv_timeout`].
+    pub fn recv_into_timeout(&self, buffer: &mut [u8], timeout: Duration) -> Result<(usize, Address)> {
+        self.recv_into_until(buffer, Deadline::after(timeout))
+    }
+
+    fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Address)> {
+        let (len, message) = self.recv_beside(buffer, deadline)?;
+        Ok((len, message.from()))
+    }
+
+    /// Receives the next message into `buffer`, and gives it without its bytes, to be replied to.
+    pub(crate) fn recv_beside(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Message)> {
+        let _inside = self.inner.enter()?;
+        let Received { len, envelope, .. } = self.inner.inbox.recv_with(&mut buffer, Take::Whole, deadline, None)?;
+        Ok((len, Message::new(&self.inner, Vec::new(), envelope.as_ref().and_then(Envelope::from_bytes))))
+    }
+
+    /// How many messages wait to be received, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn len(&self) -> Result<usize> {
+        self.inner.inbox.len()
+    }
+
+    /// Whether no message waits, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.inner.inbox.is_empty()
+    }
+
+    /// A descriptor for the program's own event loop: readable while there may be a message. As [`Queue::readiness_fd`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::readiness_fd`].
+    pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.inner.inbox.readiness_fd()
+    }
+
+    /// Where its messages come in.
+    pub(crate) fn inbox(&self) -> &Queue {
+        &self.inner.inbox
+    }
+
+    /// Sends a request to an address, and waits for its reply as long as need be. Any number of threads may do so at the same time.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` where the process is gone, or dies while this waits; `NoReply` where it drops the request without a reply; `Interrupted`
+    /// by a signal handler, also while this waits for the reply; otherwise as [`Endpoint::send`]. Where the wait for the reply ends so, the
+    /// request may have been carried out, or may still be.
+    pub fn call(&self, to: Address, request: &[u8]) -> Result<Vec<u8>> {
+        self.call_until(to, request, Deadline::Never)
+    }
+
+    /// Sends a request to an address, and waits no longer than `timeout` for its reply (monotonic clock). A reply that comes later is
+    /// thrown away.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`: the request may have been carried out, or may still be. Otherwise as [`Endpoint::call`].
+    pub fn call_timeout(&self, to: Address, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+        self.call_until(to, request, Deadline::after(timeout))
+    }
+
+    fn call_until(&self, to: Address, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        call::finish(call::begin(&self.inner, to, request, deadline), deadline)
+    }
+
+    /// Sends a request to an address, and waits no longer than `timeout` for room in its inbox (monotonic clock). The reply is waited for with what
+    /// this gives: later, or in several steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::send_timeout`].
+    pub fn begin_call(&self, to: Address, request: &[u8], timeout: Duration) -> Result<Call> {
+        call::begin(&self.inner, to, request, Deadline::after(timeout))
+    }
+
+    /// Sends a request to a mailbox, from which any number of servers receive ([`Endpoint::recv_mailbox`]), and waits for the reply of the one that takes
+    /// it, as long as need be. The servers' endpoints are in this endpoint's namespace.
+    ///
+    /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its `recv_mailbox` has returned leaves it
+    /// to another one.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` where the server that took it dies before it has replied; `Closed` where the mailbox is shut down; otherwise as
+    /// [`Endpoint::call`].
+    pub fn call_mailbox(&self, mailbox: &Queue, request: &[u8]) -> Result<Vec<u8>> {
+        self.call_mailbox_until(mailbox, request, Deadline::Never)
+    }
+
+    /// Sends a request to a mailbox, as [`Endpoint::call_mailbox`], and waits no longer than `timeout` for the reply (monotonic clock).
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::call_mailbox`] and [`Endpoint::call_timeout`].
+    pub fn call_mailbox_timeout(&self, mailbox: &Queue, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
+        self.call_mailbox_until(mailbox, request, Deadline::after(timeout))
+    }
+
+    fn call_mailbox_until(&self, mailbox: &Queue, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        call::finish(call::begin_mailbox(&self.inner, mailbox, request, deadline), deadline)
+    }
+
+    /// Sends a request to a mailbox, as [`Endpoint::begin_call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::send_timeout`]; `NotOwner` in a child of fork.
+    pub fn begin_call_mailbox(&self, mailbox: &Queue, request: &[u8], timeout: Duration) -> Result<Call> {
+        call::begin_mailbox(&self.inner, mailbox, request, Deadline::after(timeout))
+    }
+
+    /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one as long as need be.
+    ///
+    /// A message that was sent with [`Queue::send`] comes from nobody, and wants no reply. A request that is received with [`Queue::recv`] cannot be
+    /// replied to, and its sender waits in vain.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::lease`]: while it is taken it is on lease. `NotOwner` in a child of fork.
+    pub fn recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::Never)
+    }
+
+    /// Receives the next message from a mailbox if there is one, as [`Endpoint::recv_mailbox`].
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where there is none; otherwise as [`Endpoint::recv_mailbox`].
+    pub fn try_recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::Now)
+    }
+
+    /// Receives the next message from a mailbox, as [`Endpoint::recv_mailbox`], and waits no longer than `timeout` for one.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Endpoint::recv_mailbox`].
+    pub fn recv_mailbox_timeout(&self, mailbox: &Queue, timeout: Duration) -> Result<Message> {
+        self.recv_mailbox_until(mailbox, Deadline::after(timeout))
+    }
+
+    fn recv_mailbox_until(&self, mailbox: &Queue, deadline: Deadline) -> Result<Message> {
+        let mut bytes = Vec::new();
+        let (len, mut message) = self.recv_mailbox_beside(mailbox, &mut bytes, deadline)?;
+        // SAFETY: as in `recv_from`.
+        unsafe { bytes.set_len(len) };
+        message.set_bytes(bytes);
+        Ok(message)
+    }
+
+    /// Receives the next message from a mailbox into `sink`, and gives it without its bytes, to be replied to.
+    ///
+    /// The message is on lease until its sender has been told who has it. So a death before that leaves it in the mailbox, and one after
+    /// it ends the sender's wait.
+    pub(crate) fn recv_mailbox_beside(
+        &self,
+        mailbox: &Queue,
+        sink: &mut impl Sink,
+        deadline: Deadline,
+    ) -> Result<(usize, Message)> {
+        let _inside = self.inner.enter()?;
+        let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(sink, deadline)?;
+        let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
+        if let Some(request) = &envelope {
+            // die here: another one receives it.
+            let _ = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
+        }
+        let message = Message::new(&self.inner, Vec::new(), envelope);
+        mailbox.end_lease(&ticket, true)?;
+        Ok((len, message))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let inner = &self.inner;
+        if inner.forks != forks() {
+            return;
+        }
+        // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
+        inner.place.remove(inner.address, self.name.as_deref());
+        let _ = inner.inbox.shutdown();
+        // die here: those who wait for a reply learn that this process is gone.
+        while let Ok((_, envelope)) = recv_from(&inner.inbox, Deadline::Now, None) {
+            drop(Message::new(inner, Vec::new(), envelope));
+        }
+        OPEN.get().lock().remove(&(inner.place.id, inner.address.serial()));
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address()).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Opens an endpoint with the lowest serial number that is free.
+    fn open(name: &Name<'_>, options: &QueueOptions) -> Result<Self> {
+        let _inside = Inside::enter()?;
+        let place = Place::of(name)?;
+        place.clear(None);
+        let life = place.life();
+        let (identity, mut serial) = (me().identity, 0);
+        let mut open = OPEN.get().lock();
+        loop {
+            let address = Address::new(identity, serial);
+            let (name, key) = (address.file_name(), (place.id, serial));
+            if open.contains(&key) {
+                serial += 1;
+                continue;
+            }
+            match Queue::create_owned(&place.namespace.address(&name), options, &address.owner(life)) {
+                // It is left from before an exec.
+                Err(Error::AlreadyExists { .. }) if shm::namespace_of_file(&place.path(address)) == Some(me().namespace) => {
+                    place.remove(address, None);
+                }
+                // A process of another pid namespace has it.
+                Err(Error::AlreadyExists { .. }) => serial += 1,
+                inbox => {
+                    let inbox = inbox?;
+                    open.insert(key);
+                    return Ok(Self { place: Arc::new(place), inbox, address, forks: forks(), targets: Mutex::default() });
+                }
+            }
+        }
+    }
+
+    /// Begins a call. `NotOwner` in a child of fork. From here on a living thread owns this process's life.
+    #[inline]
+    fn enter(&self) -> Result<Inside> {
+        if self.forks != forks() {
+            let why = "the endpoint belongs to the process that this one was forked from: open one of your own";
+            return Err(Error::NotOwner(why));
+        }
+        let inside = Inside::enter()?;
+        self.place.life();
+        Ok(inside)
+    }
+
+    /// Sends to an address; gives what the wait for a reply watches.
+    fn send(&self, to: Address, envelope: Envelope, message: &[u8], deadline: Deadline) -> Result<Arc<Target>> {
+        loop {
+            let (target, kept) = self.target(to)?;
+            match target.inbox.send_with(&envelope.to_bytes(), message, deadline, Some(&target.owner.watch())) {
+                Ok(()) => return Ok(target),
+                // Its owner has closed it, and may have opened another one at the same address.
+                Err(Error::Closed) if kept => self.forget(to, &target),
+                Err(Error::Closed) => return Err(self.gone(to, &target)),
+                Err(Error::PeerGone) => return Err(self.gone(to, &target)),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The inbox of an address, whose owner lives; and whether it has been open for a while.
+    fn target(&self, to: Address) -> Result<(Arc<Target>, bool)> {
+        let kept = self.targets.lock().get(&to).cloned();
+        if let Some(target) = kept {
+            return match target.owner.check() {
+                Ok(()) => Ok((target, true)),
+                Err(_) => Err(self.gone(to, &target)),
+            };
+        }
+        let target = Arc::new(Target::open(&self.place, to)?);
+        let mut targets = self.targets.lock();
+        if targets.len() >= MAX_TARGETS {
+            targets.retain(|_, target| !target.inbox.is_shut_down() && !target.owner.is_gone());
+        }
+        if targets.len() >= MAX_TARGETS {
+            targets.clear();
+        }
+        targets.insert(to, Arc::clone(&target));
+        Ok((target, false))
+    }
+
+    fn forget(&self, to: Address, target: &Arc<Target>) {
+        let mut targets = self.targets.lock();
+        if targets.get(&to).is_some_and(|other| Arc::ptr_eq(other, target)) {
+            targets.remove(&to);
+        }
+    }
+
+    #[cold]
+    fn gone(&self, to: Address, target: &Arc<Target>) -> Error {
+        self.forget(to, target);
+        self.place.clear(Some(to.identity()));
+        Error::PeerGone
+    }
+}
+
+/// While it lives, this thread is inside a call of this module: there are locks in it for which a signal handler would wait for ever.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Result<Self> {
+        if INSIDE.replace(true) { Err(Error::Reentrant) } else { Ok(Self) }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Receives a message with its envelope.
+fn recv_from(inbox: &Queue, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<(Vec<u8>, Option<Envelope>)> {
+    let mut message = Vec::new();
+    let Received { len, envelope, .. } = inbox.recv_with(&mut message, Take::Whole, deadline, watch)?;
+    // SAFETY: `len` bytes were copied there, for which there is room.
+    unsafe { message.set_len(len) };
+    Ok((message, envelope.as_ref().and_then(Envelope::from_bytes)))
+}

@@ -1,0 +1,158 @@
+//! The files of addresses in a namespace's directory, and how those of the dead go.
+//!
+//! An address's file is an inbox: a queue with an owner. A chosen name is a second link to it. Since the file's name has the
+//! process's start time in it, no other process ever has a file of that name, and whoever comes upon one of a dead process takes it
+//! away. A chosen name is used again by others. So whoever takes one away holds a lock, under which it looks whether the name still
+//! is that of the dead one's inbox. Names go first, so that an inbox without its names is one that nobody finds but by its address.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::direct::address::Address;
+use crate::error::{Error, Result};
+use crate::name::{Name, Namespace};
+use crate::queue::Queue;
+use crate::shm;
+use crate::sync::lives::Lives;
+use crate::sync::lock;
+use crate::sys::process::{Identity, me};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+pub(super) struct Place {
+    pub(super) namespace: Namespace,
+    pub(super) dir: PathBuf,
+    pub(super) id: DirId,
+    /// None where the directory has no room for them: those who wait look often then.
+    pub(super) lives: Option<Arc<Lives>>,
+}
+
+/// A directory's device and inode.
+pub(super) type DirId = (u64, u64);
+
+/// A file in the directory, and its inode.
+type File = (String, u64);
+
+impl Place {
+    /// The place of that name, whose directory is made if need be.
+    pub(super) fn of(name: &Name<'_>) -> Result<Self> {
+        let dir = name.make_dir()?;
+        let meta = fs::metadata(&dir).map_err(|e| os(&e, format!("looking at {}", dir.display())))?;
+        let namespace = Namespace::at(&dir).mode(name.mode()?);
+        Ok(Self { namespace, id: (meta.dev(), meta.ino()), lives: Lives::of(&dir).ok(), dir })
+    }
+
+    /// This process's life, which a living thread owns from here on; 0: none.
+    #[inline]
+    pub(super) fn life(&self) -> u32 {
+        self.lives.as_ref().and_then(|lives| lives.mine().ok()).unwrap_or(0)
+    }
+
+    pub(super) fn path(&self, address: Address) -> PathBuf {
+        self.dir.join(address.file_name())
+    }
+
+    /// The inbox of an address.
+    pub(super) fn open(&self, address: Address) -> Result<Queue> {
+        Queue::open_owned(&self.namespace.address(&address.file_name()))
+    }
+
+    /// The addresses in the directory.
+    pub(super) fn addresses(&self) -> Result<Vec<Address>> {
+        Ok(self.files()?.iter().filter_map(|(name, _)| Address::of_file(name)).collect())
+    }
+
+    fn files(&self) -> Result<Vec<File>> {
+        let entries = fs::read_dir(&self.dir).map_err(|e| os(&e, format!("listing {}", self.dir.display())))?;
+        Ok(entries.filter_map(|entry| entry.ok().and_then(|e| Some((e.file_name().into_string().ok()?, e.ino())))).collect())
+    }
+
+    /// Takes away the files of processes that are gone: of all of them, or of one.
+    pub(super) fn clear(&self, only: Option<Identity>) {
+        let (Ok(files), here) = (self.files(), me().namespace) else { return };
+        let mut known = HashMap::new();
+        let mut is_gone = |identity: Identity| *known.entry(identity.0).or_insert_with(|| identity.is_gone(here));
+        let mut dead = Vec::new();
+        for file in &files {
+            if let Some(address) = Address::of_file(&file.0)
+                && only.is_none_or(|only| address.identity() == only)
+                && is_gone(address.identity())
+                // In another pid namespace it may be the identity of somebody who lives.
+                && shm::namespace_of_file(&self.path(address)) == Some(here)
+            {
+                dead.push(file);
+            }
+        }
+        if dead.is_empty() {
+            return;
+        }
+        self.locked(|| {
+            for (file, inode) in dead {
+                for (name, _) in files.iter().filter(|(name, other)| other == inode && !name.starts_with(['@', '.'])) {
+                    self.unlink_if(name, *inode);
+                }
+                // die here: the next who looks for dead processes comes upon it.
+                self.unlink_if(file, *inode);
+            }
+        });
+    }
+
+    /// Takes a chosen name away if its inbox's owner is gone, however it came to be there without its address.
+    pub(super) fn clear_name(&self, name: &str) {
+        self.clear(None);
+        let Some(inode) = self.inode(name) else { return };
+        let owner = Queue::open_owned(&self.namespace.name(name)).ok().and_then(|inbox| inbox.owner());
+        if owner.is_some_and(|owner| owner.identity.is_gone(me().namespace)) {
+            self.locked(|| self.unlink_if(name, inode));
+        }
+    }
+
+    /// Takes away the files of an inbox that is closed.
+    pub(super) fn remove(&self, address: Address, name: Option<&str>) {
+        let file = address.file_name();
+        if let Some((name, inode)) = name.zip(self.inode(&file)) {
+            self.locked(|| self.unlink_if(name, inode));
+        }
+        let _ = fs::remove_file(self.dir.join(file));
+    }
+
+    /// Which file a name is.
+    pub(super) fn inode(&self, name: &str) -> Option<u64> {
+        fs::symlink_metadata(self.dir.join(name)).ok().map(|meta| meta.ino())
+    }
+
+    /// Takes a name away if it is that of this file. The caller holds the lock.
+    fn unlink_if(&self, name: &str, inode: u64) {
+        if self.inode(name) == Some(inode) {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+    }
+
+    /// Does something while nobody else takes names away. Not at all where somebody was stopped doing so: the next one will.
+    fn locked(&self, act: impl FnOnce()) {
+        let Some(word) = self.lives.as_ref().map(|lives| lives.files()) else { return };
+        if let Ok(call) = Call::enter(word)
+            && lock::acquire_brief(&call, word, Deadline::Now).is_ok()
+        {
+            act();
+            // die here: the kernel frees the lock.
+            lock::release(&call, word);
+        }
+    }
+
+    /// Gives an inbox a chosen name; says false where it is taken.
+    pub(super) fn link(&self, address: Address, path: &Path) -> Result<bool> {
+        match fs::hard_link(self.path(address), path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(os(&e, format!("naming an endpoint {}", path.display()))),
+        }
+    }
+}
+
+fn os(error: &std::io::Error, doing: String) -> Error {
+    Error::os(error.raw_os_error().unwrap_or(0), doing)
+}

@@ -1,0 +1,157 @@
+//! How a queue's blocks change hands: claimed, waited for, taken from the dead, finished.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::queue::blocks::{Claim, State};
+use crate::queue::store::{LeaseTicket, Store};
+use crate::queue::watch::{Watch, sleep_beside};
+use crate::shm::layout::Side;
+use crate::sync::lock;
+use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// What there was to take from dead processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dead {
+    Nothing,
+    /// Blocks, which are free now, or hold messages that were returned.
+    Blocks,
+    /// No blocks, but there are messages that were returned; somebody may have died before it said so.
+    Returned,
+}
+
+impl Store {
+    /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
+    pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+        loop {
+            let claim = self.blocks.claim()?;
+            call.turn_to(&self.shared.recv.lock);
+            if let Some(claim) = claim {
+                return Ok(claim);
+            }
+            if self.take_from_the_dead(call, deadline)? == Dead::Blocks {
+                continue;
+            }
+            if self.is_shut_down() {
+                return Err(Error::Closed);
+            }
+            self.wait_for_block(deadline, watch, || self.is_shut_down())?;
+        }
+    }
+
+    /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
+    #[cold]
+    pub(crate) fn wait_for_block(&self, deadline: Deadline, watch: Option<&dyn Watch>, over: impl Fn() -> bool) -> Result<()> {
+        let side = &self.shared.recv;
+        let look = Cell::new(false);
+        let change = || {
+            self.shared.block_wanted.swap(1, Relaxed);
+            // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
+            lock::fence_after_rmw();
+            Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
+        };
+        self.with_lessees(watch, |watch| {
+            let sleep = |seen, time: Duration| {
+                let (slept, time_to_look) = match watch {
+                    Some(watch) => sleep_beside(side, seen, Kind::Change, time, watch)?,
+                    None => {
+                        let slept = futex::wait(&side.lock, seen, Kind::Change, time)?;
+                        (slept, slept == Slept::TimedOut)
+                    }
+                };
+                // The kernel wakes us where somebody died inside a call, who may have had a block.
+                look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
+                Ok(slept)
+            };
+            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)
+        })
+    }
+
+    /// Clears a side's transit, and frees the block that was in it, if there is one to be freed. The caller holds the side's lock.
+    pub(crate) fn end_transit(&self, side: &Side, free: Option<u32>) -> Result<()> {
+        if let Some(index) = free {
+            // Release: with the Acquire in `mend_sending` and `mend_receiving`: now it is held by a process that can be seen to live.
+            self.blocks.head(index)?.owner.store(State::Held.mine(), Release);
+        }
+        // die here: done once more, with the same result: nobody else touches the block while it is in transit.
+        side.transit.store(0, Release);
+        // die here: the block is held by a dead process.
+        free.map_or(Ok(()), |index| self.blocks.free(index))
+    }
+
+    /// Frees or returns what dead processes had. The call works on the receiving lock's word, and its lock is free.
+    #[cold]
+    pub(crate) fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<Dead> {
+        let shared = &*self.shared;
+        lock::acquire_brief(call, &shared.recv.lock, deadline)?;
+        let result = self.take_from_the_dead_locked();
+        Self::release(call, &shared.recv);
+        result
+    }
+
+    pub(crate) fn take_from_the_dead_locked(&self) -> Result<Dead> {
+        let shared = &*self.shared;
+        if shared.recv.transit.load(Relaxed) != 0 {
+            self.mend_receiving()?;
+        }
+        let found = self.blocks.take_from_the_dead()?;
+        let (mut leased, mut returned) = (false, false);
+        for (_, head) in self.blocks.all() {
+            let state = State::of(head.owner.load(Relaxed));
+            leased |= matches!(state, State::Leased | State::Returned);
+            returned |= state == State::Returned;
+        }
+        if returned {
+            // Who returned it may have died before it said so.
+            shared.recv.returned.store(1, Relaxed);
+        }
+        if !leased {
+            // Under the lock nobody leases, and who returns had leased.
+            shared.recv.leased.store(0, Relaxed);
+        }
+        Ok(match (found, returned) {
+            (true, _) => Dead::Blocks,
+            (false, true) => Dead::Returned,
+            (false, false) => Dead::Nothing,
+        })
+    }
+
+    /// Takes from the dead what they had; says whether there was something. No call is being made.
+    pub(crate) fn gets_back(&self) -> bool {
+        let found = Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now));
+        found.is_ok_and(|found| found != Dead::Nothing)
+    }
+
+    /// Ends a lease: the message is gone (`done`), or is received again.
+    pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
+        let shared = &*self.shared;
+        let lost = Error::NotOwner("this process does not have this message on lease (any more)");
+        // It may be no lease at all that a program hands in.
+        if ticket.block >= self.blocks.used() {
+            return Err(lost);
+        }
+        let head = self.blocks.head(ticket.block)?;
+        let word = head.owner.load(Relaxed);
+        let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
+        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() {
+            return Err(lost);
+        }
+        // Should we die before we have woken somebody, the kernel does.
+        let call = Call::enter(&shared.recv.lock)?;
+        if done {
+            self.blocks.free(ticket.block)?;
+        } else {
+            self.blocks.give_back(head);
+        }
+        self.blocks.notify();
+        if !done || shared.phase.load(Relaxed) != 0 {
+            call.turn_to(&shared.send.lock);
+            lock::notify_all(&shared.send.lock, self.generation_of_sending());
+        }
+        Ok(())
+    }
+}

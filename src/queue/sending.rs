@@ -1,0 +1,184 @@
+//! How messages get into a queue.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::error::{Error, Result};
+use crate::queue::blocks::{Claim, State};
+use crate::queue::ring::Look;
+use crate::queue::store::{BLOCK, Store};
+use crate::queue::watch::Watch;
+use crate::shm::layout::ENVELOPED;
+use crate::shm::slots::Slot;
+use crate::sync::lock;
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    Here(&'a [u8], &'a [u8]),
+    InBlock(&'a Claim<'a>),
+}
+
+impl Store {
+    /// Sends a message, with an envelope or with none: takes the lock, waits for room, commits.
+    #[inline]
+    pub(crate) fn send(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        if message.len() > self.max_message {
+            return Err(Error::MessageTooLong { len: message.len(), max: self.max_message });
+        }
+        if self.is_rendezvous() {
+            return self.hand_over(envelope, message, deadline, watch);
+        }
+        let call = Call::enter(&self.shared.send.lock)?;
+        if envelope.len() + message.len() > self.ring.room() && self.log.is_none() {
+            return self.send_long(&call, envelope, message, deadline, watch);
+        }
+        while !self.send_payload(&call, Payload::Here(envelope, message), deadline)? {
+            self.wait_for_room(&call, deadline, watch)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message that is too long for a slot.
+    #[cold]
+    fn send_long(
+        &self,
+        call: &Call,
+        envelope: &[u8],
+        message: &[u8],
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<()> {
+        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
+        loop {
+            // While there is no room it takes no memory.
+            while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
+                self.wait_for_room(call, deadline, watch)?;
+            }
+            let claim = self.claim(call, deadline, watch)?;
+            claim.fill(envelope, message)?;
+            claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
+            call.turn_to(&self.shared.send.lock);
+            if self.send_payload(call, Payload::InBlock(&claim), deadline)? {
+                claim.pass_on();
+                return Ok(());
+            }
+            // Another sender was faster. Who waits keeps no block from others: receivers may need one to make room.
+            call.turn_to(&self.shared.recv.lock);
+        }
+    }
+
+    /// Takes the lock and commits a message, unless there is no room (false).
+    #[inline]
+    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
+        let side = &self.shared.send;
+        lock::acquire_brief(call, &side.lock, deadline)?;
+        let result = self.send_locked(payload);
+        if matches!(result, Err(Error::Closed)) {
+            self.finish_shutdown(call);
+        } else {
+            Self::release(call, side);
+        }
+        result
+    }
+
+    /// Commits a message unless there is no room (false). The caller holds the sending lock.
+    #[inline]
+    fn send_locked(&self, payload: Payload<'_>) -> Result<bool> {
+        let shared = &*self.shared;
+        if shared.phase.load(Relaxed) != 0 {
+            return Err(Error::Closed);
+        }
+        if shared.send.transit.load(Relaxed) != 0 {
+            self.mend_sending()?;
+        }
+        if self.log.is_some() && shared.log_from.load(Relaxed) != 0 && self.must_log() {
+            return self.send_into_log(payload);
+        }
+        let Look { slot, position, ready } = self.ring.look(&shared.send, 0)?;
+        let slot = slot?;
+        match payload {
+            Payload::Here(envelope, message) if ready && envelope.len() + message.len() <= self.ring.room() => {
+                self.ring.put(slot, position, envelope, message);
+            }
+            Payload::InBlock(claim) if ready => self.put_block(slot, position, claim),
+            _ if self.log.is_none() => return Ok(false),
+            _ => {
+                // Release: with the Acquire in `log_is_next`, for the slots before this position.
+                shared.log_from.store(position.wrapping_add(1), Release);
+                // die here: the log is empty, as the next sender sees.
+                return self.send_into_log(payload);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Fills a slot with a block. The caller holds the sending lock.
+    fn put_block(&self, slot: Slot<'_>, position: u64, claim: &Claim<'_>) {
+        let side = &self.shared.send;
+        side.transit_place.store(position, Relaxed);
+        // Release, all three: each store is seen after those before it, by who finds the lock of a dead owner.
+        side.transit.store(claim.index + 1, Release);
+        // die here: the slot is not filled, so the next owner of the lock frees the block.
+        claim.head.owner.store(State::Queued.nobodys(), Release);
+        self.ring.put_block(slot, position, claim.index);
+        // die here: the message is sent, and the next owner of the lock sees it.
+        side.transit.store(0, Release);
+    }
+
+    /// Sees to what an owner of the sending lock left, who died while it passed a block on.
+    #[cold]
+    fn mend_sending(&self) -> Result<()> {
+        let side = &self.shared.send;
+        let index = (side.transit.load(Acquire) & BLOCK).wrapping_sub(1);
+        let (filled, _) = self.ring.history(side.transit_place.load(Relaxed))?;
+        self.end_transit(side, (!filled).then_some(index))
+    }
+
+    /// Whether messages still go into the log; if not, they go into the ring from now on. The caller holds the sending lock.
+    #[cold]
+    fn must_log(&self) -> bool {
+        if self.log.as_ref().is_some_and(|log| !log.is_empty()) {
+            return true;
+        }
+        // Release: with the Acquire in `log_is_next`.
+        self.shared.log_from.store(0, Release);
+        false
+    }
+
+    #[cold]
+    fn send_into_log(&self, payload: Payload<'_>) -> Result<bool> {
+        match (&self.log, payload) {
+            (Some(log), Payload::Here(envelope, message)) => log.append(envelope, message).map(|()| true),
+            _ => Err(Error::Corrupted("a queue became unbounded")),
+        }
+    }
+
+    /// Waits until there is room for a message. The call works on the sending lock's word before and after.
+    #[cold]
+    pub(crate) fn wait_for_room(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        let shared = &*self.shared;
+        // Nothing is held from here on.
+        call.turn_to(&shared.recv.lock);
+        let room = || match self.ring.look(&shared.send, 0) {
+            Ok(Look { ready: false, .. }) if shared.phase.load(Relaxed) == 0 => Ok(None),
+            // What is wrong is found out under the lock.
+            _ => Ok(Some(())),
+        };
+        self.wait_on(&shared.recv, deadline, &self.send_spin, watch, room)?;
+        call.turn_to(&shared.send.lock);
+        Ok(())
+    }
+
+    /// Whether a sender would find room at this moment, the end, or an error.
+    pub(crate) fn is_writable(&self) -> bool {
+        let shared = &*self.shared;
+        if self.is_rendezvous() {
+            return shared.send.lock.load(Relaxed) & lock::WAITERS != 0 || shared.phase.load(Relaxed) != 0;
+        }
+        self.log.is_some()
+            || shared.phase.load(Relaxed) != 0
+            || !matches!(self.ring.look(&shared.send, 0), Ok(Look { ready: false, .. }))
+    }
+}

@@ -1,0 +1,42 @@
+//! A queue as something to wait for beside others.
+
+use std::borrow::Borrow;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::queue::store::Store;
+use crate::sync::lock::On;
+use crate::sync::source::Source;
+
+/// Receiving.
+pub(crate) struct Receiving<S>(pub(crate) S);
+
+impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        let store = self.0.borrow();
+        store.event(&store.shared.send)
+    }
+
+    fn ready(&self, closely: bool) -> bool {
+        let store = self.0.borrow();
+        store.is_readable() || closely && store.shared.recv.leased.load(Relaxed) != 0 && store.gets_back()
+    }
+
+    fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
+        self.0.borrow().watch_lessees(&mut |word, seen| words.push((word, seen)))
+    }
+}
+
+/// Sending.
+pub(crate) struct Sending<S>(pub(crate) S);
+
+impl<S: Borrow<Store> + Send + Sync> Source for Sending<S> {
+    fn event(&self) -> (On<'_>, &AtomicU32) {
+        let store = self.0.borrow();
+        store.event(&store.shared.recv)
+    }
+
+    fn ready(&self, _closely: bool) -> bool {
+        self.0.borrow().is_writable()
+    }
+}

@@ -203,7 +203,7 @@ static void take_a_request_and_die(void) {
 }
 
 static void receive_nothing_and_die(void) {
-  open_endpoint("mortal");
+  endpoint = open_endpoint("mortal");
   pause_ms(50);
   raise(SIGKILL);
 }

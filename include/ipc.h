@@ -334,6 +334,10 @@ enum ipc_kind
    * An ipc_queue.
    */
   IPC_KIND_QUEUE = 4,
+  /**
+   * The name of an ipc_endpoint.
+   */
+  IPC_KIND_ENDPOINT = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1504,7 +1508,7 @@ typedef struct {
  *
  * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
  * IPC_ERR_INVALID_ARGUMENT for a handle that is none, or events that its kind does not have, or none;
- * IPC_ERR_LIMIT_REACHED where there are too many. `ready` is 0 in all then.
+ * IPC_ERR_LIMIT_REACHED where there are too many. `ready` is 0 in all then (unless `count` is too large).
  */
 IPC_MUST_USE ipc_result ipc_wait(ipc_waitable *items, size_t count, int64_t timeout_ns);
 

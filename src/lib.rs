@@ -52,7 +52,7 @@ mod time;
 mod wait;
 
 pub use bytemuck;
-pub use direct::{Address, Endpoint, Message};
+pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
 pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, QueueOptions};

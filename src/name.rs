@@ -61,6 +61,8 @@ pub enum Kind {
     Semaphore,
     /// A [`Queue`](crate::Queue).
     Queue,
+    /// The name of an [`Endpoint`](crate::Endpoint).
+    Endpoint,
 }
 
 impl Kind {
@@ -72,6 +74,7 @@ impl Kind {
             Self::Mutex => "mutex",
             Self::Semaphore => "semaphore",
             Self::Queue => "queue",
+            Self::Endpoint => "endpoint",
         }
     }
 }

@@ -361,7 +361,7 @@ fn a_reply_that_comes_too_late_is_thrown_away() {
         assert_eq!(mine.call_timeout(to, &[6], LONG).unwrap(), [6]);
     });
     // The inbox is full when the caller waits for room.
-    wait_for("the caller to time out", || Queue::open(test.name("server")).unwrap().len() == Ok(4));
+    wait_for("the caller to time out", || server.len() == Ok(4));
     std::thread::sleep(Duration::from_millis(60));
     let mut late: Vec<_> = (0..4).map(|_| server.recv_timeout(LONG).unwrap()).collect();
     assert_eq!(server.recv_timeout(LONG).unwrap().bytes(), b"wait for me");
@@ -374,6 +374,47 @@ fn a_reply_that_comes_too_late_is_thrown_away() {
     let mut sixth = server.recv_timeout(LONG).unwrap();
     sixth.reply(&[6]).unwrap();
     caller.join();
+}
+
+#[test]
+fn an_endpoint_is_no_queue() {
+    let test = Test::new("no queue");
+    let _endpoint = named(&test, "server");
+    assert!(matches!(Queue::open(test.name("server")), Err(Error::WrongKind { expected: "queue", found: "endpoint" })));
+    assert_eq!(test.list().unwrap()[0].kind, rsipc::Kind::Endpoint);
+    let queue = Queue::create(test.name("queue"), &QueueOptions::new()).unwrap();
+    assert!(open(&test).find("queue").is_err());
+    drop(queue);
+}
+
+#[test]
+fn a_call_can_be_waited_for_in_steps() {
+    let test = Test::new("steps");
+    let mine = open(&test);
+    let board = Board::new(1);
+    let server = child(&test, "server", |server| {
+        let mut requests: Vec<_> = (0..3).map(|_| server.recv_timeout(LONG).unwrap()).collect();
+        board.wait(0, 1);
+        // The last first.
+        while let Some(mut request) = requests.pop() {
+            if request[0] == 2 {
+                support::die();
+            }
+            let number = [request[0]];
+            request.reply(&number).unwrap();
+        }
+    });
+    let to = find(&mine, "server");
+    let [mut one, mut two, mut three] = [1, 2, 3].map(|i| mine.begin_call(to, &[i], LONG).unwrap());
+    assert_eq!(one.wait_timeout(Duration::ZERO), Err(Error::WouldBlock));
+    assert_eq!(one.wait_timeout(Duration::from_millis(10)), Err(Error::TimedOut));
+    board.set(0, 1);
+    assert_eq!(three.wait().unwrap(), [3]);
+    let other = std::thread::scope(|scope| scope.spawn(|| two.wait_timeout(LONG)).join().unwrap());
+    assert_eq!(other, Err(Error::PeerGone));
+    assert_eq!(one.wait_timeout(LONG), Err(Error::PeerGone));
+    assert_eq!(mine.begin_call(to, b"x", LONG).err(), Some(Error::PeerGone));
+    server.end();
 }
 
 #[test]

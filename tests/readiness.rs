@@ -85,6 +85,31 @@ fn it_is_readable_until_an_attempt_finds_nothing() {
 }
 
 #[test]
+fn for_sending_it_is_readable_until_there_is_no_room() {
+    let test = Test::new("room");
+    let (queue, other) = (small(&test, "q"), Queue::open(test.name("q")).unwrap());
+    let fd = queue.send_readiness_fd().unwrap();
+    assert!(is_readable(fd), "there is room");
+    for _ in 0..3 {
+        while queue.try_send(b"x").is_ok() {}
+        assert!(!is_readable(fd));
+        assert!(!readable_within(fd, Duration::from_millis(250)), "looking by itself finds no room");
+        other.recv().unwrap();
+        wait_readable(fd);
+    }
+    queue.send(b"x").unwrap();
+    assert_eq!(queue.try_send(b"x"), Err(Error::WouldBlock));
+    assert!(!is_readable(fd));
+    other.shutdown().unwrap();
+    wait_readable(fd);
+    assert_eq!(queue.try_send(b"x"), Err(Error::Closed));
+    let unbounded = Queue::create(test.name("u"), &QueueOptions::new().unbounded_within(1 << 20)).unwrap();
+    assert!(is_readable(unbounded.send_readiness_fd().unwrap()));
+    let rendezvous = Queue::create(test.name("r"), &QueueOptions::new().capacity(0)).unwrap();
+    assert!(matches!(rendezvous.send_readiness_fd(), Err(Error::Unsupported(_))));
+}
+
+#[test]
 fn semaphores_of_both_kinds() {
     let test = Test::new("semaphores");
     let signals = Semaphore::create(test.name("signals"), 0).unwrap();

@@ -18,11 +18,65 @@ const SHORT: Duration = Duration::from_millis(1);
 
 /// Where a queue's fields lie, up to the first entries of its table of peers.
 const FIELDS: u64 = 512;
-/// Of these: the locks, whose owners calls wait for; the positions.
+/// Of these: the locks, whose owners calls wait for; the positions; how far blocks are used, and where the log begins; what each side has
+/// in transit, and of the log, and on lease.
 const LOCKS: [u64; 3] = [128, 256, 384];
 const POSITIONS: [u64; 2] = [136, 264];
-/// The slots, at the end of the file; each begins with its sequence number and a message's length.
+const BLOCKS_AND_LOG: [u64; 4] = [64, 68, 72, 96];
+const SIDES: [u64; 2] = [128, 256];
+const SIDE: [u64; 8] = [16, 20, 24, 32, 40, 48, 56, 60];
+/// Behind the table of peers are the slots; each begins with its sequence number and a message's length, or says in which block it is.
+const SLOTS: u64 = 16512;
 const SLOT: u64 = 64;
+const IN_BLOCK: u64 = 0xffff_ffff;
+/// Then come the heads of the blocks: their owners, lengths, offers and so on.
+const HEAD: u64 = 64;
+const HEAD_FIELDS: [u64; 8] = [0, 8, 16, 24, 28, 32, 36, 40];
+
+/// The kinds of queues, each with its capacity in slots and its blocks.
+fn kinds() -> Vec<(QueueOptions, Places)> {
+    let options = QueueOptions::new().max_message(MAX_MESSAGE).leases(3);
+    let places = |slots, blocks| Places { slots, blocks, log: false };
+    vec![
+        (options.capacity(1), places(1, 3)),
+        (options.capacity(2), places(2, 3)),
+        (options.capacity(3), places(3, 3)),
+        // It has numbers of slots far beyond its end.
+        (options.capacity(65), places(65, 3)),
+        (options.capacity(0), places(0, 5)),
+        (options.unbounded_within(1 << 20), Places { log: true, ..places(256, 3) }),
+    ]
+}
+
+/// What there is in a queue's file.
+#[derive(Clone, Copy)]
+struct Places {
+    slots: u64,
+    blocks: u64,
+    log: bool,
+}
+
+impl Places {
+    fn heads(&self) -> u64 {
+        SLOTS + self.slots * SLOT
+    }
+
+    /// A place worth writing to.
+    fn any(&self, len: u64, random: &mut Random) -> u64 {
+        let one_of = |random: &mut Random, of: &[u64]| of[random.below(of.len() as u64) as usize];
+        match random.below(10) {
+            0 => random.below(len / 4) * 4,
+            1 => random.below(FIELDS / 4) * 4,
+            2 => one_of(random, &POSITIONS),
+            3 => one_of(random, &BLOCKS_AND_LOG),
+            4 => one_of(random, &SIDES) + one_of(random, &SIDE),
+            5 | 6 if self.slots != 0 => SLOTS + SLOT * random.below(self.slots.min(4)) + random.below(4) * 4,
+            // The first records.
+            7 if self.log => (self.heads() + self.blocks * HEAD).next_multiple_of(4096) + 8 * random.below(16),
+            _ => self.heads() + HEAD * random.below(self.blocks) + one_of(random, &HEAD_FIELDS),
+        }
+    }
+}
 
 fn options(capacity: usize) -> QueueOptions {
     QueueOptions::new().capacity(capacity).max_message(MAX_MESSAGE)
@@ -45,19 +99,20 @@ fn evil(random: &mut Random) -> u64 {
 }
 
 /// Writes such a value to a place worth it. Locks are left alone mostly: what is to be seen behind them would never be seen.
-fn scribble(file: &fs::File, len: u64, capacity: u64, random: &mut Random) {
-    let slot = len - SLOT * (1 + random.below(capacity));
-    let at = match random.below(8) {
-        0 => random.below(len / 4) * 4,
-        1 => random.below(FIELDS / 4) * 4,
-        2 | 3 => POSITIONS[random.below(2) as usize],
-        4 | 5 => slot,
-        _ => slot + 8,
-    };
+fn scribble(file: &fs::File, len: u64, places: &Places, random: &mut Random) {
+    let at = places.any(len, random);
+    let is_length = (SLOTS..places.heads()).contains(&at) && (at - SLOTS) % SLOT == 8;
     let value = match at {
         at if LOCKS.contains(&at) && random.below(16) != 0 => 0,
-        // The longest lengths that the slot, but not the queue, has room for.
-        at if at == slot + 8 => random.below(SLOT),
+        // The longest lengths that the slot, but not the queue, has room for; or a block, if with the next four bytes a likely one.
+        _ if is_length && random.below(2) == 0 => random.below(SLOT),
+        _ if is_length => IN_BLOCK | random.below(places.blocks + 1) << 32,
+        // The states of a block, with this process or another as its owner.
+        at if at >= places.heads() && (at - places.heads()).is_multiple_of(HEAD) && random.below(2) == 0 => {
+            random.below(6) << 61 | [0, 1, u64::from(std::process::id())][random.below(3) as usize]
+        }
+        // An offer that is open.
+        at if at >= places.heads() && (at - places.heads()) % HEAD == 16 && random.below(2) == 0 => random.below(9),
         _ => evil(random),
     };
     let width = 8.min(len - at) as usize;
@@ -73,12 +128,19 @@ fn use_it(queue: &Queue, what: &str) {
     };
     let start = Instant::now();
     let _ = queue.try_send(&[7; MAX_MESSAGE]);
+    let lease = queue.try_lease();
     legal(queue.try_recv().map(|message| message.len()));
     let _ = queue.send_timeout(&[8; 3], SHORT);
     legal(queue.recv_timeout(SHORT).map(|message| message.len()));
     legal(queue.try_recv_into(&mut [0; MAX_MESSAGE]));
-    if let Ok(len) = queue.len() {
-        assert!(len <= queue.capacity().unwrap(), "{what}: {len} messages");
+    if let Ok(lease) = lease {
+        assert!(lease.message().len() <= MAX_MESSAGE, "{what}: a message on lease");
+        let _ = if lease.message().len() % 2 == 0 { lease.finish() } else { lease.give_back() };
+    }
+    let _ = queue.lease_timeout(SHORT).map(rsipc::Lease::finish);
+    if let (Ok(len), Some(capacity)) = (queue.len(), queue.capacity()) {
+        // And those that were given back.
+        assert!(len <= capacity + 256 + 3, "{what}: {len} messages");
     }
     let _ = queue.peers();
     let _ = queue.is_shut_down();
@@ -88,67 +150,88 @@ fn use_it(queue: &Queue, what: &str) {
 #[test]
 fn whatever_is_written_into_a_queue() {
     let test = Test::new("scribbling");
-    // The last has numbers of slots far beyond its end.
-    for capacity in [1, 2, 3, 65] {
-        let name = format!("q{capacity}");
-        let queue = Queue::create(test.name(&name), &options(capacity)).unwrap();
-        queue.send(b"there before").unwrap();
+    for (i, (options, places)) in kinds().into_iter().enumerate() {
+        let name = format!("q{i}");
+        let queue = Queue::create(test.name(&name), &options).unwrap();
+        let before = b"there before";
+        let mut expected = Err(Error::WouldBlock);
+        if queue.capacity() != Some(0) {
+            queue.send(before).unwrap();
+            expected = Ok(before.to_vec());
+        }
+        if places.log {
+            (0..258).for_each(|_| queue.send(before).unwrap());
+        }
         let file = OpenOptions::new().read(true).write(true).open(test.dir.join(&name)).unwrap();
         let whole = fs::read(test.dir.join(&name)).unwrap();
+        if queue.capacity() != Some(0) {
+            assert_eq!(whole[SLOTS as usize + 12..][..12], *before, "the slots lie elsewhere");
+        }
         // The last positions of all, in slots that say the same: what comes after them?
         for value in [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 - 1] {
             file.write_all_at(&whole, 0).unwrap();
             POSITIONS.iter().for_each(|&at| file.write_all_at(&value.to_le_bytes(), at).unwrap());
-            let sequence = (value / (capacity as u64).next_power_of_two()).wrapping_mul(2) + 1;
-            for slot in 1..=capacity as u64 {
-                file.write_all_at(&sequence.to_le_bytes(), whole.len() as u64 - slot * SLOT).unwrap();
+            let sequence = (value / places.slots.next_power_of_two()).wrapping_mul(2) + 1;
+            for slot in 0..places.slots {
+                file.write_all_at(&sequence.to_le_bytes(), SLOTS + slot * SLOT).unwrap();
             }
-            (0..3).for_each(|_| use_it(&queue, &format!("capacity {capacity}, position {value:#x}")));
+            (0..3).for_each(|_| use_it(&queue, &format!("queue {i}, position {value:#x}")));
         }
-        for seed in 1..=1200 {
+        // The log's numbers, likewise.
+        for value in [u64::MAX, u64::MAX - 15, u64::MAX - 4095, 1 << 63, (1 << 22) - 16, 8] {
+            file.write_all_at(&whole, 0).unwrap();
+            [160, 288, 296].iter().for_each(|&at| file.write_all_at(&value.to_le_bytes(), at).unwrap());
+            (0..3).for_each(|_| use_it(&queue, &format!("queue {i}, log {value:#x}")));
+        }
+        for seed in 1..=if places.log { 250 } else { 500 } {
             file.write_all_at(&whole, 0).unwrap();
             let mut random = Random(seed * 0x9e37_79b9);
             for _ in 0..=random.below(6) {
-                scribble(&file, whole.len() as u64, capacity as u64, &mut random);
+                scribble(&file, whole.len() as u64, &places, &mut random);
             }
-            use_it(&queue, &format!("capacity {capacity}, seed {seed}"));
+            use_it(&queue, &format!("queue {i}, seed {seed}"));
         }
         // The handle is none the worse for it.
         file.write_all_at(&whole, 0).unwrap();
-        assert_eq!(queue.try_recv().unwrap(), b"there before");
+        assert_eq!(queue.try_recv(), expected);
     }
 }
 
 #[test]
 fn while_somebody_writes_into_it() {
-    const CAPACITY: usize = 3;
-    let test = Test::new("scribbling meanwhile");
-    let queue = Queue::create(test.name("q"), &options(CAPACITY)).unwrap();
-    let whole = fs::read(test.dir.join("q")).unwrap();
-    let board = Board::new(1);
-    let users = [(); 2].map(|()| {
-        fork("a user", || {
-            while board.get(0) == 0 {
-                use_it(&queue, "a user");
+    for (options, places) in kinds().into_iter().skip(2) {
+        let test = Test::new("scribbling meanwhile");
+        let queue = Queue::create(test.name("q"), &options).unwrap();
+        let whole = fs::read(test.dir.join("q")).unwrap();
+        let board = Board::new(1);
+        let users = [(); 2].map(|()| {
+            fork("a user", || {
+                while board.get(0) == 0 {
+                    use_it(&queue, "a user");
+                }
+            })
+        });
+        let scribbler = fork("a scribbler", || {
+            let file = OpenOptions::new().write(true).open(test.dir.join("q")).unwrap();
+            let mut random = Random(0x5eed);
+            let end = Instant::now() + Duration::from_secs(3);
+            for round in 0..100_000u32 {
+                scribble(&file, whole.len() as u64, &places, &mut random);
+                if round.is_multiple_of(8) {
+                    file.write_all_at(&whole[..whole.len().min(1 << 16)], 0).unwrap();
+                }
+                if Instant::now() > end {
+                    break;
+                }
             }
-        })
-    });
-    let scribbler = fork("a scribbler", || {
-        let file = OpenOptions::new().write(true).open(test.dir.join("q")).unwrap();
-        let mut random = Random(0x5eed);
-        for round in 0..300_000u32 {
-            scribble(&file, whole.len() as u64, CAPACITY as u64, &mut random);
-            if round.is_multiple_of(8) {
-                file.write_all_at(&whole, 0).unwrap();
-            }
+            board.set(0, 1);
+        });
+        while board.get(0) == 0 {
+            use_it(&queue, "the first user");
         }
-        board.set(0, 1);
-    });
-    while board.get(0) == 0 {
-        use_it(&queue, "the first user");
+        scribbler.join();
+        users.into_iter().for_each(support::Child::join);
     }
-    scribbler.join();
-    users.into_iter().for_each(support::Child::join);
 }
 
 #[test]
@@ -181,7 +264,6 @@ fn open_all(test: &Test, name: &str, what: &str) {
         assert!(len <= fs::metadata(test.dir.join(name)).unwrap().len(), "{what}: a region of {len} bytes");
     }
     if let Ok(queue) = Queue::open(test.name(name)) {
-        assert!(queue.capacity() > Some(0), "{what}");
         let _ = queue.try_send(b"x");
         if let Ok(message) = queue.try_recv() {
             assert!(message.len() <= queue.max_message(), "{what}");

@@ -17,10 +17,10 @@ static void check(int32_t result, const char *doing)
 	}
 }
 
-static void send_lines(ipc_queue *lines, const char *path, uint64_t *number)
+static void send_lines(ipc_queue *lines, const char *path, uint32_t *number)
 {
 	unsigned char message[1024];
-	char text[sizeof message - 8];
+	char text[sizeof message - 4];
 	FILE *file = fopen(path, "r");
 	if (!file) {
 		perror(path);
@@ -28,11 +28,11 @@ static void send_lines(ipc_queue *lines, const char *path, uint64_t *number)
 	}
 	while (fgets(text, sizeof text, file)) {
 		size_t len = strcspn(text, "\n");
-		for (int byte = 0; byte < 8; byte++)
-			message[byte] = (unsigned char)(*number >> (8 * byte));
-		memcpy(message + 8, text, len);
-		check(ipc_queue_send(lines, message, 8 + len, IPC_FOREVER), "sending a line");
 		++*number;
+		for (int byte = 0; byte < 4; byte++)
+			message[byte] = (unsigned char)(*number >> (8 * byte));
+		memcpy(message + 4, text, len);
+		check(ipc_queue_send(lines, message, 4 + len, IPC_FOREVER), "sending a line");
 	}
 	fclose(file);
 }
@@ -40,7 +40,7 @@ static void send_lines(ipc_queue *lines, const char *path, uint64_t *number)
 int main(int argc, char **argv)
 {
 	ipc_queue *lines;
-	uint64_t number = 0;
+	uint32_t number = 0;
 	if (argc < 3) {
 		fprintf(stderr, "usage: reader PASSES FILE...\n");
 		return 2;

@@ -1,4 +1,5 @@
-"""A worker of the demo: takes lines from the queue, counts their words into the table. See README.md beside this file.
+"""A worker of the demo: takes lines from the queue, counts their words into the table. README.md beside this file says how,
+and why each line is counted exactly once, whenever a worker is killed.
 
 Usage: worker.py NUMBER
 """
@@ -12,7 +13,8 @@ import zlib
 
 import rsipc
 
-VICTIM, HOLDING, REPAIR, UNDO, WORKERS, TABLE = 64, 68, 72, 128, 8192, 16384
+VICTIM, HOLDING, REPAIR, AGAIN, UNDO, WORKERS, TABLE = 64, 68, 72, 88, 128, 8192, 16384
+ENTRIES = UNDO + 16
 SLOTS, WORD = 32768, 28
 WORDS = re.compile(rb"[A-Za-z]+")
 NOTHING = bytes(WORD)
@@ -39,24 +41,40 @@ class Table:
                 return slot
             slot = (slot + 1) % SLOTS
 
+    def begin(self, worker: int, line: int) -> None:
+        """From here on it is written down what this worker adds for this line."""
+        u32 = self.u32
+        u32[UNDO // 4] = 0  # First: what the log says of the line before is not to be taken back.
+        u32[UNDO // 4 + 1], u32[UNDO // 4 + 2] = worker, line
+
     def add(self, slot: int) -> None:
         """Adds one to a slot's count. What it was is written down first, so that it can be taken back whenever we die."""
         u32 = self.u32
         at, done = (TABLE + slot * 32) // 4, u32[UNDO // 4]
-        entry = (UNDO + 8 + done * 8) // 4
+        entry = (ENTRIES + done * 8) // 4
         u32[entry], u32[entry + 1] = slot, u32[at]
         u32[UNDO // 4] = done + 1
         u32[at] += 1
 
+    def commit(self, worker: int, line: int) -> None:
+        """Makes what was added count, and marks the line as counted, in one store."""
+        self.u32[(WORKERS + worker * 64) // 4 + 1] = line
+
     def undo(self) -> int:
-        """Takes back the words of a line that was not finished; says how many."""
+        """Takes back the words of a line that was not counted to its end; says how many."""
         u32 = self.u32
-        done = u32[UNDO // 4]
+        done, worker, line = u32[UNDO // 4 : UNDO // 4 + 3]
+        if u32[(WORKERS + worker * 64) // 4 + 1] == line:
+            return 0
         for entry in reversed(range(done)):
-            at = (UNDO + 8 + entry * 8) // 4
+            at = (ENTRIES + entry * 8) // 4
             u32[(TABLE + u32[at] * 32) // 4] = u32[at + 1]
         u32[UNDO // 4] = 0
         return done
+
+    def is_counted(self, line: int) -> bool:
+        """Whether some worker counted this line, and none after it: the only one that it can have counted and not finished."""
+        return line in self.u32[WORKERS // 4 + 1 : TABLE // 4 : 16].tolist()
 
 
 def main() -> None:
@@ -66,29 +84,39 @@ def main() -> None:
     table = Table(region)
     me = WORKERS + number * 64
 
-    def count(words: list[bytes]) -> None:
+    def count(lease: rsipc.Lease, line: int, words: list[bytes]) -> None:
+        if lease.deliveries > 1:
+            struct.pack_into("<II", table.bytes, AGAIN, number, line)
+            if table.is_counted(line):
+                return  # Its worker died after it had counted it, and before it had finished the lease.
+        table.begin(number, line)
         for done, word in enumerate(words):
             if done > 0 and done == len(words) // 2 and table.u32[VICTIM // 4] == number:
                 table.u32[HOLDING // 4] = 1
                 time.sleep(60)  # SIGKILL comes here.
             table.add(table.slot(word))
-        table.u32[UNDO // 4] = 0  # The line is counted.
+        table.commit(number, line)
 
     taken = counted = 0
-    struct.pack_into("<I", table.bytes, me, os.getpid())
+    table.u32[me // 4] = os.getpid()
     with rsipc.Queue.open("lines") as lines:
-        for message in lines:
-            table.bytes[me + 24 : me + 32] = message[:8]
-            words = [word[:WORD].lower() for word in WORDS.findall(message, 8)]
+        while True:
             try:
-                with mutex:
-                    count(words)
-            except rsipc.OwnerDied:
-                with mutex.recover() as owner_died:
-                    if owner_died:
-                        repaired = table.undo()
-                        struct.pack_into("<IIQ", table.bytes, REPAIR, number, repaired, time.monotonic_ns())
-                    count(words)
+                lease = lines.lease()
+            except rsipc.Closed:
+                return
+            with lease:  # It is finished at the end of this block, after the line was counted.
+                line = int.from_bytes(lease.message[:4], "little")
+                words = [word[:WORD].lower() for word in WORDS.findall(lease.message, 4)]
+                try:
+                    with mutex:
+                        count(lease, line, words)
+                except rsipc.OwnerDied:
+                    with mutex.recover() as owner_died:
+                        if owner_died:
+                            repaired = table.undo()
+                            struct.pack_into("<IIQ", table.bytes, REPAIR, number, repaired, time.monotonic_ns())
+                        count(lease, line, words)
             taken += 1
             counted += len(words)
             struct.pack_into("<QQ", table.bytes, me + 8, taken, counted)

@@ -4,9 +4,11 @@
 //! that one that comes after its caller has stopped waiting is known, and thrown away.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::direct::address::{Address, REPLIES};
 use crate::direct::envelope::{Envelope, Kind};
@@ -114,58 +116,97 @@ impl DerefMut for Taken {
     }
 }
 
-/// Sends a request to an address, and waits for its reply.
-pub(super) fn call(inner: &Inner, to: Address, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
-    with_inbox(inner, |inbox, envelope| {
-        let target = inner.send(to, envelope, request, deadline)?;
-        wait(inbox, Some(Arc::clone(&target.owner)), deadline)
-    })
+/// A request that was sent, and whose reply is waited for ([`Endpoint::begin_call`](crate::Endpoint::begin_call)).
+///
+/// When it is dropped, a reply that comes later is thrown away.
+#[must_use = "the reply is thrown away when this is dropped"]
+pub struct Call {
+    inner: Arc<Inner>,
+    inbox: Taken,
+    /// The process that has the request, as far as that is known.
+    has_it: Option<Arc<Peer>>,
+    /// It is gone.
+    gone: bool,
 }
 
-/// Sends a request to a mailbox, and waits for the reply of who takes it.
-pub(super) fn call_mailbox(inner: &Inner, mailbox: &Queue, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
-    with_inbox(inner, |inbox, envelope| {
-        mailbox.send_with(&envelope.to_bytes(), request, deadline, None)?;
-        wait(inbox, None, deadline)
-    })
+/// Sends a request to an address.
+pub(super) fn begin(inner: &Arc<Inner>, to: Address, request: &[u8], deadline: Deadline) -> Result<Call> {
+    with_inbox(inner, |envelope| Ok(Some(Arc::clone(&inner.send(to, *envelope, request, deadline)?.owner))))
 }
 
-/// Does a call, for which it gives this thread's inbox and the envelope of the request.
-fn with_inbox(inner: &Inner, call: impl FnOnce(&Inbox, Envelope) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+/// Sends a request to a mailbox.
+pub(super) fn begin_mailbox(inner: &Arc<Inner>, mailbox: &Queue, request: &[u8], deadline: Deadline) -> Result<Call> {
+    with_inbox(inner, |envelope| mailbox.send_with(&envelope.to_bytes(), request, deadline, None).map(|()| None))
+}
+
+/// Begins a call, whose request is sent with the envelope that is given: from this thread's inbox.
+fn with_inbox(inner: &Arc<Inner>, send: impl FnOnce(&Envelope) -> Result<Option<Arc<Peer>>>) -> Result<Call> {
     let _inside = inner.enter()?;
     let mut inbox = Taken::take(&inner.place)?;
     inbox.throw_away();
     inbox.number += 1;
     let envelope = Envelope { kind: Kind::Request, from: inner.address, reply_to: inbox.address.serial(), number: inbox.number };
-    call(&inbox, envelope).map_err(|e| match e {
-        // A call always has something to wait for.
+    let has_it = send(&envelope)?;
+    Ok(Call { inner: Arc::clone(inner), inbox, has_it, gone: false })
+}
+
+/// Does a whole call: it always has something to wait for.
+pub(super) fn finish(call: Result<Call>, deadline: Deadline) -> Result<Vec<u8>> {
+    call.and_then(|mut call| call.wait_until(deadline)).map_err(|e| match e {
         Error::WouldBlock => Error::TimedOut,
         e => e,
     })
 }
 
-/// Waits for the reply to the inbox's last request, while the process lives that has it, as far as that is known.
-fn wait(inbox: &Inbox, mut has_it: Option<Arc<Peer>>, deadline: Deadline) -> Result<Vec<u8>> {
-    let mut gone = false;
-    loop {
-        let watch = has_it.as_deref().filter(|_| !gone).map(Peer::watch);
-        let watch = watch.as_ref().map(|watch| watch as &dyn Watch);
-        match recv_from(&inbox.queue, if gone { Deadline::Now } else { deadline }, watch) {
-            Ok((reply, Some(envelope))) if envelope.number == inbox.number => match envelope.kind {
-                Kind::Reply => return Ok(reply),
-                Kind::NoReply => return Err(Error::NoReply),
-                Kind::Taken => {
-                    has_it = Some(Arc::new(Peer::new(&inbox.place, envelope.from.identity(), envelope.reply_to)));
-                    gone = false;
-                }
-                // Whatever it is, it does not keep us from looking at the time.
-                Kind::Message | Kind::Request => drop(deadline.left(LOOK)?),
-            },
-            Ok(_) => drop(deadline.left(LOOK)?),
-            Err(_) if gone => return Err(Error::PeerGone),
-            // It may have replied before it died, and after we looked.
-            Err(Error::PeerGone) => gone = true,
-            Err(e) => return Err(e),
+impl Call {
+    /// Waits for the reply as long as need be.
+    ///
+    /// # Errors
+    ///
+    /// `PeerGone` where the process that has the request is gone, or dies while this waits; `NoReply` where it drops the request without a reply;
+    /// `Interrupted` by a signal handler: then the call goes on, and can be waited for once more.
+    pub fn wait(&mut self) -> Result<Vec<u8>> {
+        self.wait_until(Deadline::Never)
+    }
+
+    /// Waits for the reply no longer than `timeout` (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut`; `WouldBlock` for a timeout of zero; the call goes on then, and can be waited for once more. Otherwise as [`Call::wait`].
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Vec<u8>> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
+        let _inside = self.inner.enter()?;
+        let inbox = &self.inbox;
+        loop {
+            let watch = self.has_it.as_deref().filter(|_| !self.gone).map(Peer::watch);
+            let watch = watch.as_ref().map(|watch| watch as &dyn Watch);
+            match recv_from(&inbox.queue, if self.gone { Deadline::Now } else { deadline }, watch) {
+                Ok((reply, Some(envelope))) if envelope.number == inbox.number => match envelope.kind {
+                    Kind::Reply => return Ok(reply),
+                    Kind::NoReply => return Err(Error::NoReply),
+                    Kind::Taken => {
+                        self.has_it = Some(Arc::new(Peer::new(&inbox.place, envelope.from.identity(), envelope.reply_to)));
+                        self.gone = false;
+                    }
+                    // Whatever it is, it does not keep us from looking at the time.
+                    Kind::Message | Kind::Request => drop(deadline.left(LOOK)?),
+                },
+                Ok(_) => drop(deadline.left(LOOK)?),
+                Err(_) if self.gone => return Err(Error::PeerGone),
+                // It may have replied before it died, and after we looked.
+                Err(Error::PeerGone) => self.gone = true,
+                Err(e) => return Err(e),
+            }
         }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").finish_non_exhaustive()
     }
 }

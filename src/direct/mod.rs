@@ -31,6 +31,7 @@ use place::{DirId, Place};
 use target::Target;
 
 pub use address::Address;
+pub use call::Call;
 pub use message::Message;
 
 /// A process's own inbox, with its [`Address`]: others send to it, and every message says who sent it.
@@ -295,6 +296,24 @@ impl Endpoint {
         Ok((len, Message::new(&self.inner, Vec::new(), envelope.as_ref().and_then(Envelope::from_bytes))))
     }
 
+    /// How many messages wait to be received, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn len(&self) -> Result<usize> {
+        self.inner.inbox.len()
+    }
+
+    /// Whether no message waits, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.inner.inbox.is_empty()
+    }
+
     /// A descriptor for the program's own event loop: readable while there may be a message. As [`Queue::readiness_fd`].
     ///
     /// # Errors
@@ -317,7 +336,7 @@ impl Endpoint {
     /// by a signal handler, also while this waits for the reply; otherwise as [`Endpoint::send`]. Where the wait for the reply ends so, the
     /// request may have been carried out, or may still be.
     pub fn call(&self, to: Address, request: &[u8]) -> Result<Vec<u8>> {
-        call::call(&self.inner, to, request, Deadline::Never)
+        self.call_until(to, request, Deadline::Never)
     }
 
     /// Sends a request to an address, and waits no longer than `timeout` for its reply (monotonic clock). A reply that comes later is
@@ -327,7 +346,21 @@ impl Endpoint {
     ///
     /// `TimedOut`: the request may have been carried out, or may still be. Otherwise as [`Endpoint::call`].
     pub fn call_timeout(&self, to: Address, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
-        call::call(&self.inner, to, request, Deadline::after(timeout))
+        self.call_until(to, request, Deadline::after(timeout))
+    }
+
+    fn call_until(&self, to: Address, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        call::finish(call::begin(&self.inner, to, request, deadline), deadline)
+    }
+
+    /// Sends a request to an address, and waits no longer than `timeout` for room in its inbox (monotonic clock). The reply is waited for with what
+    /// this gives: later, or in several steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::send_timeout`].
+    pub fn begin_call(&self, to: Address, request: &[u8], timeout: Duration) -> Result<Call> {
+        call::begin(&self.inner, to, request, Deadline::after(timeout))
     }
 
     /// Sends a request to a mailbox, from which any number of servers receive ([`Endpoint::recv_mailbox`]), and waits for the reply of the one that takes
@@ -341,7 +374,7 @@ impl Endpoint {
     /// `PeerGone` where the server that took it dies before it has replied; `Closed` where the mailbox is shut down; otherwise as
     /// [`Endpoint::call`].
     pub fn call_mailbox(&self, mailbox: &Queue, request: &[u8]) -> Result<Vec<u8>> {
-        call::call_mailbox(&self.inner, mailbox, request, Deadline::Never)
+        self.call_mailbox_until(mailbox, request, Deadline::Never)
     }
 
     /// Sends a request to a mailbox, as [`Endpoint::call_mailbox`], and waits no longer than `timeout` for the reply (monotonic clock).
@@ -350,7 +383,20 @@ impl Endpoint {
     ///
     /// As [`Endpoint::call_mailbox`] and [`Endpoint::call_timeout`].
     pub fn call_mailbox_timeout(&self, mailbox: &Queue, request: &[u8], timeout: Duration) -> Result<Vec<u8>> {
-        call::call_mailbox(&self.inner, mailbox, request, Deadline::after(timeout))
+        self.call_mailbox_until(mailbox, request, Deadline::after(timeout))
+    }
+
+    fn call_mailbox_until(&self, mailbox: &Queue, request: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        call::finish(call::begin_mailbox(&self.inner, mailbox, request, deadline), deadline)
+    }
+
+    /// Sends a request to a mailbox, as [`Endpoint::begin_call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::send_timeout`]; `NotOwner` in a child of fork.
+    pub fn begin_call_mailbox(&self, mailbox: &Queue, request: &[u8], timeout: Duration) -> Result<Call> {
+        call::begin_mailbox(&self.inner, mailbox, request, Deadline::after(timeout))
     }
 
     /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one as long as need be.

@@ -57,6 +57,8 @@ pub enum ipc_kind {
     IPC_KIND_SEMAPHORE = 3,
     /// An ipc_queue.
     IPC_KIND_QUEUE = 4,
+    /// The name of an ipc_endpoint.
+    IPC_KIND_ENDPOINT = 5,
 }
 
 /// One object in a namespace. Later releases may add fields at the end.
@@ -112,6 +114,7 @@ pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_lis
                 Kind::Mutex => ipc_kind::IPC_KIND_MUTEX,
                 Kind::Semaphore => ipc_kind::IPC_KIND_SEMAPHORE,
                 Kind::Queue => ipc_kind::IPC_KIND_QUEUE,
+                Kind::Endpoint => ipc_kind::IPC_KIND_ENDPOINT,
             };
             let entry = ipc_entry { name: name.as_ptr(), size, memory, kind };
             // SAFETY: C promises a function of this type.

@@ -89,11 +89,11 @@ impl Log {
         let step = len.next_multiple_of(STEP);
         match self.bytes.populate(at, at + step) {
             // Where the bytes end before the step does, what comes next is backed when it is looked at.
-            Ok(()) => self.backed.fetch_max(place + step.min(self.to_the_end(place)) as u64, Relaxed),
+            Ok(()) => self.backed.fetch_max(place.saturating_add(step.min(self.to_the_end(place)) as u64), Relaxed),
             // There may be memory for less than the whole step.
             Err(Error::NoSpace(_)) => {
                 self.bytes.populate(at, at + len)?;
-                self.backed.fetch_max(place + len as u64, Relaxed)
+                self.backed.fetch_max(place.saturating_add(len as u64), Relaxed)
             }
             Err(e) => return Err(e),
         };

@@ -17,12 +17,13 @@ mod watch;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::shm::layout::QueueLayout;
+use crate::shm::layout::{InboxLayout, QueueLayout};
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::source::Source;
@@ -80,6 +81,7 @@ pub struct Queue {
     /// Not 0: waits end with the peers that they wait for.
     ends: AtomicU32,
     readiness: Readiness,
+    send_readiness: Readiness,
 }
 
 /// Whose inbox a queue is.
@@ -169,26 +171,31 @@ impl Queue {
     /// Creates a queue that is the inbox of a process.
     pub(crate) fn create_owned(name: &Name<'_>, options: &QueueOptions, owner: &Owner) -> Result<Self> {
         let plan = options.plan_for(name)?;
-        let fill = |layout: &QueueLayout| {
-            plan.fill(layout);
-            layout.owner.store(owner.identity.0, Relaxed);
-            layout.owner_serial.store(owner.serial, Relaxed);
-            layout.owner_life.store(owner.life, Relaxed);
+        let fill = |inbox: &InboxLayout| {
+            plan.fill(&inbox.queue);
+            inbox.queue.owner.store(owner.identity.0, Relaxed);
+            inbox.queue.owner_serial.store(owner.serial, Relaxed);
+            inbox.queue.owner_life.store(owner.life, Relaxed);
         };
-        Self::aside(shm::create(name, plan.len, size_of::<QueueLayout>(), fill)?.0, Some(name.dir()?))
+        Self::aside(&shm::create(name, plan.len, size_of::<InboxLayout>(), fill)?.0, Some(name.dir()?))
     }
 
     /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
     pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
-        Self::aside(shm::open(name)?.0, Some(name.dir()?))
+        Self::aside(&shm::open(name)?.0, Some(name.dir()?))
     }
 
-    fn aside(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
+    fn aside(inbox: &Shared<InboxLayout>, dir: Option<PathBuf>) -> Result<Self> {
+        Self::over(Shared::new(Arc::clone(inbox.mapping()), inbox.offset())?, dir)
+    }
+
+    fn over(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         Ok(Self {
             store: Store::new(shared, dir)?,
             entry: AtomicU64::new(0),
             ends: AtomicU32::new(0),
             readiness: Readiness::new(),
+            send_readiness: Readiness::new(),
         })
     }
 
@@ -223,7 +230,7 @@ impl Queue {
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let queue = Self::aside(shared, dir)?;
+        let queue = Self::over(shared, dir)?;
         queue.note(0)?;
         Ok(queue)
     }
@@ -262,7 +269,8 @@ impl Queue {
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
         self.act_as(attached::SENDS)?;
-        self.with_peers(attached::RECEIVES, |watch| self.store.send(&[], message, deadline, watch))
+        let send = |watch: Option<&dyn Watch>| self.store.send(&[], message, deadline, watch);
+        self.with_peers(attached::RECEIVES, send).inspect_err(|e| self.send_readiness.after(e))
     }
 
     /// Receives the next message, and waits for one as long as need be.
@@ -404,6 +412,20 @@ impl Queue {
     /// `TooManyFiles`, `NoMemory` and other errors of the system; `Corrupted`.
     pub fn readiness_fd(&self) -> Result<BorrowedFd<'_>> {
         self.readiness.fd(&|| self.receiving_apart())
+    }
+
+    /// As [`Queue::readiness_fd`], for sending: readable while there may be room for a message, or the queue was shut down. It stays so until an
+    /// attempt to send through this handle without waiting ([`Queue::try_send`]) finds no room.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a rendezvous, where only who waits for a receiver meets one; otherwise as [`Queue::readiness_fd`].
+    pub fn send_readiness_fd(&self) -> Result<BorrowedFd<'_>> {
+        if self.store.is_rendezvous() {
+            let why = "a rendezvous has no room to be told of: wait in send, in a thread of its own if need be";
+            return Err(Error::Unsupported(why.into()));
+        }
+        self.send_readiness.fd(&|| Ok(Box::new(Sending(self.store.again()?))))
     }
 
     /// Lets a task that found nothing be woken once there may be something.

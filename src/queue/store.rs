@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::queue::blocks::Blocks;
 use crate::queue::log::Log;
@@ -182,8 +182,12 @@ impl Store {
             look.set(time_to_look);
             Ok(slept)
         };
-        let change = || if look.take() { Ok(Some(())) } else { change() };
-        lock::wait_for_change((on, &side.lock), deadline, spin, change, sleep)
+        let look_or_change = || if look.take() { Ok(Some(())) } else { change() };
+        match lock::wait_for_change((on, &side.lock), deadline, spin, look_or_change, sleep) {
+            // They may have done something for us before they ended.
+            Err(Error::Disconnected(_)) if change()?.is_some() => Ok(()),
+            result => result,
+        }
     }
 
     /// Refuses senders from now on, and receivers once the queue is empty; wakes all who wait.

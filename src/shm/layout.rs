@@ -42,6 +42,7 @@ impl Tag {
             Kind::Mutex => 2,
             Kind::Semaphore => 3,
             Kind::Queue => 4,
+            Kind::Endpoint => 5,
         };
         let [a, b, c, d] = MAGIC;
         let [v, w] = self.version.to_le_bytes();
@@ -56,6 +57,7 @@ impl Tag {
             2 => Kind::Mutex,
             3 => Kind::Semaphore,
             4 => Kind::Queue,
+            5 => Kind::Endpoint,
             _ => return None,
         };
         ([a, b, c, d] == MAGIC).then(|| Self::new(kind, flavour, u16::from_le_bytes([v, w])))
@@ -255,6 +257,12 @@ pub(crate) struct QueueLayout {
     pub(crate) peers: Peers<MAX_ATTACHED>,
 }
 
+/// A process's inbox: a queue, but for its header.
+#[repr(transparent)]
+pub(crate) struct InboxLayout {
+    pub(crate) queue: QueueLayout,
+}
+
 /// What all senders, or all receivers, share.
 #[repr(C, align(128))]
 pub(crate) struct Side {
@@ -368,6 +376,7 @@ macro_rules! layouts {
 }
 layouts!(
     Header,
+    InboxLayout,
     RegionLayout,
     MutexLayout,
     SemaphoreLayout,
@@ -400,6 +409,17 @@ objects! {
     SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
     PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
     QueueLayout: Queue, 0, 2, peers.lock;
+}
+
+// SAFETY: atomics only, as the trait wants.
+unsafe impl Object for InboxLayout {
+    const TAG: Tag = Tag::new(Kind::Endpoint, 0, QueueLayout::TAG.version);
+    fn header(&self) -> &Header {
+        self.queue.header()
+    }
+    fn lock(&self) -> &AtomicU32 {
+        self.queue.lock()
+    }
 }
 
 const _: () = {

@@ -118,7 +118,7 @@ pub const SCENES: &[Entry] = &[
     ("create permits", |t| creation(t, |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
     ("create in a region", |t| {
         creation(t, |space| {
-            drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options()) }.unwrap())
+            drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options().leases(0)) }.unwrap())
         })
     }),
     ("open an endpoint", |t| direct(t, direct::Act::Open)),

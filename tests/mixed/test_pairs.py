@@ -9,9 +9,13 @@ PAIRS = [(one, other) for one in LANGUAGES for other in LANGUAGES]
 pairs = pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
 
 
+capacities = pytest.mark.parametrize("capacity", ["zero", "7", "unbounded"])
+
+
 @pairs
-def test_queue_keeps_order_and_bytes(peers: Peers, namespace: Path, one: str, other: str) -> None:
-    peers.run(one, "queue-create", "q", 7, 60)
+@capacities
+def test_queue_keeps_order_and_bytes(peers: Peers, namespace: Path, one: str, other: str, capacity: str) -> None:
+    peers.run(one, "queue-create", "q", capacity, 60)
     receiver = peers.start(other, "queue-recv", "q", 0, 2000)
     sender = peers.start(one, "queue-send", "q", 0, 2000)
     peers.finish(sender)
@@ -19,12 +23,25 @@ def test_queue_keeps_order_and_bytes(peers: Peers, namespace: Path, one: str, ot
 
 
 @pairs
-def test_queue_shutdown_ends_the_receiver(peers: Peers, namespace: Path, one: str, other: str) -> None:
-    peers.run(one, "queue-create", "q", 16, 60)
+@capacities
+def test_queue_shutdown_ends_the_receiver(peers: Peers, namespace: Path, one: str, other: str, capacity: str) -> None:
+    peers.run(one, "queue-create", "q", capacity, 60)
     receiver = peers.start(other, "queue-until-closed", "q")
     peers.run(one, "queue-send", "q", 0, 100)
     peers.run(one, "queue-shutdown", "q")
     assert peers.finish(receiver).strip() == "100"
+
+
+@pairs
+@capacities
+def test_a_lease_of_the_dead_comes_back(peers: Peers, namespace: Path, one: str, other: str, capacity: str) -> None:
+    peers.run(other, "queue-create", "q", capacity, 60)
+    sender = peers.start(other, "queue-send", "q", 0, 100)
+    peers.until_killed(one, "queue-lease-die", "q")
+    workers = [peers.start(language, "queue-lease-sum", "q") for language in (one, other)]
+    peers.finish(sender)
+    peers.run(one, "queue-shutdown", "q")
+    assert sum(int(peers.finish(worker)) for worker in workers) == sum(range(100))
 
 
 @pairs

@@ -23,6 +23,12 @@ def message(number: int) -> bytes:
     return number.to_bytes(8, "little") + bytes([number & 0xFF]) * (number % 50)
 
 
+def number_of(received: bytes) -> int:
+    number = int.from_bytes(received[:8], "little")
+    check(received == message(number), f"message {number} is {received!r}")
+    return number
+
+
 def check(right: bool, wrong: str) -> None:
     if not right:
         sys.exit(wrong)
@@ -52,13 +58,7 @@ def queue_recv(name: str, first: str, count: str) -> None:
 
 def queue_sum(name: str, count: str) -> None:
     queue = rsipc.Queue.open(name)
-    total = 0
-    for _ in range(int(count)):
-        received = queue.recv(timeout=BOUND)
-        number = int.from_bytes(received[:8], "little")
-        check(received == message(number), f"message {number} is {received!r}")
-        total += number
-    print(total)
+    print(sum(number_of(queue.recv(timeout=BOUND)) for _ in range(int(count))))
 
 
 def queue_until_closed(name: str) -> None:
@@ -71,6 +71,25 @@ def queue_until_closed(name: str) -> None:
             break
         count += 1
     print(count)
+
+
+def queue_lease_die(name: str) -> None:
+    lease = rsipc.Queue.open(name).lease(timeout=BOUND)
+    number_of(lease.message)
+    die_saying("leased")
+
+
+def queue_lease_sum(name: str) -> None:
+    queue = rsipc.Queue.open(name)
+    total = 0
+    while True:
+        try:
+            lease = queue.lease(timeout=BOUND)
+        except rsipc.Closed:
+            break
+        with lease:
+            total += number_of(lease.message)
+    print(total)
 
 
 def queue_shutdown(name: str) -> None:
@@ -185,7 +204,7 @@ def placed_create(name: str) -> None:
     rsipc.Mutex.create_in(region, PLACED["mutex"])
     rsipc.Semaphore.create_in(region, PLACED["semaphore"], 0)
     rsipc.Semaphore.create_permits_in(region, PLACED["permits"], 2)
-    rsipc.Queue.create_in(region, PLACED["queue"], capacity=4, max_message=100)
+    rsipc.Queue.create_in(region, PLACED["queue"], capacity=4, max_message=100, leases=0)
 
 
 def placed_use(name: str) -> None:
@@ -212,6 +231,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
         queue_recv,
         queue_sum,
         queue_until_closed,
+        queue_lease_die,
+        queue_lease_sum,
         queue_shutdown,
         queue_history,
         mutex_add,

@@ -32,7 +32,7 @@ def test_example(name: str) -> None:
 
 
 def test_the_package_documentation() -> None:
-    failed, tried = doctest.testmod(rsipc)
+    failed, tried = doctest.testmod(rsipc, extraglobs={"rsipc": rsipc})
     assert failed == 0
-    assert tried > 3
+    assert tried > 5
     assert rsipc.list() == []

@@ -44,6 +44,21 @@ def test_histories(tmp_path: Path) -> None:
     assert [words[0][1], *words[1:]] == ["1001", ["closed"]]
 
 
+def test_queues_of_every_capacity() -> None:
+    for capacity, there in (("zero", 0), ("7", 7), ("unbounded", None)):
+        succeeds("queue-create", capacity, capacity, 100)
+        assert rsipc.Queue.open(capacity).capacity == there
+
+
+def test_leases() -> None:
+    succeeds("queue-create", "q", "unbounded", 100)
+    succeeds("queue-send", "q", 250, 100)
+    died = peer("queue-lease-die", "q")
+    assert (died.returncode, died.stdout) == (-9, "leased\n")
+    succeeds("queue-shutdown", "q")
+    assert succeeds("queue-lease-sum", "q") == f"{sum(range(250, 350))}\n"
+
+
 def test_mutexes() -> None:
     rsipc.Mutex.create("m")
     region = rsipc.Region.create("r", 100)

@@ -32,7 +32,7 @@ def objects(directory: Path | None = None) -> tuple[Any, ...]:
         rsipc.Mutex.create("m", dir=directory),
         rsipc.Semaphore.create_permits("s", 1, dir=directory),
         region,
-        rsipc.Queue.create_in(region, 4096, 4, 100),
+        rsipc.Queue.create_in(region, 4096, 4, 100, leases=8),
     )
 
 
@@ -116,7 +116,7 @@ def test_pickling_remembers_the_directory(monkeypatch: pytest.MonkeyPatch, names
 
 def test_what_has_no_name_cannot_be_pickled() -> None:
     region = rsipc.Region.anonymous(1 << 16)
-    for thing in (region, rsipc.Mutex.create_in(region, 0), rsipc.Queue.create_in(region, 4096, 4, 100)):
+    for thing in (region, rsipc.Mutex.create_in(region, 0), rsipc.Queue.create_in(region, 4096, 4, 100, leases=8)):
         with pytest.raises(TypeError, match="fileno"):
             pickle.dumps(thing)
     with pytest.raises(TypeError):

@@ -12,8 +12,12 @@ from processes import BOUND, Program
 WAITS = {
     "recv": "rsipc.Queue.open('empty').recv(TIMEOUT)",
     "recv_into": "rsipc.Queue.open('empty').recv_into(bytearray(10), TIMEOUT)",
+    "lease": "rsipc.Queue.open('empty').lease(TIMEOUT)",
     "iteration": "next(rsipc.Queue.open('empty'))",
     "send": "rsipc.Queue.open('full').send(b'2', TIMEOUT)",
+    "meet sender": "rsipc.Queue.open('no receiver').send(b'1', TIMEOUT)",
+    "meet receiver": "rsipc.Queue.open('no sender').recv(TIMEOUT)",
+    "meet lease": "rsipc.Queue.open('no sender').lease(TIMEOUT)",
     "acquire": "rsipc.Mutex.open('held').acquire(TIMEOUT)",
     "recover": "rsipc.Mutex.open('held').recover(TIMEOUT).__enter__()",
     "with": "rsipc.Mutex.open('held').__enter__()",
@@ -28,6 +32,8 @@ class Objects:
     def __init__(self) -> None:
         self.empty = rsipc.Queue.create("empty")
         self.full = rsipc.Queue.create("full", capacity=1)
+        self.no_receiver = rsipc.Queue.create("no receiver", capacity=0)
+        self.no_sender = rsipc.Queue.create("no sender", capacity=0)
         self.held = rsipc.Mutex.create("held")
         self.signals = rsipc.Semaphore.create("signals", 0)
         self.permits = rsipc.Semaphore.create_permits("permits", 1)
@@ -35,7 +41,12 @@ class Objects:
         self.held.acquire()
         self.permits.acquire()
 
-    def let_go(self) -> None:
+    def let_go(self, wait: str = "") -> None:
+        """Lets all go; and who waits for somebody to meet, meet us."""
+        if "no receiver" in wait:
+            assert self.no_receiver.recv(BOUND) == b"1"
+        if "no sender" in wait:
+            self.no_sender.send(b"message", BOUND)
         self.empty.send(b"message")
         self.full.recv()
         self.held.release()
@@ -59,6 +70,10 @@ def test_ctrl_c_ends_every_wait(wait: str, timeout: str) -> None:
     assert len(objects.full) == 0
     assert (objects.signals.value, objects.permits.value) == (1, 1)
     objects.held.acquire(0)
+    with pytest.raises(rsipc.Empty):
+        objects.no_receiver.try_recv()
+    with pytest.raises(rsipc.Full):
+        objects.no_sender.try_send(b"")
 
 
 @pytest.mark.parametrize("restart", [True, False])
@@ -76,7 +91,7 @@ def test_a_handler_that_returns_does_not_end_a_wait(wait: str, restart: bool) ->
         for _ in range(3):
             waiter.signal(signal.SIGUSR1)
             waiter.is_at("handled")
-        objects.let_go()
+        objects.let_go(wait)
         waiter.succeeds()
 
 
@@ -142,7 +157,7 @@ def test_other_threads_run_during_a_wait(wait: str) -> None:
     with Program(text) as waiter:
         for number in range(3):
             waiter.is_at(str(number))
-        objects.let_go()
+        objects.let_go(wait)
         waiter.succeeds()
 
 

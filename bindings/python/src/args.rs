@@ -16,6 +16,19 @@ pub(crate) fn size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     number(value, u64::MAX).map(|number| number as usize)
 }
 
+/// A queue's capacity. None is UNBOUNDED.
+pub(crate) fn capacity(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    if value.is_none() { Ok(UNBOUNDED) } else { number(value, UNBOUNDED as u64 - 1).map(|number| number as usize) }
+}
+
+/// What no capacity can be.
+pub(crate) const UNBOUNDED: usize = usize::MAX;
+
+/// A length that may be left open.
+pub(crate) fn size_or_none(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if value.is_none() { Ok(None) } else { size(value).map(Some) }
+}
+
 /// A number of units, or the permission bits of an object.
 pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     number(value, u64::from(u32::MAX)).map(|number| number as u32)
@@ -37,6 +50,11 @@ pub(crate) fn name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     name.to_str()
         .map(str::to_owned)
         .map_err(|_| invalid(value.py(), "this cannot be a name: it holds surrogates, which are no characters"))
+}
+
+/// The name of an object that may have none.
+pub(crate) fn name_or_none(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if value.is_none() { Ok(None) } else { name(value).map(Some) }
 }
 
 /// The directory of a namespace.

@@ -10,6 +10,8 @@ use rsipc::Error;
 pub(crate) enum Doing {
     Send,
     Receive,
+    /// Waiting for a reply: there always is something to wait for.
+    Call,
     Other,
 }
 
@@ -27,12 +29,13 @@ pub(crate) fn exception(py: Python<'_>, error: &Error, doing: Doing) -> PyErr {
         Error::WouldBlock => match doing {
             Doing::Send => ("Full", Some(libc::EAGAIN)),
             Doing::Receive => ("Empty", Some(libc::EAGAIN)),
+            Doing::Call => ("Timeout", Some(libc::ETIMEDOUT)),
             Doing::Other => ("WouldBlock", Some(libc::EAGAIN)),
         },
         Error::TimedOut => match doing {
             Doing::Send => ("SendTimeout", Some(libc::ETIMEDOUT)),
             Doing::Receive => ("RecvTimeout", Some(libc::ETIMEDOUT)),
-            Doing::Other => ("Timeout", Some(libc::ETIMEDOUT)),
+            Doing::Call | Doing::Other => ("Timeout", Some(libc::ETIMEDOUT)),
         },
         Error::Closed => ("Closed", None),
         Error::MessageTooLong { .. } => ("MessageTooLong", None),
@@ -47,15 +50,23 @@ pub(crate) fn exception(py: Python<'_>, error: &Error, doing: Doing) -> PyErr {
         Error::LimitReached(_) => ("LimitReached", None),
         Error::Reentrant => ("Reentrant", None),
         Error::Unsupported(_) => ("Unsupported", None),
+        Error::PeerGone => ("PeerGone", Some(libc::ECONNRESET)),
+        Error::NoReply => ("NoReply", None),
+        Error::Disconnected(_) => ("Disconnected", Some(libc::EPIPE)),
         Error::Os { errno, .. } => ("OsError", Some(*errno)),
         // The enum may gain variants.
         _ => ("Error", None),
     };
     let text = match (doing, error) {
-        (Doing::Send, Error::WouldBlock) => "the queue is full, and the call was told not to wait".into(),
-        (Doing::Receive, Error::WouldBlock) => "the queue is empty, and the call was told not to wait".into(),
-        (Doing::Send, Error::TimedOut) => "the queue is still full, and the time given has passed".into(),
-        (Doing::Receive, Error::TimedOut) => "the queue is still empty, and the time given has passed".into(),
+        (Doing::Send, Error::WouldBlock) => {
+            "there is no room for the message (in a rendezvous: nobody receives), and the call was told not to wait".into()
+        }
+        (Doing::Receive, Error::WouldBlock) => "there is no message, and the call was told not to wait".into(),
+        (Doing::Send, Error::TimedOut) => {
+            "there still is no room for the message (in a rendezvous: nobody receives), and the time given has passed".into()
+        }
+        (Doing::Receive, Error::TimedOut) => "there still is no message, and the time given has passed".into(),
+        (Doing::Call, Error::WouldBlock) => Error::TimedOut.to_string(),
         _ => error.to_string(),
     };
     raise(py, class, errno, text)

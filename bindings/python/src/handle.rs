@@ -19,7 +19,7 @@ pub(crate) struct Handle<T> {
     object: ArcSwapOption<T>,
     /// What it is, in a word.
     kind: &'static str,
-    home: Home,
+    home: Arc<Home>,
 }
 
 /// Where the object is.
@@ -38,6 +38,13 @@ impl<T> Deref for Open<T> {
     #[inline]
     fn deref(&self) -> &T {
         self.0.as_ref().expect("only made for an object that is there")
+    }
+}
+
+impl<T> Open<T> {
+    /// The object, for who keeps it beyond the call.
+    pub(crate) fn share(&self) -> Arc<T> {
+        self.0.clone().expect("only made for an object that is there")
     }
 }
 
@@ -73,7 +80,13 @@ impl<T: Send + Sync> Handle<T> {
     }
 
     fn new(object: T, kind: &'static str, home: Home) -> Self {
-        Self { object: ArcSwapOption::from_pointee(object), kind, home }
+        Self { object: ArcSwapOption::from_pointee(object), kind, home: Arc::new(home) }
+    }
+
+    /// Another handle on the same object, which stays open when this one is closed.
+    pub(crate) fn again(&self, py: Python<'_>) -> PyResult<Self> {
+        let object = self.get(py)?.share();
+        Ok(Self { object: ArcSwapOption::from(Some(object)), kind: self.kind, home: Arc::clone(&self.home) })
     }
 
     /// The object, unless the handle is closed.
@@ -98,7 +111,7 @@ impl<T: Send + Sync> Handle<T> {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        match &self.home {
+        match &*self.home {
             Home::Named { name, .. } => Some(name),
             Home::Placed { .. } | Home::Anonymous => None,
         }
@@ -108,7 +121,7 @@ impl<T: Send + Sync> Handle<T> {
     pub(crate) fn reduce<'py>(&self, class: &Bound<'py, PyType>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = class.py();
         self.get(py)?;
-        match &self.home {
+        match &*self.home {
             Home::Named { name, dir } => {
                 let dir = [("dir", Path::as_os_str(dir))].into_py_dict(py)?;
                 let open = py.import("functools")?.getattr("partial")?.call((class.getattr("open")?,), Some(&dir))?;
@@ -124,7 +137,7 @@ impl<T: Send + Sync> Handle<T> {
 
     pub(crate) fn repr(&self) -> String {
         let closed = if self.is_closed() { " (closed)" } else { "" };
-        match &self.home {
+        match &*self.home {
             Home::Named { name, dir } => format!("<rsipc {} {name:?} in {}{closed}>", self.kind, dir.display()),
             Home::Placed { offset, .. } => format!("<rsipc {} at offset {offset} of a region{closed}>", self.kind),
             Home::Anonymous => format!("<rsipc {} without a name{closed}>", self.kind),

@@ -1,24 +1,34 @@
 //! `rsipc._rsipc`, the compiled half of the Python package `rsipc`. Thin: check the arguments, call, map the error.
 
 mod args;
+mod endpoint;
 mod errors;
 mod handle;
+mod lease;
 mod mutex;
 mod names;
 mod queue;
+mod ready;
 mod region;
 mod semaphore;
+mod tasks;
 mod wait;
 
 /// The compiled half of the package rsipc, which exports all of it.
 #[pyo3::pymodule(gil_used = false)]
 mod _rsipc {
     #[pymodule_export]
+    use crate::endpoint::{Address, Endpoint, Message};
+    #[pymodule_export]
+    use crate::lease::Lease;
+    #[pymodule_export]
     use crate::mutex::{Mutex, Recovery};
     #[pymodule_export]
     use crate::names::{list, unlink};
     #[pymodule_export]
     use crate::queue::Queue;
+    #[pymodule_export]
+    use crate::ready::wait;
     #[pymodule_export]
     use crate::region::Region;
     #[pymodule_export]

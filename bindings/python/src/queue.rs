@@ -1,22 +1,28 @@
 //! Queues.
 
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 use rsipc::{Error, QueueOptions};
 
-use crate::args::{self, Bytes, BytesMut};
-use crate::errors::{Doing, defined_in_python, exception};
+use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
+use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
+use crate::lease::Lease;
 use crate::region::Region;
-use crate::wait::{call, wait};
+use crate::tasks::in_task;
+use crate::wait::{call, end_of, left, wait};
 
 /// Messages up to this length are received in one step; for longer ones their memory is got first.
 const SHORT: usize = 512;
 
-/// A bounded queue of messages between processes: a mailbox that any process opens by its name.
+/// A queue of messages between processes: a mailbox that any process opens by its name.
+///
+/// Its capacity says when senders wait: so many messages have room (bounded); 0: always, until a receiver has taken the message
+/// (a rendezvous); None: never, there is room for as many as there is memory for (unbounded).
 ///
 /// Made with Queue.create, Queue.open or Queue.open_or_create, or placed in a region with Queue.create_in and Queue.open_in.
 ///
@@ -25,14 +31,16 @@ const SHORT: usize = 512;
 /// sender ends right after; it stays there until it is received, for as long as the name exists or anybody has the queue open.
 ///
 /// When a process dies: a message whose sender is killed inside send is either in the queue, whole, or not at all. A receiver killed inside
-/// recv has either taken the message with it or left it. Everybody else carries on at once.
+/// recv has either taken the message with it or left it; work that must not be lost with a worker is received with lease. In a
+/// rendezvous, the offer of a sender that dies while it waits is gone. Everybody else carries on at once.
 ///
-/// `for message in queue:` receives until the queue is shut down and empty. len(queue) is the number of messages that wait to be received.
+/// `for message in queue:` receives until the queue is shut down and empty. len(queue) is the number of messages that wait to be received,
+/// without those on lease and those offered in a rendezvous.
 /// All methods may be called from any thread. A handle may be used in a child of fork; one with a name, or in a region with a name, can
 /// be pickled, which opens the queue again. As a context manager it closes the handle at the end.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Queue {
-    handle: Handle<rsipc::Queue>,
+    pub(crate) handle: Handle<rsipc::Queue>,
 }
 
 impl From<Handle<rsipc::Queue>> for Queue {
@@ -43,22 +51,30 @@ impl From<Handle<rsipc::Queue>> for Queue {
 
 #[pymethods]
 impl Queue {
-    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes. Memory for a place is taken when it is first used.
+    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes, of which `leases` can be out on lease at a time.
+    /// It costs nothing to allow long ones: each takes the memory that its own length needs.
+    ///
+    /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never wait:
+    /// memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it is
+    /// received. Each message counts as up to 32 bytes more than its length, and a mebibyte may be in use behind the receivers.
+    ///
     /// `mode` has the permission bits: 0o600 for this user alone, 0o660 for a group.
     ///
-    /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 1 to 2**30, or a max_message above
-    /// 2**31; NoSpace, NoMemory, PermissionDenied and other errors of the system.
+    /// Raises AlreadyExists; InvalidArgument for an impossible name or mode, a capacity that is not 0 to 2**30 or None, a max_message above
+    /// 2**30, leases above 2**20, or a limit with a capacity; NoSpace, NoMemory, PermissionDenied and other errors of the system.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
         #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(py, capacity, max_message, limit, leases)?;
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::create(name, &options)).map(Self::from)
     }
 
@@ -76,37 +92,42 @@ impl Queue {
         Handle::named(py, "queue", (name, dir, 0o600), |name| rsipc::Queue::open(name)).map(Self::from)
     }
 
-    /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its capacity and
-    /// max_message.
+    /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its
+    /// options.
     ///
     /// Raises what create and open raise, but for AlreadyExists and NotFound.
     #[staticmethod]
-    #[pyo3(signature = (name, capacity=64, max_message=4096, *, dir=None, mode=0o600))]
+    #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
     fn open_or_create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
         #[pyo3(from_py_with = args::dir)] dir: Option<PathBuf>,
         #[pyo3(from_py_with = args::count)] mode: u32,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(py, capacity, max_message, limit, leases)?;
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::open_or_create(name, &options)).map(Self::from)
     }
 
-    /// Creates a queue at `offset` of a region, in Queue.size(capacity, max_message) bytes that are zero.
+    /// Creates a queue at `offset` of a region, in Queue.size(...) bytes (of the same options) that are zero. An unbounded one needs a
+    /// limit.
     ///
     /// Raises AlreadyExists where there is an object; InvalidArgument where the memory is in use, too short, the offset not a multiple of
-    /// 128, or the capacity or max_message out of range.
+    /// 128, or options are out of range.
     #[staticmethod]
-    #[pyo3(signature = (region, offset, capacity=64, max_message=4096))]
+    #[pyo3(signature = (region, offset, capacity=64, max_message=4096, *, limit=None, leases=256))]
     fn create_in(
         region: &Bound<'_, Region>,
         #[pyo3(from_py_with = args::size)] offset: usize,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
     ) -> PyResult<Self> {
-        let options = options(capacity, max_message);
+        let options = options(region.py(), capacity, max_message, limit, leases)?;
         Handle::placed("queue", region, offset, |region| {
             // SAFETY: the documentation tells Python programs to leave these bytes to the object.
             unsafe { rsipc::Queue::create_in(region, offset, &options) }
@@ -129,23 +150,25 @@ impl Queue {
 
     /// How many bytes such a queue takes in a region, at an offset that is a multiple of 128.
     ///
-    /// Raises InvalidArgument where the capacity or max_message is out of range.
+    /// Raises InvalidArgument for options out of range, and for an unbounded queue without a limit.
     #[staticmethod]
-    #[pyo3(signature = (capacity=64, max_message=4096))]
+    #[pyo3(signature = (capacity=64, max_message=4096, *, limit=None, leases=256))]
     fn size(
         py: Python<'_>,
-        #[pyo3(from_py_with = args::size)] capacity: usize,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
         #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
     ) -> PyResult<usize> {
-        options(capacity, max_message).size().map_err(|e| exception(py, &e, Doing::Other))
+        options(py, capacity, max_message, limit, leases)?.size().map_err(|e| exception(py, &e, Doing::Other))
     }
 
-    /// Sends a message (any bytes-like object whose bytes lie side by side), and waits for room `timeout` seconds: None is for ever, 0 not
-    /// at all.
+    /// Sends a message (any bytes-like object whose bytes lie side by side), and waits for room (in a rendezvous, for a receiver that takes
+    /// it) `timeout` seconds: None is for ever, 0 not at all.
     ///
     /// Raises Full where there is no room and `timeout` is 0; SendTimeout, which is both a Full and a Timeout; MessageTooLong; Closed once
-    /// the queue is shut down; NoSpace where there is no memory for a place that is used for the first time; Corrupted. Nothing is
-    /// sent then.
+    /// the queue is shut down; NoSpace where there is no memory for the message; LimitReached where an unbounded queue holds as much as
+    /// its limit allows; Corrupted. Nothing is sent then.
     #[pyo3(signature = (data, timeout=None))]
     fn send(
         &self,
@@ -157,7 +180,7 @@ impl Queue {
         wait(py, timeout, Doing::Send, |time| queue.send_timeout(data, time))
     }
 
-    /// Sends a message if there is room: send(data, timeout=0).
+    /// Sends a message if there is room (in a rendezvous, if a receiver waits for one at this moment): send(data, timeout=0).
     #[pyo3(signature = (data))]
     fn try_send(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
         self.send(py, data, Some(Duration::ZERO))
@@ -174,18 +197,15 @@ impl Queue {
         #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let queue = self.handle.get(py)?;
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let end = end_of(timeout);
         let mut short = [0; SHORT];
         loop {
-            // Of a time that has passed a moment is left: the error is a timeout then, unless the call was told not to wait.
-            let moment = Duration::from_nanos(1);
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()).max(moment));
-            let left = left.or(timeout).min(timeout);
-            let received = wait(py, left, Doing::Receive, |time| match queue.recv_into_timeout(&mut short, time) {
-                Ok(len) => Ok(Received::Short(len)),
-                Err(Error::BufferTooSmall { needed, .. }) => Ok(Received::Needs(needed)),
-                Err(e) => Err(e),
-            })?;
+            let received =
+                wait(py, left(timeout, end), Doing::Receive, |time| match queue.recv_into_timeout(&mut short, time) {
+                    Ok(len) => Ok(Received::Short(len)),
+                    Err(Error::BufferTooSmall { needed, .. }) => Ok(Received::Needs(needed)),
+                    Err(e) => Err(e),
+                })?;
             let needed = match received {
                 Received::Short(len) => return Ok(PyBytes::new(py, &short[..len])),
                 Received::Needs(needed) => needed,
@@ -225,6 +245,79 @@ impl Queue {
         wait(py, timeout, Doing::Receive, |time| queue.recv_into_timeout(buffer, time))
     }
 
+    /// Receives the next message on lease, and waits for one `timeout` seconds: None is for ever, 0 not at all. It is not gone before the
+    /// lease is finished: if this process dies before, it comes back to the front of the queue, to be received by another.
+    ///
+    /// >>> with rsipc.Queue.create("jobs") as queue:
+    /// ...     queue.send(b"a job")
+    /// ...     queue.lease().give_back()  # as if the worker had died
+    /// ...     with queue.lease() as lease:  # finished at the end, given back if the block raises
+    /// ...         print(lease.message, lease.deliveries)
+    /// ...     print(len(queue))
+    /// b'a job' 2
+    /// 0
+    /// >>> rsipc.unlink("jobs")
+    ///
+    /// It also waits while as many messages are out on lease as the queue was made for. Raises what recv raises, and Unsupported where the
+    /// queue was made for no leases.
+    #[pyo3(signature = (timeout=None))]
+    fn lease(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<Lease> {
+        let queue = self.handle.get(py)?.share();
+        Lease::of(py, &queue, wait(py, timeout, Doing::Receive, |time| queue.lease_timeout(time))?)
+    }
+
+    /// Receives the next message on lease if there is one: lease(timeout=0).
+    fn try_lease(&self, py: Python<'_>) -> PyResult<Lease> {
+        self.lease(py, Some(Duration::ZERO))
+    }
+
+    /// Receives the next message in a task of asyncio: `message = await queue.recv_async()`. `async for message in queue:` receives until
+    /// the queue is shut down and empty.
+    ///
+    /// A task that is cancelled loses no message: one is taken when the task goes on, in the same step, and not before. Any number of tasks
+    /// may receive from the queue. Of one handle, use either this or fileno() in an event loop of your own.
+    ///
+    /// Raises what recv raises, and errors of the system.
+    fn recv_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        in_task(py, "recv", (self.again(py)?,))
+    }
+
+    /// Sends a message in a task of asyncio, which waits for room: `await queue.send_async(data)`. A task that is cancelled while it waits has sent
+    /// nothing.
+    ///
+    /// Raises what send raises, and errors of the system; Unsupported for a rendezvous, where only who waits in send meets a receiver:
+    /// `await asyncio.to_thread(queue.send, data)`.
+    #[pyo3(signature = (data))]
+    fn send_async<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.handle.get(py)?.capacity() == Some(0) {
+            let why = Error::Unsupported("a rendezvous: wait in asyncio.to_thread(queue.send, data)".into());
+            return Err(exception(py, &why, Doing::Send));
+        }
+        in_task(py, "send", (self.again(py)?, data))
+    }
+
+    /// A descriptor that is readable while there may be something to receive (a message, or that the queue was shut down), for select,
+    /// selectors, or an event loop.
+    ///
+    /// Once readable it stays so until an attempt to receive through this handle without waiting finds nothing. So when it is readable, call
+    /// try_recv until it raises Empty, or at least once; another receiver may have been faster. It belongs to the handle, and is closed with
+    /// it: neither read from it nor close it. The first one for any object starts a thread in this process, which sleeps until there is something to tell.
+    /// In a child of fork ask again.
+    ///
+    /// Raises TooManyFiles, NoMemory and other errors of the system.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.readiness_fd().map(|fd| fd.as_raw_fd()))
+    }
+
+    /// As fileno(), for sending: readable while there may be room for a message, until try_send finds none.
+    ///
+    /// Raises what fileno raises, and Unsupported for a rendezvous.
+    fn send_fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.send_readiness_fd().map(|fd| fd.as_raw_fd()))
+    }
+
     /// Shuts the queue down for everybody: sending raises Closed from now on, receiving gives what is left and then raises Closed. All who
     /// wait are woken. It cannot be undone; shutting down again does nothing.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
@@ -238,10 +331,10 @@ impl Queue {
         Ok(self.handle.get(py)?.is_shut_down())
     }
 
-    /// How many messages there is room for.
+    /// How many messages there is room for: 0 for a rendezvous, None for an unbounded queue.
     #[getter]
-    fn capacity(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.handle.get(py)?.capacity().unwrap_or(usize::MAX))
+    fn capacity(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+        Ok(self.handle.get(py)?.capacity())
     }
 
     /// How long a message can be, in bytes.
@@ -256,6 +349,29 @@ impl Queue {
         let class = defined_in_python(py, "_types", "Peer")?;
         let peers = call(py, || queue.peers())?;
         peers.into_iter().map(|peer| class.call1((peer.pid, peer.since, peer.sends, peer.receives))).collect()
+    }
+
+    /// Says that this handle is going to send, before it does: it matters to those who have called end_with_peers.
+    fn will_send(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.will_send())
+    }
+
+    /// Says that this handle is going to receive, before it does. As will_send.
+    fn will_recv(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.handle.get(py)?;
+        call(py, || queue.will_recv())
+    }
+
+    /// From now on a receive through this handle that would wait, or waits, raises Disconnected once every other handle that had sent is closed or
+    /// its process gone; and a send that would wait, once every other handle that had received is. While nobody has sent (or
+    /// received) yet, they wait. `end_with_peers(False)` ends that.
+    ///
+    /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
+    #[pyo3(signature = (end=true))]
+    fn end_with_peers(&self, py: Python<'_>, end: bool) -> PyResult<()> {
+        self.handle.get(py)?.end_with_peers(end);
+        Ok(())
     }
 
     /// Its name, or None if it is placed in a region.
@@ -292,6 +408,14 @@ impl Queue {
         }
     }
 
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        in_task(py, "next_message", (self.again(py)?,))
+    }
+
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
         slf.get().handle.get(slf.py())?;
         Ok(slf)
@@ -311,6 +435,13 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Another handle, for a task: as any call that waits, it goes on when this one is closed.
+    fn again(&self, py: Python<'_>) -> PyResult<Self> {
+        self.handle.again(py).map(Self::from)
+    }
+}
+
 /// How an attempt to receive a short message ended.
 enum Received {
     /// It is this long.
@@ -319,6 +450,18 @@ enum Received {
     Needs(usize),
 }
 
-fn options(capacity: usize, max_message: usize) -> QueueOptions {
-    QueueOptions::new().capacity(capacity).max_message(max_message)
+pub(crate) fn options(
+    py: Python<'_>,
+    capacity: usize,
+    max_message: usize,
+    limit: Option<usize>,
+    leases: usize,
+) -> PyResult<QueueOptions> {
+    let options = QueueOptions::new().max_message(max_message).leases(leases);
+    match (capacity, limit) {
+        (UNBOUNDED, None) => Ok(options.unbounded()),
+        (UNBOUNDED, Some(limit)) => Ok(options.unbounded_within(limit)),
+        (capacity, None) => Ok(options.capacity(capacity)),
+        (_, Some(_)) => Err(invalid(py, "a limit in bytes is for an unbounded queue: give it with capacity=None")),
+    }
 }

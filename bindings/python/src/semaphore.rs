@@ -1,5 +1,6 @@
 //! Semaphores.
 
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::args;
 use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::region::Region;
+use crate::tasks::in_task;
 use crate::wait::{call, wait};
 
 /// A counting semaphore that processes share.
@@ -29,7 +31,7 @@ use crate::wait::{call, wait};
 /// of fork; one with a name, or in a region with a name, can be pickled, which opens the semaphore again.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Semaphore {
-    handle: Handle<rsipc::Semaphore>,
+    pub(crate) handle: Handle<rsipc::Semaphore>,
 }
 
 impl From<Handle<rsipc::Semaphore>> for Semaphore {
@@ -175,6 +177,26 @@ impl Semaphore {
     fn acquire(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<()> {
         let semaphore = self.handle.get(py)?;
         wait(py, timeout, Doing::Other, |time| semaphore.acquire_timeout(time))
+    }
+
+    /// Takes a unit in a task of asyncio: `await semaphore.acquire_async()`. A task that is cancelled while it waits has taken nothing. Of
+    /// one handle, use either this or fileno() in an event loop of your own.
+    ///
+    /// Raises what acquire raises, and errors of the system.
+    fn acquire_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        in_task(py, "acquire", (Self::from(self.handle.again(py)?),))
+    }
+
+    /// A descriptor that is readable while there may be a unit, for select, selectors, or an event loop.
+    ///
+    /// Once readable it stays so until an attempt to acquire through this handle without waiting finds nothing: when it is readable, call
+    /// acquire(0), which raises WouldBlock where another one was faster. It belongs to the handle, and is closed with it: neither read from it
+    /// nor close it. The first one for any object starts a thread in this process, which sleeps until there is something to tell. In a child of fork ask again.
+    ///
+    /// Raises TooManyFiles, NoMemory and other errors of the system.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let semaphore = self.handle.get(py)?;
+        call(py, || semaphore.readiness_fd().map(|fd| fd.as_raw_fd()))
     }
 
     /// Gives `n` units at once, and wakes who waits for them.

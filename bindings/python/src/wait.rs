@@ -36,7 +36,7 @@ fn wait_slow<T: Send>(
     doing: Doing,
     mut attempt: impl FnMut(Duration) -> rsipc::Result<T> + Send,
 ) -> PyResult<T> {
-    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let end = end_of(timeout);
     loop {
         py.check_signals()?;
         let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
@@ -48,6 +48,18 @@ fn wait_slow<T: Send>(
             Err(e) => return Err(exception(py, &e, doing)),
         }
     }
+}
+
+/// What is left of a timeout that ends then. Of a time that has passed a moment is left: the error is a timeout then, unless the call was
+/// told not to wait.
+pub(crate) fn left(timeout: Option<Duration>, end: Option<Instant>) -> Option<Duration> {
+    let moment = Duration::from_nanos(1);
+    end.map(|end| end.saturating_duration_since(Instant::now()).max(moment)).or(timeout).min(timeout)
+}
+
+/// When a timeout ends, unless that is never.
+pub(crate) fn end_of(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }
 
 /// Makes a call that may take a while, detached from the interpreter, and again where a signal handler interrupted it and returned.

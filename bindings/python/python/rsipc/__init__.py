@@ -3,7 +3,9 @@
 - Region: named or anonymous memory that many processes map, with the buffer protocol.
 - Mutex: a robust lock; when its holder dies, the next ones are told.
 - Semaphore: a count to wait for, or permits that come back when their holder dies.
-- Queue: messages from any number of senders to any number of receivers.
+- Queue: messages from any number of senders to any number of receivers, with room for none, some, or any number of them.
+- Endpoint: a process's own address, to which others send, and calls that wait for a reply.
+- Lease: a message that comes back to the queue if its receiver dies before the work is done.
 
 >>> import rsipc
 >>> queue = rsipc.Queue.create("jobs", capacity=8, max_message=1024)
@@ -20,12 +22,15 @@ Names
 When a process dies
     A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose send
     returned is lost, none is torn, none comes twice. What a dead process held comes back: its locks (the next owners are told),
-    its permits, its places in a queue.
+    its permits, its places in a queue, the messages that it had on lease.
 
 Waiting
     Every call that can wait takes a timeout in seconds: None waits for ever, 0 not at all. While a call waits other threads of
     Python run. Ctrl-C works in every wait; a signal handler that returns does not end it. Calls that do not wait do not let go of
     the GIL.
+
+    wait() waits for one of several objects. Queues, semaphores and endpoints have a fileno() for event loops, and tasks of
+    asyncio wait in `await queue.recv_async()`, `async for message in queue`, and the like.
 
 Errors
     Every error is an Error, and where there is one of the same meaning, a built-in exception too: Timeout is a TimeoutError, Full
@@ -33,7 +38,7 @@ Errors
 
 Processes
     Handles may be used in a child of os.fork, and can be pickled, as for a process that multiprocessing spawns: there they open
-    the object again by its name.
+    the object again by its name. Endpoints alone belong to the process that opened them.
 """
 
 from . import _errors, _types
@@ -43,6 +48,7 @@ from ._errors import (
     Closed,
     Corrupted,
     Deadlock,
+    Disconnected,
     Empty,
     Error,
     Full,
@@ -51,12 +57,14 @@ from ._errors import (
     LimitReached,
     MessageTooLong,
     NoMemory,
+    NoReply,
     NoSpace,
     NotFound,
     NotOwner,
     NotRecoverable,
     OsError,
     OwnerDied,
+    PeerGone,
     PermissionDenied,
     RecvTimeout,
     Reentrant,
@@ -68,25 +76,45 @@ from ._errors import (
     WrongKind,
     WrongVersion,
 )
-from ._rsipc import Mutex, Queue, Recovery, Region, Semaphore, __version__, list, unlink
+from ._rsipc import (
+    Address,
+    Endpoint,
+    Lease,
+    Message,
+    Mutex,
+    Queue,
+    Recovery,
+    Region,
+    Semaphore,
+    __version__,
+    list,
+    unlink,
+    wait,
+)
 from ._types import Entry, Peer
 
 __all__ = [
+    "Address",
     "AlreadyExists",
     "BufferTooSmall",
     "Closed",
     "Corrupted",
     "Deadlock",
+    "Disconnected",
     "Empty",
+    "Endpoint",
     "Entry",
     "Error",
     "Full",
     "Interrupted",
     "InvalidArgument",
+    "Lease",
     "LimitReached",
+    "Message",
     "MessageTooLong",
     "Mutex",
     "NoMemory",
+    "NoReply",
     "NoSpace",
     "NotFound",
     "NotOwner",
@@ -94,6 +122,7 @@ __all__ = [
     "OsError",
     "OwnerDied",
     "Peer",
+    "PeerGone",
     "PermissionDenied",
     "Queue",
     "Recovery",
@@ -111,6 +140,7 @@ __all__ = [
     "__version__",
     "list",
     "unlink",
+    "wait",
 ]
 
 # Their home is the package: that is where pickle and tracebacks name them.

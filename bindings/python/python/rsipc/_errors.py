@@ -60,7 +60,10 @@ class WouldBlock(Error, BlockingIOError):
 
 
 class Full(WouldBlock, queue.Full):
-    """The queue has no room for the message, and the call was told not to wait. Nothing was sent."""
+    """The queue has no room for the message (in a rendezvous: nobody receives), and the call was told not to wait.
+
+    Nothing was sent.
+    """
 
 
 class Empty(WouldBlock, queue.Empty):
@@ -125,7 +128,7 @@ class Deadlock(Error, RuntimeError):
 
 
 class NotOwner(Error, RuntimeError):
-    """The calling thread does not hold the mutex through this handle, or the process holds no permit to give back."""
+    """The calling thread does not hold the mutex through this handle, or the process no permit or lease to give back."""
 
     code = -15
 
@@ -170,6 +173,24 @@ class Unsupported(Error):
     """The system lacks something that rsipc stands on."""
 
     code = -22
+
+
+class PeerGone(Error, ConnectionError):
+    """The process that a message was for, or that had the request, is gone, or has closed its endpoint."""
+
+    code = -24
+
+
+class NoReply(Error):
+    """Who received the request forgot it without replying."""
+
+    code = -25
+
+
+class Disconnected(Error, ConnectionError):
+    """A wait of a handle that was told to end so (Queue.end_with_peers): no other sender, or no other receiver, is left."""
+
+    code = -26
 
 
 class OsError(Error, OSError):

@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
     name: str
     """Its name."""
-    kind: Literal["region", "mutex", "semaphore", "queue"]
+    kind: Literal["region", "mutex", "semaphore", "queue", "endpoint"]
     """Its kind."""
     size: int
     """How long its memory is, in bytes."""

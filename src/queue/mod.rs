@@ -226,7 +226,7 @@ impl Queue {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        self.store.recv(sink, take, deadline, watch)
+        self.store.recv(sink, take, deadline, watch).inspect_err(|e| self.readiness.after(e))
     }
 
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {

@@ -19,13 +19,16 @@
  * the object as it is for everybody else. ipc_unlink takes an object's name away. The end of a process closes
  * its handles.
  *
+ * An endpoint is a process's own address, to which others send; it lasts as long as its handle. ipc_wait waits
+ * for several objects at once.
+ *
  * Handles may be used by all threads of the process at the same time, and in a child of fork. Closing a
  * handle while another thread is inside a call on it, or using it after it was closed, is a mistake of the
  * caller. Where it can be told, a call on a closed handle returns IPC_ERR_INVALID_ARGUMENT (the last 64
  * handles that were closed are remembered); that is a help in finding mistakes, and not to be relied on. A
  * handle that was converted from one kind to another gives the same error.
  *
- * Mutexes, semaphores and queues belong to the pid namespace that they were created in. Opening one in
+ * Mutexes, semaphores, queues and endpoints belong to the pid namespace that they were created in. Opening one in
  * another namespace, or using its handle in a child of fork there, gives IPC_ERR_UNSUPPORTED: the kernel knows
  * the owners of locks by thread ids, which mean nothing there.
  *
@@ -43,7 +46,8 @@
  *
  * A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message
  * whose send returned IPC_OK is lost, none is torn, none comes twice. What a dead process held comes back:
- * its locks (the next owner is told, by IPC_OWNER_DIED), its permits, its places in a queue.
+ * its locks (the next owner is told, by IPC_OWNER_DIED), its permits, its places in a queue, the messages that
+ * it had on lease, its address.
  *
  * SIGNALS
  *
@@ -73,7 +77,14 @@
 
 /* The initial values of an ipc_options and of an ipc_queue_options: all defaults. */
 #define IPC_OPTIONS_INIT { sizeof(ipc_options), NULL, 0, 0 }
-#define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0 }
+#define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0, 0, 0 }
+
+/* As a queue's capacity: no room at all, each message passes from its sender to a receiver that takes it. */
+#define IPC_RENDEZVOUS (SIZE_MAX - 1)
+/* As a queue's capacity: room for as many messages as there is memory for. */
+#define IPC_UNBOUNDED SIZE_MAX
+/* As a queue's leases: none. */
+#define IPC_NO_LEASES SIZE_MAX
 
 /* Marks functions whose result is not to be ignored. */
 #if defined(__GNUC__)
@@ -140,7 +151,7 @@ enum ipc_result
   IPC_ERR_CORRUPTED = -7,
   /**
    * A call with IPC_DONT_WAIT would have had to wait: the mutex is held, no unit is free, the queue is
-   * full or empty.
+   * full or empty, or nobody is there to meet.
    */
   IPC_ERR_WOULD_BLOCK = -8,
   /**
@@ -169,7 +180,7 @@ enum ipc_result
   IPC_ERR_DEADLOCK = -14,
   /**
    * The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
-   * than it gives back.
+   * than it gives back, or does not have the message on lease.
    */
   IPC_ERR_NOT_OWNER = -15,
   /**
@@ -811,6 +822,15 @@ ipc_result ipc_semaphore_release(ipc_semaphore *semaphore, uint32_t count);
  */
 IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint32_t *value);
 
+/**
+ * Puts a descriptor for the program's own event loop into `*fd`: readable while there may be a unit to
+ * acquire. Once readable it stays so until an attempt to acquire through this handle without waiting finds
+ * none. Otherwise as ipc_queue_readiness_fd.
+ *
+ * Errors: as ipc_queue_readiness_fd; `*fd` is -1 then.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_readiness_fd(ipc_semaphore *semaphore, int *fd);
+
 /*
  * ======== QUEUES ========
  *
@@ -820,14 +840,20 @@ IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint
  * ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
  * until it is received, for as long as the name exists or anybody has the queue open.
  *
+ * The capacity says when senders wait. Bounded: when so many messages wait already. Unbounded
+ * (IPC_UNBOUNDED): never; memory grows with the messages that wait, and goes back to the system as they
+ * are received. Rendezvous (IPC_RENDEZVOUS): always, until a receiver has taken the message.
+ *
  * A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
- * receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
- * carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
- * its side of the queue until it goes on: calls with a timeout still return in time then, and those with
- * IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+ * receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must
+ * not be lost with a worker is received on lease, as the next section says. In a rendezvous, the offer of a
+ * sender that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
+ * (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on: calls
+ * with a timeout still return in time then, and those with IPC_DONT_WAIT give up after 10 ms with
+ * IPC_ERR_WOULD_BLOCK.
  *
  * Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
- * memory for a place that is used for the first time).
+ * memory, or give it back).
  */
 
 /**
@@ -844,6 +870,11 @@ IPC_MUST_USE ipc_result ipc_semaphore_value(const ipc_semaphore *semaphore, uint
  * The longest message that a queue can be made for, in bytes.
  */
 #define IPC_QUEUE_MAX_MESSAGE 1073741824
+
+/**
+ * The most messages of a queue that can be out on lease at a time.
+ */
+#define IPC_QUEUE_MAX_LEASES 1048576
 
 /**
  * The handle sends, or has tried to.
@@ -869,14 +900,28 @@ typedef struct {
    */
   size_t size;
   /**
-   * How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
+   * How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY, IPC_RENDEZVOUS
+   * or IPC_UNBOUNDED; 0 means 64.
    */
   size_t capacity;
   /**
-   * How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
-   * queue has room for so many; memory is taken when a place is first used.
+   * How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Up to 4096 each
+   * place in the queue has room for so many, and takes memory when it is first used. Beyond that it costs
+   * nothing to allow long ones: each message takes the memory that its own length needs.
    */
   size_t max_message;
+  /**
+   * With IPC_UNBOUNDED: how much memory may be used for messages that wait, in bytes; then sending fails
+   * with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
+   * its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
+   */
+  size_t limit;
+  /**
+   * How many messages can be out on lease at a time, or be requests that were received and not answered yet:
+   * 1 to IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders
+   * waiting beside them.
+   */
+  size_t leases;
 } ipc_queue_options;
 
 /**
@@ -904,7 +949,8 @@ typedef struct {
 /**
  * Puts into `*bytes` how many bytes a queue with these options takes in a region.
  *
- * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; `*bytes` is 0 then.
+ * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range, and for an unbounded queue without a limit;
+ * `*bytes` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_size(const ipc_queue_options *queue_options, size_t *bytes);
 
@@ -946,7 +992,8 @@ ipc_result ipc_queue_open_or_create(const char *name,
  * region may be closed before the queue is.
  *
  * Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
- * use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+ * use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range or those of
+ * an unbounded queue without a limit.
  */
 IPC_MUST_USE
 ipc_result ipc_queue_create_in(const ipc_region *region,
@@ -962,7 +1009,8 @@ ipc_result ipc_queue_create_in(const ipc_region *region,
 IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offset, ipc_queue **out);
 
 /**
- * Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+ * Closes the handle; the queue stays, with all its messages, and so do the leases that the process has:
+ * they can be ended through any other handle of the queue. To shut it down for everybody is
  * ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
  * make one later.
  *
@@ -971,12 +1019,14 @@ IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offse
 ipc_result ipc_queue_close(ipc_queue *queue);
 
 /**
- * Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
- * caller's, and are copied; `data` may be NULL where `len` is 0.
+ * Sends a message of `len` bytes, and waits for room (in a rendezvous, for a receiver that takes it) no
+ * longer than `timeout_ns`. With IPC_DONT_WAIT it sends in a rendezvous if a receiver waits at this moment.
+ * The bytes are the caller's, and are copied; `data` may be NULL where `len` is 0.
  *
  * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
- * once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
- * place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
+ * once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for the
+ * message; IPC_ERR_LIMIT_REACHED where an unbounded queue holds as much as it may; IPC_ERR_CORRUPTED.
+ * Nothing was sent then.
  */
 IPC_MUST_USE ipc_result ipc_queue_send(ipc_queue *queue, const void *data, size_t len, int64_t timeout_ns);
 
@@ -993,14 +1043,35 @@ IPC_MUST_USE ipc_result ipc_queue_send(ipc_queue *queue, const void *data, size_
 IPC_MUST_USE ipc_result ipc_queue_recv(ipc_queue *queue, void *buffer, size_t room, size_t *len, int64_t timeout_ns);
 
 /**
- * Puts into `*messages` how many messages wait to be received, at this moment.
+ * Puts a descriptor for the program's own event loop (poll, epoll) into `*fd`: readable while there may be
+ * something to receive, that is a message, or that the queue was shut down.
+ *
+ * Once readable it stays so until an attempt to receive through this handle without waiting (or whose time
+ * passes) finds nothing. So, when it is readable, receive with IPC_DONT_WAIT until that gives
+ * IPC_ERR_WOULD_BLOCK, or at least once. It may be readable although nothing is there, when another receiver was
+ * faster.
+ *
+ * It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each
+ * call gives the same one. The first one for any object starts a thread in this process, which blocks all
+ * signals and sleeps until there is something to tell. In a child of fork ask again: the child has a
+ * descriptor of its own then, and must not use the one that it inherited. It is closed on exec.
+ *
+ * Errors: IPC_ERR_TOO_MANY_FILES, IPC_ERR_NO_MEMORY and other errors of the system; IPC_ERR_CORRUPTED; `*fd` is
+ * -1 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_readiness_fd(ipc_queue *queue, int *fd);
+
+/**
+ * Puts into `*messages` how many messages wait to be received, at this moment. Those on lease and those
+ * offered in a rendezvous are not counted.
  *
  * Errors: IPC_ERR_CORRUPTED; `*messages` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_len(const ipc_queue *queue, size_t *messages);
 
 /**
- * Puts into `*messages` how many messages there is room for. It never changes.
+ * Puts into `*messages` how many messages there is room for, as in ipc_queue_options: a number, or
+ * IPC_RENDEZVOUS or IPC_UNBOUNDED. It never changes.
  *
  * Errors: IPC_ERR_INVALID_ARGUMENT; `*messages` is 0 then.
  */
@@ -1031,6 +1102,34 @@ ipc_result ipc_queue_shutdown(ipc_queue *queue);
 IPC_MUST_USE ipc_result ipc_queue_is_shut_down(const ipc_queue *queue, bool *shut_down);
 
 /**
+ * Says that this handle is going to send, before it does. It matters to those who wait with
+ * ipc_queue_end_with_peers: a handle counts as a sender from its first attempt to send on, or from this.
+ *
+ * Errors: as ipc_queue_open, where the handle is used in a child of fork for the first time.
+ */
+ipc_result ipc_queue_will_send(ipc_queue *queue);
+
+/**
+ * Says that this handle is going to receive, before it does. As ipc_queue_will_send.
+ *
+ * Errors: as ipc_queue_will_send.
+ */
+ipc_result ipc_queue_will_recv(ipc_queue *queue);
+
+/**
+ * From now on a receive through this handle that would wait, or waits, fails with IPC_ERR_DISCONNECTED once
+ * every other handle that had sent is closed or its process gone; and a send that would wait, once every
+ * other handle that had received is. While nobody has sent (or received) yet, they wait. `end` false ends
+ * that.
+ *
+ * The end of a process is noticed at once if it joined the queue after somebody had asked for this, and
+ * within 100 ms if before.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_queue_end_with_peers(ipc_queue *queue, bool end);
+
+/**
  * Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
  * and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
  * `room` is 0.
@@ -1038,6 +1137,380 @@ IPC_MUST_USE ipc_result ipc_queue_is_shut_down(const ipc_queue *queue, bool *shu
  * Errors: errors of the system; `*count` is 0 then.
  */
 IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers, size_t room, size_t *count);
+
+/*
+ * ======== LEASES ========
+ *
+ * A message that is received on lease is not gone before the work is done: it is this process's until
+ * ipc_queue_finish, and comes back to the front of the queue, for the next receiver, if the process dies
+ * before, or gives it back. So the work of a killed worker is done by another. (A worker that dies between
+ * the end of its work and ipc_queue_finish has its work done twice: `deliveries` tells that it may have
+ * been done before.)
+ *
+ * A lease belongs to the process, as permits do, not to a thread or a handle: any of its threads may end
+ * it, through any handle of the queue; a child of fork has none of its parent's. Who calls exec keeps its
+ * leases until it ends, without being able to end them.
+ *
+ * While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
+ * is shut down, receivers get IPC_ERR_CLOSED when no message is left in it and no other process has one on
+ * lease, which might come back.
+ */
+
+/**
+ * A message on lease. A plain value: it may be copied, and kept anywhere.
+ */
+typedef struct {
+  /**
+   * Which one it is, among those of its queue.
+   */
+  uint64_t id[2];
+  /**
+   * How many times the message has been handed out on lease, this time included: more than 1 says that
+   * somebody died over it, or gave it back.
+   */
+  uint32_t deliveries;
+  /**
+   * Zero.
+   */
+  uint32_t reserved;
+} ipc_lease;
+
+/**
+ * Receives the next message on lease into `buffer`, which has room for `room` bytes, and waits for one no
+ * longer than `timeout_ns`. `*len` is the message's length, `*lease` what to end the lease with. `buffer`
+ * may be NULL where `room` is 0.
+ *
+ * Errors: as ipc_queue_recv, and in the same way: where the buffer is too small, `*len` says how long the
+ * message is, and it stays in the queue. IPC_ERR_UNSUPPORTED where the queue was made for no leases;
+ * IPC_ERR_NO_SPACE where there is no memory to keep the message in. `*lease` is zero then, which is no
+ * lease.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_lease(ipc_queue *queue,
+                           void *buffer,
+                           size_t room,
+                           size_t *len,
+                           ipc_lease *lease,
+                           int64_t timeout_ns);
+
+/**
+ * Says that the work is done: the message is gone from the queue.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where it is no lease of this process: it was ended before, or is its parent's;
+ * IPC_ERR_CORRUPTED.
+ */
+ipc_result ipc_queue_finish(ipc_queue *queue, const ipc_lease *lease);
+
+/**
+ * Gives the message back, to the front of the queue, for the next receiver.
+ *
+ * Errors: as ipc_queue_finish.
+ */
+ipc_result ipc_queue_give_back(ipc_queue *queue, const ipc_lease *lease);
+
+/*
+ * ======== ENDPOINTS ========
+ *
+ * An endpoint is a process's own inbox, with its address: others send to it, and every message says who
+ * sent it. Any process that knows the address sends to it: from a message that it received, by a name
+ * (ipc_endpoint_find) or by a process id (ipc_endpoint_address_of). A call (ipc_endpoint_call) is a message,
+ * the request, that waits for its reply.
+ *
+ * An endpoint belongs to the process that opened it; all its threads may use it, several may receive. In a
+ * child of fork every call on it but closing is IPC_ERR_NOT_OWNER: a child opens its own. Close it before the
+ * process calls exec: the process lives on then, and those who wait for a reply go on waiting.
+ *
+ * When a process dies, sending to it is IPC_ERR_PEER_GONE at once, also for those who wait for room in its
+ * inbox or for its reply, and its address and name go when somebody comes upon them. What was in its inbox
+ * is gone with it. A process that gets the same process id is never taken for it. A message whose sender dies
+ * inside a call arrives whole or not at all; a request whose sender has died can still be received, and
+ * answered, which nobody reads.
+ */
+
+/**
+ * An open endpoint.
+ */
+typedef struct ipc_endpoint ipc_endpoint;
+
+/**
+ * A request that was received, to be replied to.
+ */
+typedef struct ipc_request ipc_request;
+
+/**
+ * Where messages to one process go: it names an endpoint, for as long as that is open. A plain value, which
+ * may be copied, kept anywhere and sent to other processes; two are equal if `process` and `serial` are. All
+ * zero is nobody's address.
+ */
+typedef struct {
+  /**
+   * Which process: made of its id and its start time. ipc_address_pid gives the id.
+   */
+  uint64_t process;
+  /**
+   * Which of the process's endpoints: 0 for the first in its namespace.
+   */
+  uint32_t serial;
+  /**
+   * Zero.
+   */
+  uint32_t reserved;
+} ipc_address;
+
+/**
+ * The id of the process whose address it is, in its pid namespace; 0 for nobody's. It may have ended.
+ */
+uint32_t ipc_address_pid(ipc_address address);
+
+/**
+ * Opens an endpoint in the namespace of `options`, which others find by `name`, or by no name where that is
+ * NULL. `queue_options` are those of its inbox: how many messages of what length wait in it before senders
+ * wait. The name of an endpoint whose process is gone is free.
+ *
+ * Errors: IPC_ERR_ALREADY_EXISTS where a living process's endpoint, or another object, has the name;
+ * IPC_ERR_INVALID_ARGUMENT for an impossible name or options out of range; IPC_ERR_NO_SPACE,
+ * IPC_ERR_NO_MEMORY, IPC_ERR_PERMISSION_DENIED and other errors of the system.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_open(const char *name,
+                             const ipc_queue_options *queue_options,
+                             const ipc_options *options,
+                             ipc_endpoint **out);
+
+/**
+ * Closes the handle, and the endpoint: its address and its name are gone, and what is in its inbox. Calls
+ * that nobody has received end with IPC_ERR_NO_REPLY; requests that were received can still be replied to.
+ * In a child of fork it closes the child's handle only. Closing NULL does nothing. No other thread may be
+ * inside a call on the handle, or make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_endpoint_close(ipc_endpoint *endpoint);
+
+/**
+ * Puts the endpoint's address into `*address`: others send to it for as long as the endpoint is open.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT; `*address` is zero then.
+ */
+IPC_MUST_USE ipc_result ipc_endpoint_address(const ipc_endpoint *endpoint, ipc_address *address);
+
+/**
+ * Puts the address of the endpoint of that name, in this endpoint's namespace, into `*address`.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where there is none, or its process is gone; IPC_ERR_WRONG_KIND where the name is
+ * that of another object; IPC_ERR_INVALID_ARGUMENT for an impossible name; IPC_ERR_NOT_OWNER in a child of
+ * fork; errors of the system. `*address` is zero then.
+ */
+IPC_MUST_USE ipc_result ipc_endpoint_find(ipc_endpoint *endpoint, const char *name, ipc_address *address);
+
+/**
+ * Puts the address of the first endpoint of a process (serial number 0), in this endpoint's namespace, into
+ * `*address`.
+ *
+ * Errors: IPC_ERR_NOT_FOUND where the process has none, or is gone; IPC_ERR_NOT_OWNER in a child of fork;
+ * errors of the system. `*address` is zero then.
+ */
+IPC_MUST_USE ipc_result ipc_endpoint_address_of(ipc_endpoint *endpoint, uint32_t pid, ipc_address *address);
+
+/**
+ * Sends a message of `len` bytes to an address, and waits for room in its inbox no longer than `timeout_ns`.
+ * The bytes are the caller's, and are copied; `data` may be NULL where `len` is 0.
+ *
+ * Errors: IPC_ERR_PEER_GONE where the process is gone, or dies while this waits, or has closed the endpoint,
+ * or there never was one; IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY and IPC_ERR_LIMIT_REACHED where there is no
+ * memory for it; IPC_ERR_NOT_OWNER in a child of fork; IPC_ERR_CORRUPTED. Nothing was sent then.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_send(ipc_endpoint *endpoint,
+                             ipc_address to,
+                             const void *data,
+                             size_t len,
+                             int64_t timeout_ns);
+
+/**
+ * Receives the next message into `buffer`, which has room for `room` bytes, and waits for one no longer
+ * than `timeout_ns`. `*len` is the message's length, `*from` the address that it was sent from. `buffer` may
+ * be NULL where `room` is 0, and so may `from`.
+ *
+ * Where the message is a request, `*request` is a handle to reply with, which the caller gives back with
+ * ipc_request_close; otherwise it is NULL. With `request` NULL a request that is received gets no reply: its
+ * sender's call ends with IPC_ERR_NO_REPLY.
+ *
+ * Errors: IPC_ERR_BUFFER_TOO_SMALL where the message is longer than the buffer: `*len` says how long, and
+ * it stays in the inbox. IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_NOT_OWNER in a child of fork; IPC_ERR_CORRUPTED. Nothing was taken then; `*len` is 0, `*from` zero
+ * and `*request` NULL.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_recv(ipc_endpoint *endpoint,
+                             void *buffer,
+                             size_t room,
+                             size_t *len,
+                             ipc_address *from,
+                             ipc_request **request,
+                             int64_t timeout_ns);
+
+/**
+ * Receives the next message from a mailbox, a queue from which any number of servers receive, to reply to it
+ * if it is a request. Otherwise as ipc_endpoint_recv.
+ *
+ * A message that was sent with ipc_queue_send comes from nobody, and is no request. A request that is received
+ * with ipc_queue_recv cannot be replied to, and its sender waits in vain. A server that is killed before this
+ * has returned leaves the message to another one.
+ *
+ * Errors: as ipc_queue_lease, since the message is on lease while it is taken; IPC_ERR_NOT_OWNER in a child
+ * of fork.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_recv_mailbox(ipc_endpoint *endpoint,
+                                     ipc_queue *mailbox,
+                                     void *buffer,
+                                     size_t room,
+                                     size_t *len,
+                                     ipc_address *from,
+                                     ipc_request **request,
+                                     int64_t timeout_ns);
+
+/**
+ * Sends a request of `len` bytes to an address, and waits for its reply no longer than `timeout_ns` in all.
+ * The reply goes into `buffer`, which has room for `room` bytes; `*reply_len` is its length. `data` may be
+ * NULL where `len` is 0, and `buffer` where `room` is 0. Any number of threads may do so at the same time. A
+ * reply that comes too late is thrown away.
+ *
+ * Errors: IPC_ERR_PEER_GONE where the process is gone, or dies while this waits; IPC_ERR_NO_REPLY where it
+ * closes the request without a reply; IPC_ERR_TIMED_OUT, also with IPC_DONT_WAIT; IPC_ERR_INTERRUPTED by a
+ * signal handler; otherwise as ipc_endpoint_send. Where the wait for the reply ends so, the request may have
+ * been carried out, or may still be. IPC_ERR_BUFFER_TOO_SMALL where the reply is longer than the buffer: the
+ * request has been carried out, `*reply_len` is the reply's length, and the buffer has its beginning.
+ * Otherwise `*reply_len` is 0.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_call(ipc_endpoint *endpoint,
+                             ipc_address to,
+                             const void *data,
+                             size_t len,
+                             void *buffer,
+                             size_t room,
+                             size_t *reply_len,
+                             int64_t timeout_ns);
+
+/**
+ * Sends a request to a mailbox, from which any number of servers receive (ipc_endpoint_recv_mailbox), and waits
+ * for the reply of the one that takes it. The servers' endpoints are in this endpoint's namespace. Otherwise
+ * as ipc_endpoint_call.
+ *
+ * A request stays in the mailbox until a server takes it, also while there is none.
+ *
+ * Errors: as ipc_endpoint_call; IPC_ERR_CLOSED where the mailbox is shut down. IPC_ERR_PEER_GONE where the
+ * server that took it dies before it has replied.
+ */
+IPC_MUST_USE
+ipc_result ipc_endpoint_call_mailbox(ipc_endpoint *endpoint,
+                                     ipc_queue *mailbox,
+                                     const void *data,
+                                     size_t len,
+                                     void *buffer,
+                                     size_t room,
+                                     size_t *reply_len,
+                                     int64_t timeout_ns);
+
+/**
+ * Replies to a request with `len` bytes; never waits for the caller. The bytes are copied; `data` may be
+ * NULL where `len` is 0. Where the caller is gone, or has stopped waiting, nobody reads the reply, which is no
+ * error. Replies may be given in any order, by any thread, also when the endpoint has been closed.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT where it has been replied to already; IPC_ERR_MESSAGE_TOO_LONG;
+ * IPC_ERR_WOULD_BLOCK where the caller's inbox is held up by a process that was stopped;
+ * IPC_ERR_LIMIT_REACHED where it is full of replies that nobody has fetched; IPC_ERR_NO_SPACE,
+ * IPC_ERR_NO_MEMORY and other errors of the system; IPC_ERR_NOT_OWNER in a child of fork. It still wants a
+ * reply then (but for the first).
+ */
+IPC_MUST_USE ipc_result ipc_request_reply(ipc_request *request, const void *data, size_t len);
+
+/**
+ * Gives back the handle of a request. One that was not replied to ends its sender's call with
+ * IPC_ERR_NO_REPLY (not in a child of fork, which leaves that to its parent). Closing NULL does nothing. No
+ * other thread may be inside a call on the handle, or make one later.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT.
+ */
+ipc_result ipc_request_close(ipc_request *request);
+
+/**
+ * Puts a descriptor for the program's own event loop into `*fd`: readable while there may be a message. As
+ * ipc_queue_readiness_fd.
+ *
+ * Errors: as ipc_queue_readiness_fd; `*fd` is -1 then.
+ */
+IPC_MUST_USE ipc_result ipc_endpoint_readiness_fd(ipc_endpoint *endpoint, int *fd);
+
+/*
+ * ======== WAITING FOR SEVERAL ========
+ *
+ * ipc_wait waits until one of several queues, endpoints and semaphores is ready: an attempt would not have
+ * to wait at that moment. Programs that have an event loop of their own (poll, epoll) use the descriptors that
+ * ipc_queue_readiness_fd and its like give.
+ */
+
+/**
+ * The most that ipc_wait waits for at a time.
+ */
+#define IPC_MAX_WAIT 128
+
+/**
+ * Of a queue or an endpoint: there is a message, or the queue was shut down.
+ */
+#define IPC_WAIT_RECV 1
+
+/**
+ * Of a queue: there is room for a message, or the queue was shut down.
+ */
+#define IPC_WAIT_SEND 2
+
+/**
+ * Of a semaphore: there is a unit or a permit.
+ */
+#define IPC_WAIT_ACQUIRE 4
+
+/**
+ * What ipc_wait waits for.
+ */
+typedef struct {
+  /**
+   * An ipc_queue, an ipc_endpoint or an ipc_semaphore.
+   */
+  const void *handle;
+  /**
+   * What is waited for: IPC_WAIT_RECV or IPC_WAIT_SEND or both of a queue, IPC_WAIT_RECV of an endpoint,
+   * IPC_WAIT_ACQUIRE of a semaphore.
+   */
+  uint32_t events;
+  /**
+   * Which of them are ready: set by ipc_wait.
+   */
+  uint32_t ready;
+} ipc_waitable;
+
+/**
+ * Waits until one of the `count` things in `items` is ready, no longer than `timeout_ns`, and sets `ready` in
+ * all that are; in the others it is 0. There are at most IPC_MAX_WAIT of them, a queue with two events being
+ * two.
+ *
+ * Nothing is received, sent or acquired by it. So attempt that with IPC_DONT_WAIT, and wait again where it gives
+ * IPC_ERR_WOULD_BLOCK: another thread or process may have been faster. A queue that was shut down is ready, and
+ * so is an object that is corrupted: the attempt says so. In what order ready things are seen to is the
+ * caller's choice; who always begins with the first may starve the last.
+ *
+ * Any number of threads and processes may wait for the same object, beside those that wait for it alone; while
+ * one does so, each message wakes all of them. One that is killed strands nobody. Where the system
+ * lacks futex_waitv(2) (before Linux 5.16, or in some sandboxes) it looks every 5 ms.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_INVALID_ARGUMENT for a handle that is none, or events that its kind does not have, or none;
+ * IPC_ERR_LIMIT_REACHED where there are too many. `ready` is 0 in all then (unless `count` is too large).
+ */
+IPC_MUST_USE ipc_result ipc_wait(ipc_waitable *items, size_t count, int64_t timeout_ns);
 
 #ifdef __cplusplus
 }  // extern "C"

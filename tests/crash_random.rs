@@ -40,15 +40,26 @@ fn pause(random: &mut Random, most_micros: u64) {
 /// A message's number says whose it is: the sender's in these bits, and above them how many it sent before.
 const SENDERS: u64 = 4096;
 
+/// The queues that take turns.
+const KINDS: u64 = 7;
+
+fn kind(round: u64) -> QueueOptions {
+    let options = QueueOptions::new();
+    match round % KINDS {
+        0 => options.capacity(0),
+        1 => options.unbounded(),
+        n => options.capacity([1, 2, 3, 8, 64][n as usize - 2]),
+    }
+}
+
 #[test]
 fn senders_and_receivers_of_a_queue() {
     const VICTIMS: u64 = 6;
     let test = Test::lasting("killing senders and receivers", limit());
     let mut random = random();
     for round in 0..rounds(250) {
-        let capacity = [1, 2, 3, 8, 64][(round % 5) as usize];
-        let len = [0, 40, 100, 3000][(round / 5 % 4) as usize];
-        let queue = Queue::create(test.name("q"), &QueueOptions::new().capacity(capacity).max_message(len.max(8))).unwrap();
+        let len = [0, 40, 100, 3000, 6000][(round / KINDS % 5) as usize];
+        let queue = Queue::create(test.name("q"), &kind(round).max_message(len.max(8))).unwrap();
         // For each sender: how many it was about to send, and how many it sent. Behind them, for each receiver what it took, as a count of
         // calls it was in and out of, and how often each message was received.
         const MOST: usize = 4000;
@@ -128,6 +139,91 @@ fn senders_and_receivers_of_a_queue() {
             }
         }
         assert!(lost <= killed_receivers, "{lost} messages are lost, and {killed_receivers} receivers were killed");
+        test.unlink("q").unwrap();
+    }
+}
+
+#[test]
+fn senders_to_workers_that_take_on_lease() {
+    const VICTIMS: u64 = 8;
+    const LEASES: usize = 6;
+    const MOST: usize = 3000;
+    let test = Test::lasting("killing senders and workers", limit());
+    let mut random = random();
+    for round in 0..rounds(120) {
+        let len = [40, 6000][(round / KINDS % 2) as usize];
+        let queue = Queue::create(test.name("q"), &kind(round).max_message(len).leases(LEASES)).unwrap();
+        // For each sender: how many it was about to send, and how many it sent. How often each message was worked on, and how often it was handed
+        // out again.
+        let sent = Board::new(2 * (2 * VICTIMS as usize + 2));
+        let done = Board::new(MOST * (VICTIMS as usize + 2));
+        let slot = |number: u64| (number % SENDERS) as usize * MOST + (number / SENDERS) as usize;
+        let start = |is_sender: bool, sender: u64| {
+            if is_sender {
+                fork("sender", || {
+                    for i in 0..MOST as u64 {
+                        sent.set(2 * sender as usize, i + 1);
+                        queue.send_timeout(&message(i * SENDERS + sender, len), LONG).unwrap();
+                        sent.set(2 * sender as usize + 1, i + 1);
+                    }
+                })
+            } else {
+                fork("worker", || {
+                    loop {
+                        let lease = queue.lease_timeout(LONG).unwrap();
+                        let number = number(lease.message());
+                        if number % 16 == 3 && lease.deliveries() == 1 {
+                            lease.give_back().unwrap();
+                        } else {
+                            done.add(slot(number), 1);
+                            lease.finish().unwrap();
+                        }
+                    }
+                })
+            }
+        };
+        let (mut children, mut count) = (vec![], 0);
+        for is_sender in [true, true, false, false] {
+            children.push((is_sender, start(is_sender, count)));
+            count += u64::from(is_sender);
+        }
+        for _ in 0..VICTIMS {
+            pause(&mut random, 800);
+            let (is_sender, victim) = children.swap_remove(random.below(children.len() as u64) as usize);
+            assert!(is_sender || victim.is_alive(), "round {round}: a worker found something wrong");
+            victim.kill();
+            children.push((is_sender, start(is_sender, count)));
+            count += u64::from(is_sender);
+        }
+        children.iter().for_each(|(_, child)| child.kill());
+        // What is left, and what the dead had on lease. A rendezvous has only the latter.
+        loop {
+            match queue.lease_timeout(Duration::from_millis(2)) {
+                Ok(lease) => {
+                    done.add(slot(number(lease.message())), 1);
+                    lease.finish().unwrap();
+                }
+                Err(Error::TimedOut) => break,
+                Err(e) => panic!("round {round}: {e}"),
+            }
+        }
+        assert_eq!(queue.len(), Ok(0), "round {round}");
+        for sender in 0..count {
+            let (intended, accepted) = (sent.get(2 * sender as usize), sent.get(2 * sender as usize + 1));
+            for i in 0..MOST as u64 {
+                let times = done.get(slot(i * SENDERS + sender));
+                assert!(times > 0 || i >= accepted, "round {round}: message {i} of sender {sender} is lost");
+                assert!(times == 0 || i < intended, "message {i} of sender {sender} was received and not sent");
+                assert!(times <= 1 + VICTIMS + 2, "message {i} of sender {sender} was worked on {times} times");
+            }
+        }
+        // As many can be out on lease as before.
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..LEASES).for_each(|_| queue.send_timeout(&message(1, len), LONG).unwrap()));
+            let leases: Vec<_> = (0..LEASES).map(|_| queue.lease_timeout(LONG).unwrap()).collect();
+            leases.into_iter().for_each(|lease| lease.finish().unwrap());
+        });
+        assert_eq!(queue.peers().unwrap().len(), 1);
         test.unlink("q").unwrap();
     }
 }

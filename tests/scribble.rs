@@ -178,7 +178,7 @@ fn whatever_is_written_into_a_queue() {
             (0..3).for_each(|_| use_it(&queue, &format!("queue {i}, position {value:#x}")));
         }
         // The log's numbers, likewise.
-        for value in [u64::MAX, u64::MAX - 15, 1 << 63, (1 << 22) - 16, 8] {
+        for value in [u64::MAX, u64::MAX - 15, u64::MAX - 4095, 1 << 63, (1 << 22) - 16, 8] {
             file.write_all_at(&whole, 0).unwrap();
             [160, 288, 296].iter().for_each(|&at| file.write_all_at(&value.to_le_bytes(), at).unwrap());
             (0..3).for_each(|_| use_it(&queue, &format!("queue {i}, log {value:#x}")));

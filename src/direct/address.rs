@@ -36,6 +36,18 @@ impl Address {
         self.serial
     }
 
+    /// What it is made of, for those who pass it on as numbers.
+    #[cfg(feature = "capi")]
+    pub(crate) fn to_numbers(self) -> (u64, u32) {
+        (self.identity, self.serial)
+    }
+
+    /// The address made of these numbers, of which there need be no endpoint.
+    #[cfg(feature = "capi")]
+    pub(crate) fn from_numbers(identity: u64, serial: u32) -> Self {
+        Self { identity, serial }
+    }
+
     pub(super) fn identity(self) -> Identity {
         Identity(self.identity)
     }

@@ -30,6 +30,10 @@ impl Message {
         Self { bytes, from: sender(envelope), request, inner: Arc::clone(inner) }
     }
 
+    pub(super) fn set_bytes(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
     /// The address of the endpoint that sent it. (A process that does not keep to the rules may have sent it from nobody: to send to that
     /// address is `PeerGone`.)
     #[must_use]

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::name::{Name, Namespace};
-use crate::queue::{Queue, QueueOptions, Received, Take, Watch};
+use crate::queue::{Queue, QueueOptions, Received, Sink, Take, Watch};
 use crate::shm;
 use crate::sys::process::{PerProcess, me};
 use crate::sys::thread::forks;
@@ -216,7 +216,7 @@ impl Endpoint {
         self.send_until(to, message, Deadline::after(timeout))
     }
 
-    fn send_until(&self, to: Address, message: &[u8], deadline: Deadline) -> Result<()> {
+    pub(crate) fn send_until(&self, to: Address, message: &[u8], deadline: Deadline) -> Result<()> {
         let _inside = self.inner.enter()?;
         let envelope = Envelope { kind: Kind::Message, from: self.inner.address, reply_to: 0, number: 0 };
         self.inner.send(to, envelope, message, deadline).map(drop)
@@ -284,12 +284,16 @@ impl Endpoint {
         self.recv_into_until(buffer, Deadline::after(timeout))
     }
 
-    fn recv_into_until(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Address)> {
+    fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Address)> {
+        let (len, message) = self.recv_beside(buffer, deadline)?;
+        Ok((len, message.from()))
+    }
+
+    /// Receives the next message into `buffer`, and gives it without its bytes, to be replied to.
+    pub(crate) fn recv_beside(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Message)> {
         let _inside = self.inner.enter()?;
         let Received { len, envelope, .. } = self.inner.inbox.recv_with(&mut buffer, Take::Whole, deadline, None)?;
-        let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
-        drop(Message::new(&self.inner, Vec::new(), envelope));
-        Ok((len, message::sender(envelope)))
+        Ok((len, Message::new(&self.inner, Vec::new(), envelope.as_ref().and_then(Envelope::from_bytes))))
     }
 
     /// How many messages wait to be received, at this moment.
@@ -425,23 +429,36 @@ impl Endpoint {
         self.recv_mailbox_until(mailbox, Deadline::after(timeout))
     }
 
-    /// The message is on lease until its sender has been told who has it. So a death before that leaves it in the mailbox, and one after
-    /// it ends the sender's wait.
     fn recv_mailbox_until(&self, mailbox: &Queue, deadline: Deadline) -> Result<Message> {
-        let _inside = self.inner.enter()?;
         let mut bytes = Vec::new();
-        let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(&mut bytes, deadline)?;
+        let (len, mut message) = self.recv_mailbox_beside(mailbox, &mut bytes, deadline)?;
         // SAFETY: as in `recv_from`.
         unsafe { bytes.set_len(len) };
+        message.set_bytes(bytes);
+        Ok(message)
+    }
+
+    /// Receives the next message from a mailbox into `sink`, and gives it without its bytes, to be replied to.
+    ///
+    /// The message is on lease until its sender has been told who has it. So a death before that leaves it in the mailbox, and one after
+    /// it ends the sender's wait.
+    pub(crate) fn recv_mailbox_beside(
+        &self,
+        mailbox: &Queue,
+        sink: &mut impl Sink,
+        deadline: Deadline,
+    ) -> Result<(usize, Message)> {
+        let _inside = self.inner.enter()?;
+        let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(sink, deadline)?;
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         if let Some(request) = &envelope {
             // die here: another one receives it.
             let _ = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
             // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
         }
-        let message = Message::new(&self.inner, bytes, envelope);
+        let message = Message::new(&self.inner, Vec::new(), envelope);
         mailbox.end_lease(&ticket, true)?;
-        Ok(message)
+        Ok((len, message))
     }
 }
 

@@ -1,14 +1,18 @@
 //! What a handle of C points to: a cell that outlives its object for a while, so that a closed handle can be told.
 
 use std::cell::UnsafeCell;
+use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::error::{Error, Result};
-use crate::ffi::{Out, ipc_mutex, ipc_queue, ipc_region, ipc_semaphore, null};
-use crate::{Mutex, Queue, Region, Semaphore};
+use crate::ffi::{Out, ipc_endpoint, ipc_mutex, ipc_queue, ipc_region, ipc_request, ipc_semaphore, null};
+use crate::{Endpoint, Message, Mutex, Queue, Region, Semaphore};
+
+/// A request, which any thread may reply to.
+pub(super) type Request = parking_lot::Mutex<Message>;
 
 /// What a handle of any kind points to.
 struct Cell {
@@ -28,6 +32,8 @@ pub(super) enum Object {
     Mutex(Mutex),
     Semaphore(Semaphore),
     Queue(Queue),
+    Endpoint(Endpoint),
+    Request(Request),
 }
 
 const _: () = {
@@ -66,10 +72,12 @@ handles! {
     ipc_mutex: Mutex, "mutex";
     ipc_semaphore: Semaphore, "semaphore";
     ipc_queue: Queue, "queue";
+    ipc_endpoint: Endpoint, "endpoint";
+    ipc_request: Request, "request";
 }
 
 /// A handle of an object that is C's from now on.
-fn new<H: Handle>(object: H::Object) -> *mut H {
+pub(super) fn new<H: Handle>(object: H::Object) -> *mut H {
     let object = UnsafeCell::new(MaybeUninit::new(H::wrap(object)));
     Box::into_raw(Box::new(Cell { state: AtomicU32::new(OPEN), object })).cast()
 }
@@ -107,19 +115,39 @@ pub(super) unsafe fn put_in<H: Handle>(
 /// `handle` is null, or was made by [`new`], and is not closed by another thread during `'a`.
 #[inline]
 pub(super) unsafe fn get<'a, H: Handle>(handle: *const H) -> Result<&'a H::Object> {
-    if handle.is_null() {
-        return Err(null(H::KIND));
+    // SAFETY: the caller's promise.
+    let object = unsafe { object(handle.cast(), H::KIND) }?;
+    H::unwrap(object).ok_or_else(|| no_handle(H::KIND))
+}
+
+/// The object behind a handle of any kind.
+///
+/// # Safety
+///
+/// As for [`get`].
+pub(super) unsafe fn any<'a>(handle: *const c_void) -> Result<&'a Object> {
+    // SAFETY: the caller's promise.
+    unsafe { object(handle.cast(), "handle") }
+}
+
+/// The object in a cell.
+///
+/// # Safety
+///
+/// As for [`get`].
+#[inline]
+unsafe fn object<'a>(cell: *const Cell, kind: &str) -> Result<&'a Object> {
+    if cell.is_null() {
+        return Err(null(kind));
     }
-    let cell = handle.cast::<Cell>();
     // SAFETY: the caller's promise; a cell that is closed is still one for a while.
     match unsafe { (*cell).state.load(Acquire) } {
         OPEN => {}
         CLOSED => return Err(closed()),
-        _ => return Err(no_handle::<H>()),
+        _ => return Err(no_handle(kind)),
     }
     // SAFETY: it is open.
-    let object = unsafe { (*(*cell).object.get()).assume_init_ref() };
-    H::unwrap(object).ok_or_else(no_handle::<H>)
+    Ok(unsafe { (*(*cell).object.get()).assume_init_ref() })
 }
 
 /// Closes a handle, and drops the object.
@@ -165,6 +193,6 @@ fn closed() -> Error {
 }
 
 #[cold]
-fn no_handle<H: Handle>() -> Error {
-    Error::invalid(format!("this is not the handle of a {}", H::KIND))
+fn no_handle(kind: &str) -> Error {
+    Error::invalid(format!("this is not the handle of a {kind}"))
 }

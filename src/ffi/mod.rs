@@ -4,24 +4,31 @@
 #![allow(non_camel_case_types, reason = "the names are C's")]
 #![allow(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
+mod endpoint;
 mod error;
 mod handle;
+mod lease;
 mod mutex;
 mod name;
 mod queue;
 mod region;
 mod semaphore;
 mod timeout;
+mod wait;
 
 use std::ffi::{CStr, c_char};
+use std::mem::MaybeUninit;
 
+pub use endpoint::*;
 pub use error::*;
+pub use lease::*;
 pub use mutex::*;
 pub use name::*;
 pub use queue::*;
 pub use region::*;
 pub use semaphore::*;
 pub use timeout::*;
+pub use wait::*;
 
 use crate::error::{Error, Result};
 
@@ -78,13 +85,14 @@ unsafe fn string<'a>(text: *const c_char, what: &str) -> Result<&'a str> {
 unsafe trait Options: Sized {
     /// What it is called in C.
     const NAME: &str;
+    /// How long it was in the first release that had it.
+    const FIRST_SIZE: usize;
 }
 
 /// The largest structure of options that any release can have.
 const MAX_OPTIONS: usize = 4096;
 
-/// The options that the caller gave, if any. Fields of a later release that this one does not have must be zero. (A release that adds
-/// fields takes the sizes of its predecessors, too.)
+/// The options that the caller gave, if any. Fields that an earlier release does not have are zero here; fields of a later release must be.
 ///
 /// # Safety
 ///
@@ -95,17 +103,21 @@ unsafe fn options<T: Options>(options: *const T) -> Result<Option<T>> {
     }
     // SAFETY: the caller's promise: a `size_t` comes first in every release.
     let size = unsafe { options.cast::<usize>().read() };
-    if size < size_of::<T>() || size > MAX_OPTIONS {
+    if size < T::FIRST_SIZE || size > MAX_OPTIONS || !size.is_multiple_of(size_of::<usize>()) {
         return Err(Error::invalid(format!(
             "the size in {0} is {size}: it must be sizeof({0}), as {0} initializers set it",
             T::NAME
         )));
     }
     // SAFETY: the caller's promise: so many bytes are there.
-    let newer = unsafe { std::slice::from_raw_parts(options.cast::<u8>().add(size_of::<T>()), size - size_of::<T>()) };
+    let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
+    let (known, newer) = given.split_at(size.min(size_of::<T>()));
     if newer.iter().any(|&byte| byte != 0) {
         return Err(Error::Unsupported(format!("{} has fields set that this release of the library does not have", T::NAME)));
     }
-    // SAFETY: the caller's promise, and it is long enough.
-    Ok(Some(unsafe { options.read() }))
+    let mut result = MaybeUninit::<T>::zeroed();
+    // SAFETY: it is at least as long as what is known.
+    unsafe { result.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(known.as_ptr(), known.len()) };
+    // SAFETY: `Options`.
+    Ok(Some(unsafe { result.assume_init() }))
 }

@@ -42,6 +42,7 @@ pub struct ipc_options {
 // SAFETY: plain numbers and a raw pointer.
 unsafe impl Options for ipc_options {
     const NAME: &str = "ipc_options";
+    const FIRST_SIZE: usize = 24;
 }
 
 /// What an object is.
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn ipc_list(options: *const ipc_options, callback: ipc_lis
 /// # Safety
 ///
 /// The pointer is as the header says.
-unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
+pub(super) unsafe fn namespace(given: *const ipc_options) -> Result<Namespace> {
     // SAFETY: the caller's promise.
     let Some(ipc_options { dir, mode, reserved, .. }) = (unsafe { options(given) })? else {
         return Ok(Namespace::default());
@@ -164,4 +165,4 @@ pub(super) unsafe fn named<T>(
     act(namespace.name(name))
 }
 
-const _: () = assert!(IPC_MAX_NAME == MAX_NAME);
+const _: () = assert!(IPC_MAX_NAME == MAX_NAME && ipc_options::FIRST_SIZE == size_of::<ipc_options>());

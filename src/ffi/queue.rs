@@ -6,16 +6,23 @@
 //! ipc_queue_send returned IPC_OK is in the queue, also if its sender ends right after; it stays there
 //! until it is received, for as long as the name exists or anybody has the queue open.
 //!
+//! The capacity says when senders wait. Bounded: when so many messages wait already. Unbounded
+//! (IPC_UNBOUNDED): never; memory grows with the messages that wait, and goes back to the system as they
+//! are received. Rendezvous (IPC_RENDEZVOUS): always, until a receiver has taken the message.
+//!
 //! A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
-//! receiver killed inside ipc_queue_recv has either taken the message with it or left it. Everybody else
-//! carries on at once. A process that is stopped (SIGSTOP) inside the few instructions of a commit holds up
-//! its side of the queue until it goes on: calls with a timeout still return in time then, and those with
-//! IPC_DONT_WAIT give up after 10 ms with IPC_ERR_WOULD_BLOCK.
+//! receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must
+//! not be lost with a worker is received on lease, as the next section says. In a rendezvous, the offer of a
+//! sender that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
+//! (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on: calls
+//! with a timeout still return in time then, and those with IPC_DONT_WAIT give up after 10 ms with
+//! IPC_ERR_WOULD_BLOCK.
 //!
 //! Sending and receiving make no system call unless they have to wait, or to wake somebody (or to get
-//! memory for a place that is used for the first time).
+//! memory, or give it back).
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime};
 
 use super::error::{call, ipc_result};
@@ -33,10 +40,20 @@ pub const IPC_QUEUE_ALIGN: usize = 128;
 pub const IPC_QUEUE_MAX_CAPACITY: usize = 1073741824;
 /// The longest message that a queue can be made for, in bytes.
 pub const IPC_QUEUE_MAX_MESSAGE: usize = 1073741824;
+/// The most messages of a queue that can be out on lease at a time.
+pub const IPC_QUEUE_MAX_LEASES: usize = 1048576;
 /// The handle sends, or has tried to.
 pub const IPC_ROLE_SENDS: u32 = 1;
 /// The handle receives, or has tried to.
 pub const IPC_ROLE_RECEIVES: u32 = 2;
+
+// As macros in cbindgen.toml, since C has no plain number for them.
+/// cbindgen:ignore
+pub const IPC_UNBOUNDED: usize = usize::MAX;
+/// cbindgen:ignore
+pub const IPC_RENDEZVOUS: usize = usize::MAX - 1;
+/// cbindgen:ignore
+pub const IPC_NO_LEASES: usize = usize::MAX;
 
 /// An open queue.
 pub struct ipc_queue {
@@ -49,16 +66,27 @@ pub struct ipc_queue {
 pub struct ipc_queue_options {
     /// sizeof(ipc_queue_options): later releases may add fields at the end.
     pub size: usize,
-    /// How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY; 0 means 64.
+    /// How many messages there is room for before senders wait: 1 to IPC_QUEUE_MAX_CAPACITY, IPC_RENDEZVOUS
+    /// or IPC_UNBOUNDED; 0 means 64.
     pub capacity: usize,
-    /// How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Each place in the
-    /// queue has room for so many; memory is taken when a place is first used.
+    /// How long a message can be, in bytes: 1 to IPC_QUEUE_MAX_MESSAGE; 0 means 4096. Up to 4096 each
+    /// place in the queue has room for so many, and takes memory when it is first used. Beyond that it costs
+    /// nothing to allow long ones: each message takes the memory that its own length needs.
     pub max_message: usize,
+    /// With IPC_UNBOUNDED: how much memory may be used for messages that wait, in bytes; then sending fails
+    /// with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
+    /// its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
+    pub limit: usize,
+    /// How many messages can be out on lease at a time, or be requests that were received and not answered yet:
+    /// 1 to IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders
+    /// waiting beside them.
+    pub leases: usize,
 }
 
 // SAFETY: plain numbers.
 unsafe impl Options for ipc_queue_options {
     const NAME: &str = "ipc_queue_options";
+    const FIRST_SIZE: usize = 24;
 }
 
 /// A handle that is open on a queue.
@@ -77,7 +105,8 @@ pub struct ipc_peer {
 
 /// Puts into `*bytes` how many bytes a queue with these options takes in a region.
 ///
-/// Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; `*bytes` is 0 then.
+/// Errors: IPC_ERR_INVALID_ARGUMENT for options out of range, and for an unbounded queue without a limit;
+/// `*bytes` is 0 then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_size(queue_options: *const ipc_queue_options, bytes: *mut usize) -> ipc_result {
@@ -141,7 +170,8 @@ pub unsafe extern "C" fn ipc_queue_open_or_create(
 /// region may be closed before the queue is.
 ///
 /// Errors: IPC_ERR_ALREADY_EXISTS where there is an object; IPC_ERR_INVALID_ARGUMENT where the memory is in
-/// use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range.
+/// use or too short, the offset is not a multiple of IPC_QUEUE_ALIGN, or options are out of range or those of
+/// an unbounded queue without a limit.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_create_in(
@@ -164,7 +194,8 @@ pub unsafe extern "C" fn ipc_queue_open_in(region: *const ipc_region, offset: us
     call(|| unsafe { put_in(out, region, |region| Queue::open_in(region, offset)) })
 }
 
-/// Closes the handle; the queue stays, with all its messages. To shut it down for everybody is
+/// Closes the handle; the queue stays, with all its messages, and so do the leases that the process has:
+/// they can be ended through any other handle of the queue. To shut it down for everybody is
 /// ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or
 /// make one later.
 ///
@@ -175,21 +206,20 @@ pub unsafe extern "C" fn ipc_queue_close(queue: *mut ipc_queue) -> ipc_result {
     call(|| if queue.is_null() { Ok(()) } else { unsafe { handle::close(queue) } })
 }
 
-/// Sends a message of `len` bytes, and waits for room no longer than `timeout_ns`. The bytes are the
-/// caller's, and are copied; `data` may be NULL where `len` is 0.
+/// Sends a message of `len` bytes, and waits for room (in a rendezvous, for a receiver that takes it) no
+/// longer than `timeout_ns`. With IPC_DONT_WAIT it sends in a rendezvous if a receiver waits at this moment.
+/// The bytes are the caller's, and are copied; `data` may be NULL where `len` is 0.
 ///
 /// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
-/// once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for a
-/// place that is used for the first time; IPC_ERR_CORRUPTED. Nothing was sent then.
+/// once the queue is shut down; IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_NO_SPACE where there is no memory for the
+/// message; IPC_ERR_LIMIT_REACHED where an unbounded queue holds as much as it may; IPC_ERR_CORRUPTED.
+/// Nothing was sent then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_send(queue: *mut ipc_queue, data: *const c_void, len: usize, timeout_ns: i64) -> ipc_result {
     call(|| {
-        // SAFETY: C promises that the handle is as the header says.
-        let queue = unsafe { handle::get(queue) }?;
-        check_bytes(data, len, "data")?;
-        // SAFETY: C promises that so many bytes are there; the length was checked.
-        let message = if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) } };
+        // SAFETY: C promises that the handle is as the header says, and that so many bytes are there.
+        let (queue, message) = unsafe { (handle::get(queue)?, bytes_of(data, len)?) };
         match wait(timeout_ns)? {
             Wait::Forever => queue.send(message),
             Wait::No => queue.try_send(message),
@@ -218,9 +248,8 @@ pub unsafe extern "C" fn ipc_queue_recv(
     call(|| {
         // SAFETY: C promises that the pointers are as the header says.
         let (out, queue) = unsafe { (Out::new(len, "len", 0)?, handle::get(queue)?) };
-        check_bytes(buffer, room, "buffer")?;
-        // SAFETY: C promises that so many bytes are there, for this call alone; the length was checked.
-        let buffer = if room == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), room) } };
+        // SAFETY: C promises that so many bytes are there, for this call alone.
+        let buffer = unsafe { room_of(buffer, room) }?;
         let received = match wait(timeout_ns)? {
             Wait::Forever => queue.recv_into(buffer),
             Wait::No => queue.try_recv_into(buffer),
@@ -233,7 +262,34 @@ pub unsafe extern "C" fn ipc_queue_recv(
     })
 }
 
-/// Puts into `*messages` how many messages wait to be received, at this moment.
+/// Puts a descriptor for the program's own event loop (poll, epoll) into `*fd`: readable while there may be
+/// something to receive, that is a message, or that the queue was shut down.
+///
+/// Once readable it stays so until an attempt to receive through this handle without waiting (or whose time
+/// passes) finds nothing. So, when it is readable, receive with IPC_DONT_WAIT until that gives
+/// IPC_ERR_WOULD_BLOCK, or at least once. It may be readable although nothing is there, when another receiver was
+/// faster.
+///
+/// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each
+/// call gives the same one. The first one for any object starts a thread in this process, which blocks all
+/// signals and sleeps until there is something to tell. In a child of fork ask again: the child has a
+/// descriptor of its own then, and must not use the one that it inherited. It is closed on exec.
+///
+/// Errors: IPC_ERR_TOO_MANY_FILES, IPC_ERR_NO_MEMORY and other errors of the system; IPC_ERR_CORRUPTED; `*fd` is
+/// -1 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_readiness_fd(queue: *mut ipc_queue, fd: *mut c_int) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, queue) = unsafe { (Out::new(fd, "fd", -1)?, handle::get(queue)?) };
+        out.set(queue.readiness_fd()?.as_raw_fd());
+        Ok(())
+    })
+}
+
+/// Puts into `*messages` how many messages wait to be received, at this moment. Those on lease and those
+/// offered in a rendezvous are not counted.
 ///
 /// Errors: IPC_ERR_CORRUPTED; `*messages` is 0 then.
 #[unsafe(no_mangle)]
@@ -247,7 +303,8 @@ pub unsafe extern "C" fn ipc_queue_len(queue: *const ipc_queue, messages: *mut u
     })
 }
 
-/// Puts into `*messages` how many messages there is room for. It never changes.
+/// Puts into `*messages` how many messages there is room for, as in ipc_queue_options: a number, or
+/// IPC_RENDEZVOUS or IPC_UNBOUNDED. It never changes.
 ///
 /// Errors: IPC_ERR_INVALID_ARGUMENT; `*messages` is 0 then.
 #[unsafe(no_mangle)]
@@ -256,7 +313,11 @@ pub unsafe extern "C" fn ipc_queue_capacity(queue: *const ipc_queue, messages: *
     call(|| {
         // SAFETY: C promises that the pointers are as the header says.
         let (out, queue) = unsafe { (Out::new(messages, "messages", 0)?, handle::get(queue)?) };
-        out.set(queue.capacity().unwrap_or(usize::MAX));
+        out.set(match queue.capacity() {
+            None => IPC_UNBOUNDED,
+            Some(0) => IPC_RENDEZVOUS,
+            Some(messages) => messages,
+        });
         Ok(())
     })
 }
@@ -301,6 +362,43 @@ pub unsafe extern "C" fn ipc_queue_is_shut_down(queue: *const ipc_queue, shut_do
     })
 }
 
+/// Says that this handle is going to send, before it does. It matters to those who wait with
+/// ipc_queue_end_with_peers: a handle counts as a sender from its first attempt to send on, or from this.
+///
+/// Errors: as ipc_queue_open, where the handle is used in a child of fork for the first time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_queue_will_send(queue: *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the handle is as the header says.
+    call(|| unsafe { handle::get(queue) }?.will_send())
+}
+
+/// Says that this handle is going to receive, before it does. As ipc_queue_will_send.
+///
+/// Errors: as ipc_queue_will_send.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_queue_will_recv(queue: *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the handle is as the header says.
+    call(|| unsafe { handle::get(queue) }?.will_recv())
+}
+
+/// From now on a receive through this handle that would wait, or waits, fails with IPC_ERR_DISCONNECTED once
+/// every other handle that had sent is closed or its process gone; and a send that would wait, once every
+/// other handle that had received is. While nobody has sent (or received) yet, they wait. `end` false ends
+/// that.
+///
+/// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and
+/// within 100 ms if before.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_queue_end_with_peers(queue: *mut ipc_queue, end: bool) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the handle is as the header says.
+        unsafe { handle::get(queue) }?.end_with_peers(end);
+        Ok(())
+    })
+}
+
 /// Puts into `*count` how many handles are open on the queue, this one included, in processes that live,
 /// and tells of as many as there is room for in `peers`, an array of `room` entries; it may be NULL where
 /// `room` is 0.
@@ -338,18 +436,54 @@ pub unsafe extern "C" fn ipc_queue_peers(
 /// # Safety
 ///
 /// The pointer is as the header says.
-unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
+pub(super) unsafe fn how(given: *const ipc_queue_options) -> Result<QueueOptions> {
     let mut how = QueueOptions::new();
     // SAFETY: the caller's promise.
-    if let Some(ipc_queue_options { capacity, max_message, .. }) = unsafe { options(given) }? {
-        if capacity != 0 {
-            how = how.capacity(capacity);
+    if let Some(ipc_queue_options { capacity, max_message, limit, leases, .. }) = unsafe { options(given) }? {
+        if limit != 0 && capacity != IPC_UNBOUNDED {
+            return Err(Error::invalid("only a queue of capacity IPC_UNBOUNDED can have a limit: leave it 0"));
         }
+        how = match capacity {
+            0 => how,
+            IPC_RENDEZVOUS => how.capacity(0),
+            IPC_UNBOUNDED if limit == 0 => how.unbounded(),
+            IPC_UNBOUNDED => how.unbounded_within(limit),
+            messages => how.capacity(messages),
+        };
         if max_message != 0 {
             how = how.max_message(max_message);
         }
+        how = match leases {
+            0 => how,
+            IPC_NO_LEASES => how.leases(0),
+            messages => how.leases(messages),
+        };
     }
     Ok(how)
+}
+
+/// The bytes of a message.
+///
+/// # Safety
+///
+/// `data` is as the header says, and so many bytes are there during the call.
+#[inline]
+pub(super) unsafe fn bytes_of<'a>(data: *const c_void, len: usize) -> Result<&'a [u8]> {
+    check_bytes(data, len, "data")?;
+    // SAFETY: the caller's promise; the length was checked.
+    Ok(if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) } })
+}
+
+/// The bytes that a message is received into.
+///
+/// # Safety
+///
+/// `buffer` is as the header says, and so many bytes are there for this call alone.
+#[inline]
+pub(super) unsafe fn room_of<'a>(buffer: *mut c_void, room: usize) -> Result<&'a mut [u8]> {
+    check_bytes(buffer, room, "buffer")?;
+    // SAFETY: the caller's promise; the length was checked.
+    Ok(if room == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), room) } })
 }
 
 #[inline]
@@ -366,4 +500,5 @@ fn check_bytes(start: *const c_void, len: usize, what: &str) -> Result<()> {
 const _: () = {
     assert!(IPC_QUEUE_ALIGN == align_of::<crate::shm::layout::QueueLayout>());
     assert!(IPC_QUEUE_MAX_CAPACITY == crate::MAX_CAPACITY && IPC_QUEUE_MAX_MESSAGE == crate::MAX_MESSAGE);
+    assert!(IPC_QUEUE_MAX_LEASES == crate::MAX_LEASES);
 };

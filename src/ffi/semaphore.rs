@@ -15,7 +15,8 @@
 //!
 //! Neither kind makes a system call unless it has to wait, or to wake somebody.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
+use std::os::fd::AsRawFd;
 
 use super::Out;
 use super::error::{call, ipc_result};
@@ -216,6 +217,22 @@ pub unsafe extern "C" fn ipc_semaphore_value(semaphore: *const ipc_semaphore, va
         // SAFETY: C promises that the pointers are as the header says.
         let (out, semaphore) = unsafe { (Out::new(value, "value", 0)?, handle::get(semaphore)?) };
         out.set(semaphore.value()?);
+        Ok(())
+    })
+}
+
+/// Puts a descriptor for the program's own event loop into `*fd`: readable while there may be a unit to
+/// acquire. Once readable it stays so until an attempt to acquire through this handle without waiting finds
+/// none. Otherwise as ipc_queue_readiness_fd.
+///
+/// Errors: as ipc_queue_readiness_fd; `*fd` is -1 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_semaphore_readiness_fd(semaphore: *mut ipc_semaphore, fd: *mut c_int) -> ipc_result {
+    call(|| {
+        // SAFETY: C promises that the pointers are as the header says.
+        let (out, semaphore) = unsafe { (Out::new(fd, "fd", -1)?, handle::get(semaphore)?) };
+        out.set(semaphore.readiness_fd()?.as_raw_fd());
         Ok(())
     })
 }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::time::Deadline;
 
 /// As `timeout_ns`: wait for ever.
 pub const IPC_FOREVER: i64 = -1;
@@ -22,6 +23,16 @@ pub(super) enum Wait {
     Forever,
     No,
     For(Duration),
+}
+
+impl Wait {
+    pub(super) fn deadline(self) -> Deadline {
+        match self {
+            Self::Forever => Deadline::Never,
+            Self::No => Deadline::Now,
+            Self::For(timeout) => Deadline::after(timeout),
+        }
+    }
 }
 
 /// What `timeout_ns` means.

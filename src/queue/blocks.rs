@@ -124,7 +124,7 @@ impl Blocks {
     }
 
     /// So many blocks have ever been used, those with the lowest numbers.
-    fn used(&self) -> u32 {
+    pub(crate) fn used(&self) -> u32 {
         self.shared.claimed.load(Relaxed).min(self.count)
     }
 

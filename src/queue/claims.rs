@@ -14,14 +14,14 @@ use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
-/// What dead processes left.
+/// What there was to take from dead processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dead {
-    HadNothing,
+    Nothing,
     /// Blocks, which are free now, or hold messages that were returned.
-    HadBlocks,
+    Blocks,
     /// No blocks, but there are messages that were returned; somebody may have died before it said so.
-    HadReturned,
+    Returned,
 }
 
 impl Store {
@@ -33,7 +33,7 @@ impl Store {
             if let Some(claim) = claim {
                 return Ok(claim);
             }
-            if self.take_from_the_dead(call, deadline)? == Dead::HadBlocks {
+            if self.take_from_the_dead(call, deadline)? == Dead::Blocks {
                 continue;
             }
             if self.is_shut_down() {
@@ -114,26 +114,31 @@ impl Store {
             shared.recv.leased.store(0, Relaxed);
         }
         Ok(match (found, returned) {
-            (true, _) => Dead::HadBlocks,
-            (false, true) => Dead::HadReturned,
-            (false, false) => Dead::HadNothing,
+            (true, _) => Dead::Blocks,
+            (false, true) => Dead::Returned,
+            (false, false) => Dead::Nothing,
         })
     }
 
     /// Takes from the dead what they had; says whether there was something. No call is being made.
     pub(crate) fn gets_back(&self) -> bool {
         let found = Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now));
-        found.is_ok_and(|found| found != Dead::HadNothing)
+        found.is_ok_and(|found| found != Dead::Nothing)
     }
 
     /// Ends a lease: the message is gone (`done`), or is received again.
     pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
+        let lost = Error::NotOwner("this process does not have this message on lease (any more)");
+        // It may be no lease at all that a program hands in.
+        if ticket.block >= self.blocks.used() {
+            return Err(lost);
+        }
         let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
         let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
         if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() {
-            return Err(Error::NotOwner("this process does not have this message on lease (any more)"));
+            return Err(lost);
         }
         // Should we die before we have woken somebody, the kernel does.
         let call = Call::enter(&shared.recv.lock)?;

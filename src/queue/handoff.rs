@@ -26,7 +26,7 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
-use crate::sys::process::thread_is_gone;
+use crate::sys::process::Identity;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -84,8 +84,9 @@ impl Store {
             let word = &claim.head.word;
             call.turn_to(word);
             let seen = word.load(Relaxed);
+            let namespace = self.shared.header.namespace.load(Relaxed);
             // A sender that died while it woke somebody was not marked.
-            let is_free = seen & TID == 0 || thread_is_gone(seen & TID);
+            let is_free = seen & TID == 0 || Identity(u64::from(seen & TID)).is_gone(namespace);
             // Acquire: with the Release in `hand_over`.
             if is_free && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
                 return Ok(claim);

@@ -113,7 +113,7 @@ impl QueueOptions {
     /// `InvalidArgument` for options out of range, and for an unbounded queue without a limit.
     pub fn size(&self) -> Result<usize> {
         if self.capacity == (Capacity::Unbounded { limit: None }) {
-            return Err(Error::invalid("an unbounded queue in a region needs a limit in bytes: use unbounded_within"));
+            return Err(Error::invalid("an unbounded queue in a region needs a limit in bytes"));
         }
         // Wherever it begins, its bytes can begin at a page.
         Ok(self.plan(0, 0)?.len + PAGE)

@@ -72,7 +72,7 @@ impl Store {
             match result? {
                 Found::Message(received) => return self.take_out(sink, take, received),
                 Found::NoBlock => {
-                    if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
+                    if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
                         self.wait_for_block(deadline, watch, over)?;
                     }
@@ -85,7 +85,7 @@ impl Store {
                     return Err(Error::Closed);
                 }
                 // What they have may come back.
-                if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
+                if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                     call.turn_to(&shared.send.lock);
                     self.wait_for_lessees(deadline, watch)?;
                 }
@@ -98,7 +98,7 @@ impl Store {
                 lock::acquire_brief(&call, &shared.send.lock, deadline)?;
                 self.finish_shutdown(&call);
             } else {
-                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::HadNothing {
+                if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::Nothing {
                     continue;
                 }
                 call.turn_to(&shared.send.lock);

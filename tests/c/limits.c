@@ -77,10 +77,10 @@ static void no_permission(void) {
   FAILS(IPC_ERR_PERMISSION_DENIED, ipc_mutex_open_or_create("lock", &options, &mutex));
 }
 
-/* On a tmpfs of 64 KiB: a full one is an error of the call that needs the memory, never a signal. */
+/* On a tmpfs of 128 KiB: a full one is an error of the call that needs the memory, never a signal. */
 static void full_file_system(void) {
   ipc_options options = IPC_OPTIONS_INIT;
-  ipc_queue_options large = IPC_QUEUE_OPTIONS_INIT;
+  ipc_queue_options large = IPC_QUEUE_OPTIONS_INIT, unbounded = IPC_QUEUE_OPTIONS_INIT;
   ipc_region *region, *second;
   ipc_queue *queue, *receiver;
   char small[500], message[16384], buffer[16384];
@@ -89,7 +89,7 @@ static void full_file_system(void) {
   snprintf(small, sizeof small, "%s/small", dir);
   CHECK(mkdir(small, 0700) == 0);
   if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
-      mount("rsipc-test", small, "tmpfs", 0, "size=64k") != 0) {
+      mount("rsipc-test", small, "tmpfs", 0, "size=128k") != 0) {
     fprintf(stderr, "limits: this user may not mount a small file system: only the file size limit was tested\n");
     return;
   }
@@ -102,7 +102,7 @@ static void full_file_system(void) {
   CHECK(len == 4096);
   FAILS(IPC_ERR_NO_SPACE, ipc_region_create("more", 1 << 20, &options, &second));
 
-  /* The queue is longer than the file system: its places take memory when they are used for the first time. */
+  /* The queue is longer than the file system: a message takes memory when it is sent, and gives it back. */
   large.capacity = 64;
   large.max_message = sizeof message;
   OK(ipc_queue_create("mail", &large, &options, &queue));
@@ -112,13 +112,30 @@ static void full_file_system(void) {
     sent++;
   }
   FAILS(IPC_ERR_NO_SPACE, result);
-  CHECK(sent > 0 && sent < 4);
+  CHECK(sent > 0 && sent < 8);
   for (i = 0; i < sent; i++) {
     OK(ipc_queue_recv(receiver, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
     CHECK(len == sizeof message && memcmp(buffer, message, len) == 0);
   }
   FAILS(IPC_ERR_WOULD_BLOCK, ipc_queue_recv(receiver, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
+  OK(ipc_queue_send(queue, message, sizeof message, IPC_DONT_WAIT));
   OK(ipc_queue_close(receiver));
+  OK(ipc_queue_close(queue));
+  OK(ipc_unlink("mail", &options));
+
+  unbounded.capacity = IPC_UNBOUNDED;
+  OK(ipc_queue_create("mail", &unbounded, &options, &queue));
+  sent = 0;
+  while ((result = ipc_queue_send(queue, message, 4096, IPC_DONT_WAIT)) == IPC_OK) {
+    sent++;
+  }
+  FAILS(IPC_ERR_NO_SPACE, result);
+  CHECK(sent > 0 && sent < 32);
+  for (i = 0; i < sent; i++) {
+    OK(ipc_queue_recv(queue, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
+    CHECK(len == 4096 && memcmp(buffer, message, len) == 0);
+  }
+  FAILS(IPC_ERR_WOULD_BLOCK, ipc_queue_recv(queue, buffer, sizeof buffer, &len, IPC_DONT_WAIT));
   OK(ipc_queue_close(queue));
   OK(ipc_region_close(region));
 }

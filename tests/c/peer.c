@@ -82,13 +82,14 @@ static ipc_queue *open_queue(const char *name) {
   return queue;
 }
 
+static size_t capacity_of(const char *text) {
+  return strcmp(text, "zero") == 0 ? IPC_RENDEZVOUS : strcmp(text, "unbounded") == 0 ? IPC_UNBOUNDED : number(text);
+}
+
 static void queue_create(char **args) {
   ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
   ipc_queue *queue;
-  if (strcmp(args[1], "zero") == 0 || strcmp(args[1], "unbounded") == 0) {
-    fail("no such capacity yet");
-  }
-  options.capacity = number(args[1]);
+  options.capacity = capacity_of(args[1]);
   options.max_message = number(args[2]);
   ok(ipc_queue_create(args[0], &options, NULL, &queue));
   ok(ipc_queue_close(queue));
@@ -159,6 +160,35 @@ static void queue_until_closed(char **args) {
 static void queue_shutdown(char **args) {
   ipc_queue *queue = open_queue(args[0]);
   ok(ipc_queue_shutdown(queue));
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_lease_die(char **args) {
+  unsigned char message[LONGEST];
+  ipc_lease lease;
+  size_t len;
+  ok(ipc_queue_lease(open_queue(args[0]), message, sizeof message, &len, &lease, TIMEOUT));
+  check_message(message, len);
+  print_and_flush("leased");
+  die();
+}
+
+static void queue_lease_sum(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t sum = 0;
+  unsigned char message[LONGEST];
+  ipc_lease lease;
+  size_t len;
+  ipc_result result;
+  while ((result = ipc_queue_lease(queue, message, sizeof message, &len, &lease, TIMEOUT)) == IPC_OK) {
+    check_message(message, len);
+    sum += number_in(message, len);
+    ok(ipc_queue_finish(queue, &lease));
+  }
+  if (result != IPC_ERR_CLOSED) {
+    ok(result);
+  }
+  printf("%" PRIu64 "\n", sum);
   ok(ipc_queue_close(queue));
 }
 
@@ -469,6 +499,8 @@ static const struct {
     {"queue-sum", 2, queue_sum},
     {"queue-until-closed", 1, queue_until_closed},
     {"queue-shutdown", 1, queue_shutdown},
+    {"queue-lease-die", 1, queue_lease_die},
+    {"queue-lease-sum", 1, queue_lease_sum},
     {"queue-history", 5, queue_history},
     {"mutex-add", 4, mutex_add},
     {"mutex-die", 1, mutex_die},

@@ -265,6 +265,10 @@ pub fn permits(test: &Test, take: Take, total: u32, sleepers: usize) -> Box<dyn 
 }
 
 impl Scene for PermitsScene<'_> {
+    fn is_first_call(&self) -> bool {
+        self.take == Take::First
+    }
+
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         if self.take != Take::First {
             self.semaphore.acquire().unwrap();

@@ -8,6 +8,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rsipc::{Mutex, Region};
 
 use crate::support::{Board, Child, exit, fork, now, wait_for};
 
@@ -46,6 +47,10 @@ impl Fault {
 pub trait Scene {
     /// In the victim: gets ready, and gives the operation.
     fn victim(&self) -> Box<dyn FnOnce() + '_>;
+    /// Whether the operation is the first call that the victim makes.
+    fn is_first_call(&self) -> bool {
+        false
+    }
     /// The victim is ready: in the parent, before anybody sleeps.
     fn victim_is_ready(&self) {}
     /// How many others sleep when the operation starts.
@@ -271,6 +276,11 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
         let mut one = CpuSet::new();
         one.set(sched_getcpu().unwrap()).unwrap();
         sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+        if !scene.is_first_call() {
+            // What a process finds out about itself in its first call is thousands of instructions.
+            let region = Region::anonymous(4096).unwrap();
+            drop(unsafe { Mutex::create_in(&region, 0, ()) }.unwrap().lock().unwrap());
+        }
         let operation = scene.victim();
         ptrace::traceme().unwrap();
         board.set(READY, 1);

@@ -38,7 +38,13 @@ fn run(args: &[String]) -> Outcome {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["queue-create", name, capacity, max] => {
-            Queue::create(name, &QueueOptions::new().capacity(capacity_of(capacity)?).max_message(number(max)?))?;
+            let options = QueueOptions::new().max_message(number(max)?);
+            let options = match capacity {
+                "zero" => options.capacity(0),
+                "unbounded" => options.unbounded(),
+                _ => options.capacity(number(capacity)?),
+            };
+            Queue::create(name, &options)?;
         }
         ["queue-send", name, first, count] => {
             let queue = Queue::open(name)?;
@@ -75,6 +81,27 @@ fn run(args: &[String]) -> Outcome {
             println!("{count}");
         }
         ["queue-shutdown", name] => Queue::open(name)?.shutdown()?,
+        ["queue-lease-die", name] => {
+            let queue = Queue::open(name)?;
+            let lease = queue.lease_timeout(LONG)?;
+            number_of(lease.message())?;
+            die("leased")?;
+        }
+        ["queue-lease-sum", name] => {
+            let queue = Queue::open(name)?;
+            let mut sum = 0;
+            loop {
+                match queue.lease_timeout(LONG) {
+                    Ok(lease) => {
+                        sum += number_of(lease.message())?;
+                        lease.finish()?;
+                    }
+                    Err(Error::Closed) => break,
+                    Err(e) => Err(e)?,
+                }
+            }
+            println!("{sum}");
+        }
         ["queue-history", name, log, first, role, seconds] => history(name, log, number(first)?, role, number(seconds)?)?,
         ["mutex-add", name, region, offset, count] => {
             let (mutex, region) = (Mutex::<()>::open(name)?, Region::open(region)?);
@@ -218,14 +245,6 @@ fn history(name: &str, log: &str, first: u64, role: &str, seconds: u32) -> Outco
 fn recorded_message(i: u64, longest: usize) -> Vec<u8> {
     let len = (i % 61).pow(1 + (i % 3) as u32).min(longest as u64 - 8);
     i.to_le_bytes().into_iter().chain((0..len).map(|k| ((i % 251 + k) % 251) as u8)).collect()
-}
-
-fn capacity_of(text: &str) -> Result<usize, String> {
-    match text {
-        "zero" => Ok(0),
-        "unbounded" => Ok(usize::MAX),
-        _ => number(text),
-    }
 }
 
 fn message(i: u64) -> Vec<u8> {

@@ -19,8 +19,7 @@ from conftest import LANGUAGES, PATIENCE, Peers
 from history import Operation, check, parse
 
 SECONDS = 2 * float(os.environ.get("RSIPC_HISTORY_ROUNDS", "1"))
-CAPACITIES = {"1": 1, "2": 2, "64": 64}
-"""Also for {"zero": 0, "unbounded": math.inf}."""
+CAPACITIES = {"zero": 0, "1": 1, "2": 2, "64": 64, "unbounded": math.inf}
 
 ROLES = ("send", "send", "recv", "recv", "both", "both")
 MAX_MESSAGE = 4000

@@ -15,7 +15,7 @@ BOUND = 20.0
 PLACED = {"mutex": 0, "semaphore": 64, "permits": 4096, "queue": 16384}
 """The offsets of the objects in the region of placed-create."""
 
-CAPACITIES: dict[str, int | None] = {"zero": 0, "unbounded": None}
+CAPACITIES = {"zero": 0, "unbounded": None}
 """Those that have names."""
 
 

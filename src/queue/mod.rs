@@ -36,7 +36,9 @@ pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
 use store::Store;
-pub(crate) use store::{LeaseTicket, Received, Sink, Take};
+#[cfg(feature = "capi")]
+pub(crate) use store::LeaseTicket;
+pub(crate) use store::{Received, Sink, Take};
 pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.

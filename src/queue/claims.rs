@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::store::{LeaseTicket, Store};
-use crate::queue::watch::{Watch, sleep_beside};
+use crate::queue::watch::{Lessees, Watch, sleep_beside};
 use crate::shm::layout::Side;
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
@@ -27,6 +27,7 @@ pub(crate) enum Dead {
 impl Store {
     /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+        let lessees = self.lessees(watch);
         loop {
             let claim = self.blocks.claim()?;
             call.turn_to(&self.shared.recv.lock);
@@ -39,13 +40,13 @@ impl Store {
             if self.is_shut_down() {
                 return Err(Error::Closed);
             }
-            self.wait_for_block(deadline, watch, || self.is_shut_down())?;
+            self.wait_for_block(deadline, &lessees, || self.is_shut_down())?;
         }
     }
 
     /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
     #[cold]
-    pub(crate) fn wait_for_block(&self, deadline: Deadline, watch: Option<&dyn Watch>, over: impl Fn() -> bool) -> Result<()> {
+    pub(crate) fn wait_for_block(&self, deadline: Deadline, lessees: &Lessees<'_>, over: impl Fn() -> bool) -> Result<()> {
         let side = &self.shared.recv;
         let look = Cell::new(false);
         let change = || {
@@ -54,7 +55,7 @@ impl Store {
             lock::fence_after_rmw();
             Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
         };
-        self.with_lessees(watch, |watch| {
+        self.with_lessees(lessees, |watch| {
             let sleep = |seen, time: Duration| {
                 let (slept, time_to_look) = match watch {
                     Some(watch) => sleep_beside(side, seen, Kind::Change, time, watch)?,

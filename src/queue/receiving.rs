@@ -11,7 +11,7 @@ use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope};
 use crate::queue::ring::{IN_BLOCK, Look};
 use crate::queue::store::{BLOCK, CLOSED, CLOSING, ON_LEASE, Received, Sink, Store, Take};
-use crate::queue::watch::Watch;
+use crate::queue::watch::{Lessees, Watch};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
 use crate::sync::lock::{self, Left};
@@ -49,6 +49,7 @@ impl Store {
         // Where a message goes that must stay in a block, and lies elsewhere.
         let mut spare = None;
         let mut closing = false;
+        let lessees = self.lessees(watch);
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
                 spare = self.blocks.claim()?;
@@ -74,7 +75,7 @@ impl Store {
                 Found::NoBlock => {
                     if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
-                        self.wait_for_block(deadline, watch, over)?;
+                        self.wait_for_block(deadline, &lessees, over)?;
                     }
                     continue;
                 }
@@ -87,7 +88,7 @@ impl Store {
                 // What they have may come back.
                 if self.take_from_the_dead(&call, deadline)? == Dead::HadNothing {
                     call.turn_to(&shared.send.lock);
-                    self.wait_for_lessees(deadline, watch)?;
+                    self.wait_for_lessees(deadline, &lessees)?;
                 }
             } else if phase != 0 {
                 if phase != CLOSING || closing {
@@ -102,7 +103,7 @@ impl Store {
                     continue;
                 }
                 call.turn_to(&shared.send.lock);
-                self.wait_for_messages(deadline, watch)?;
+                self.wait_for_messages(deadline, &lessees)?;
             }
             call.turn_to(&shared.recv.lock);
         }
@@ -110,7 +111,7 @@ impl Store {
 
     /// Sleeps until there may be a message. The call works on the sending lock's word.
     #[cold]
-    fn wait_for_messages(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+    fn wait_for_messages(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
@@ -122,15 +123,15 @@ impl Store {
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
     #[cold]
-    fn wait_for_lessees(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+    fn wait_for_lessees(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         let change = || Ok((shared.recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
-        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Whether the next message, if it is to stay in a block, needs a free one.

@@ -23,7 +23,9 @@ impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
-        self.0.borrow().watch_lessees(&mut |word, seen| words.push((word, seen)))
+        let mut ended = false;
+        self.0.borrow().watch_lessees(&mut |word, seen| words.push((word, seen)), |_| ended = true);
+        ended
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, w
         futex::wait_any(&words, time.min(most))?
     };
     if which != 0 {
-        lives::pass_on(words[which].0);
+        lives::pass_on(words[which]);
     }
     Ok((slept, which != 0 || slept == Slept::TimedOut))
 }

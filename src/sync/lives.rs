@@ -241,9 +241,12 @@ fn create(dir: &Path, path: &Path, whole: usize) -> Result<()> {
     file::publish(&fd, path).map(drop)
 }
 
-/// What everybody does who was woken by a life: the kernel wakes one only.
-pub(crate) fn pass_on(life: &AtomicU32) {
-    futex::wake(life, u32::MAX, Kind::Any);
+/// What everybody does who was woken by a life, which was `seen` so before: the kernel wakes one only. If it is the same still, somebody has passed
+/// that on already, and would be woken by us, and we by it, for ever.
+pub(crate) fn pass_on((life, seen): (&AtomicU32, u32)) {
+    if life.load(Relaxed) != seen {
+        futex::wake(life, u32::MAX, Kind::Any);
+    }
 }
 
 /// For how long a process may be about to end, once a life of its has.

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::sync::lives;
 use crate::sync::lock::{self, LOOK, On, Rewake};
 use crate::sync::permits::{ENDING, ENDING_LOOK};
 use crate::sys::futex::{self, Slept};
@@ -92,6 +93,8 @@ impl Sleeper {
         if slept == Slept::Woken {
             let passed_on = pass_on(sources);
             if which >= primary {
+                // Others may sleep on that life for something else.
+                lives::pass_on(words[which]);
                 self.ending = None;
                 self.closely = true;
             } else if let Some(source) = sources.get(which).filter(|_| !passed_on) {

@@ -103,7 +103,7 @@ impl Store {
                     continue;
                 }
                 call.turn_to(&shared.send.lock);
-                self.wait_for_messages(deadline, &lessees)?;
+                self.wait_for_messages(&call, deadline, &lessees)?;
             }
             call.turn_to(&shared.recv.lock);
         }
@@ -111,19 +111,30 @@ impl Store {
 
     /// Sleeps until there may be a message. The call works on the sending lock's word.
     #[cold]
-    fn wait_for_messages(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
+    fn wait_for_messages(&self, call: &Call, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
-            if shared.recv.watched.load(Relaxed) != 0 {
-                lock::notify_all(&shared.recv.lock, &shared.recv.generation);
-            }
+            self.tell_that_a_receiver_waits(call);
         }
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
         self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+    }
+
+    /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.
+    pub(crate) fn tell_that_a_receiver_waits(&self, call: &Call) {
+        let shared = &*self.shared;
+        // With the fence in `lock::watch`: either we see that they watch, or they see that we wait.
+        lock::fence_after_rmw();
+        if shared.recv.watched.load(Relaxed) != 0 {
+            // Should we die, none of those may be left without WAITERS who sleep on that word for another reason.
+            call.turn_to(&shared.recv.lock);
+            lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+            call.turn_to(&shared.send.lock);
+        }
     }
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::queue::store::Store;
 use crate::sync::lock::On;
 use crate::sync::source::Source;
+use crate::sys::thread::Call;
 
 /// Receiving.
 pub(crate) struct Receiving<S>(pub(crate) S);
@@ -20,6 +21,13 @@ impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
     fn ready(&self, closely: bool) -> bool {
         let store = self.0.borrow();
         store.is_readable() || closely && store.shared.recv.leased.load(Relaxed) != 0 && store.gets_back()
+    }
+
+    fn waits(&self, call: &Call) {
+        let store = self.0.borrow();
+        if store.is_rendezvous() {
+            store.tell_that_a_receiver_waits(call);
+        }
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {

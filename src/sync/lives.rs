@@ -98,13 +98,23 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; errors of the system.
+    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; `WouldBlock` where somebody was stopped while
+    /// joining; errors of the system.
     #[inline]
     pub(crate) fn mine(&self) -> Result<u32> {
         match self.joined() {
             Some(life) if self.word_at(life).load(Relaxed) & TID == self.owner.load(Relaxed) as u32 => Ok(life),
-            _ => self.join(),
+            _ => self.join(Deadline::Now),
         }
+    }
+
+    /// As [`Lives::mine`], for those who write it down for good: they wait longer for others that join.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lives::mine`], with `TimedOut` for `WouldBlock`.
+    pub(crate) fn mine_for_good(&self) -> Result<u32> {
+        self.mine().or_else(|_| self.join(Deadline::after(PATIENCE)))
     }
 
     #[inline]
@@ -157,11 +167,11 @@ impl Lives {
     }
 
     #[cold]
-    fn join(&self) -> Result<u32> {
+    fn join(&self, deadline: Deadline) -> Result<u32> {
         let shared = &*self.table;
         let call = Call::enter(&shared.lock)?;
         call.can_link()?;
-        lock::acquire_brief(&call, &shared.lock, Deadline::after(PATIENCE))?;
+        lock::acquire_brief(&call, &shared.lock, deadline)?;
         let claimed = self.joined().map_or_else(|| self.claim(), Ok);
         lock::release(&call, &shared.lock);
         let life = claimed?;

@@ -108,7 +108,7 @@ impl Store {
         }
         if returned {
             // Who returned it may have died before it said so.
-            shared.recv.returned.store(1, Relaxed);
+            shared.recv.returned.swap(1, Relaxed);
         }
         if !leased {
             // Under the lock nobody leases, and who returns had leased.

@@ -24,6 +24,9 @@ pub(crate) enum Dead {
     Returned,
 }
 
+/// Those who wait for a block, where others wait for room. Who frees a block wakes all.
+pub(crate) const FOR_A_BLOCK: Kind = Kind::One(0);
+
 impl Store {
     /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
@@ -48,6 +51,8 @@ impl Store {
     #[cold]
     pub(crate) fn wait_for_block(&self, deadline: Deadline, lessees: &Lessees<'_>, over: impl Fn() -> bool) -> Result<()> {
         let side = &self.shared.recv;
+        // Who waits for room sleeps on that word, too, and is to be woken in its turn. In a rendezvous nobody does.
+        let kind = if self.is_rendezvous() { Kind::Change } else { FOR_A_BLOCK };
         let look = Cell::new(false);
         let change = || {
             self.shared.block_wanted.swap(1, Relaxed);
@@ -58,12 +63,16 @@ impl Store {
         self.with_lessees(lessees, |watch| {
             let sleep = |seen, time: Duration| {
                 let (slept, time_to_look) = match watch {
-                    Some(watch) => sleep_beside(side, seen, Kind::Change, time, watch)?,
+                    Some(watch) => sleep_beside(side, seen, kind, time, watch)?,
                     None => {
-                        let slept = futex::wait(&side.lock, seen, Kind::Change, time)?;
+                        let slept = futex::wait(&side.lock, seen, kind, time)?;
                         (slept, slept == Slept::TimedOut)
                     }
                 };
+                if slept == Slept::Woken && kind == FOR_A_BLOCK {
+                    // It may have been the kernel, for somebody that waits for room.
+                    futex::wake(&side.lock, 1, Kind::Change);
+                }
                 // The kernel wakes us where somebody died inside a call, who may have had a block.
                 look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
                 Ok(slept)

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Claim, State};
-use crate::queue::claims::Dead;
+use crate::queue::claims::{Dead, FOR_A_BLOCK};
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope};
 use crate::queue::ring::{IN_BLOCK, Look};
@@ -15,6 +15,7 @@ use crate::queue::watch::{Lessees, Watch};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
 use crate::sync::lock::{self, Left};
+use crate::sys::futex;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -66,6 +67,7 @@ impl Store {
                 Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
                     self.release_sender(&call, *index, *woken);
                 }
+                Ok(Found::Message(_)) => self.release_emptied(&call),
                 _ => Self::release(&call, &shared.recv),
             }
             // Who waits keeps nothing from others.
@@ -106,6 +108,18 @@ impl Store {
                 self.wait_for_messages(&call, deadline, &lessees)?;
             }
             call.turn_to(&shared.recv.lock);
+        }
+    }
+
+    /// Lets go of the receiving lock after a message was taken. Those who wait for a block may not need one any more.
+    #[inline]
+    fn release_emptied(&self, call: &Call) {
+        let side = &self.shared.recv;
+        let waited = side.lock.load(Relaxed) & lock::WAITERS != 0;
+        Self::release(call, side);
+        if waited && self.shared.block_wanted.load(Relaxed) != 0 {
+            // die here: the kernel wakes one who waits.
+            futex::wake(&side.lock, u32::MAX, FOR_A_BLOCK);
         }
     }
 

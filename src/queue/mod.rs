@@ -35,9 +35,9 @@ pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
-use store::Store;
 #[cfg(feature = "capi")]
 pub(crate) use store::LeaseTicket;
+use store::Store;
 pub(crate) use store::{Received, Sink, Take};
 pub(crate) use watch::Watch;
 

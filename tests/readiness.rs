@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use rsipc::{Error, Queue, QueueOptions, Semaphore};
+use rsipc::{Endpoint, Error, Queue, QueueOptions, Semaphore};
 use support::{Board, LONG, Random, Test, fork, message, number, wait_for};
 
 fn small(test: &Test, name: &str) -> Queue {
@@ -107,6 +107,21 @@ fn for_sending_it_is_readable_until_there_is_no_room() {
     assert!(is_readable(unbounded.send_readiness_fd().unwrap()));
     let rendezvous = Queue::create(test.name("r"), &QueueOptions::new().capacity(0)).unwrap();
     assert!(matches!(rendezvous.send_readiness_fd(), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn endpoints() {
+    let test = Test::new("endpoints");
+    let endpoint = Endpoint::open(&test.space, &QueueOptions::new()).unwrap();
+    let fd = endpoint.readiness_fd().unwrap();
+    for _ in 0..3 {
+        assert!(!is_readable(fd));
+        endpoint.send(endpoint.address(), b"x").unwrap();
+        wait_readable(fd);
+        assert_eq!(endpoint.try_recv().unwrap().bytes(), b"x");
+        assert!(is_readable(fd), "no attempt has found nothing yet");
+        assert!(matches!(endpoint.try_recv(), Err(Error::WouldBlock)));
+    }
 }
 
 #[test]

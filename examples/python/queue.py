@@ -1,6 +1,6 @@
 """Jobs for workers: a queue that any process opens by its name.
 
-A worker that is killed takes the job with it that it has received, and no other.
+A worker that is killed takes the job with it that it has received, and no other. (See leases.py for work that comes back.)
 """
 
 import multiprocessing

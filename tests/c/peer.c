@@ -446,6 +446,7 @@ static void placed_create(char **args) {
   ipc_queue *queue;
   options.capacity = 4;
   options.max_message = 100;
+  options.leases = IPC_NO_LEASES;
   ok(ipc_region_create(args[0], 65536, NULL, &region));
   ok(ipc_mutex_create_in(region, MUTEX_AT, &mutex));
   ok(ipc_semaphore_create_in(region, SIGNALS_AT, 0, &signals));

@@ -154,7 +154,7 @@ fn run(args: &[String]) -> Outcome {
             unsafe { Mutex::<()>::create_in(&region, 0, ()) }?;
             unsafe { Semaphore::create_in(&region, SEMAPHORE_AT, 0) }?;
             unsafe { Semaphore::create_permits_in(&region, PERMITS_AT, 2) }?;
-            unsafe { Queue::create_in(&region, QUEUE_AT, &QueueOptions::new().capacity(4).max_message(100)) }?;
+            unsafe { Queue::create_in(&region, QUEUE_AT, &QueueOptions::new().capacity(4).max_message(100).leases(0)) }?;
         }
         ["placed-use", name] => {
             let region = Region::open(name)?;

@@ -15,7 +15,7 @@ BOUND = 20.0
 PLACED = {"mutex": 0, "semaphore": 64, "permits": 4096, "queue": 16384}
 """The offsets of the objects in the region of placed-create."""
 
-CAPACITIES = {"zero": 0, "unbounded": sys.maxsize}
+CAPACITIES = {"zero": 0, "unbounded": None}
 """Those that have names."""
 
 
@@ -40,7 +40,7 @@ def die_saying(line: str) -> None:
 
 
 def queue_create(name: str, capacity: str, max_message: str) -> None:
-    rsipc.Queue.create(name, int(CAPACITIES.get(capacity, capacity)), int(max_message))
+    rsipc.Queue.create(name, CAPACITIES[capacity] if capacity in CAPACITIES else int(capacity), int(max_message))
 
 
 def queue_send(name: str, first: str, count: str) -> None:

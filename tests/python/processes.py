@@ -19,7 +19,8 @@ class Program:
     def __init__(self, text: str, *arguments: object) -> None:
         text = "import os, signal, sys, threading, time, rsipc\n" + textwrap.dedent(text)
         command = [sys.executable, "-c", text, *map(str, arguments)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         self.pid = self._process.pid
 
     def line(self) -> str:
@@ -29,6 +30,12 @@ class Program:
         if not line:
             raise AssertionError(f"the program ended: {self.end()}")
         return line.strip()
+
+    def say(self, line: str) -> None:
+        """Gives it a line to read."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def is_at(self, line: str) -> None:
         """It prints this line next."""
@@ -67,7 +74,7 @@ class Program:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.kill()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 

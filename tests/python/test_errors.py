@@ -28,6 +28,7 @@ OPEN: dict[str, Callable[..., object]] = {
     "permits": rsipc.Semaphore.open,
     "queue": rsipc.Queue.open,
 }
+CLASSES = ["Address", "Endpoint", "Lease", "Message", "Mutex", "Queue", "Recovery", "Region", "Semaphore"]
 each = pytest.mark.parametrize("kind", CREATE)
 BAD_NAMES = ["", ".", "..", ".hidden", "a/b", "/", "a\0b", "a\nb", "x" * 201, "ü" * 101, "\udcff", "a\ud800"]
 
@@ -326,6 +327,9 @@ def test_memory_for_a_message_is_got_before_it_is_taken() -> None:
         (rsipc.Reentrant, Exception),
         (rsipc.Unsupported, Exception),
         (rsipc.OsError, OSError),
+        (rsipc.PeerGone, ConnectionError),
+        (rsipc.NoReply, Exception),
+        (rsipc.Disconnected, ConnectionError),
     ],
 )
 def test_each_error_has_the_code_of_c_and_a_built_in_kind(
@@ -357,7 +361,7 @@ def test_errors_can_be_pickled() -> None:
         assert (type(again), str(again), again.code) == (type(error.value), str(error.value), error.value.code)
 
 
-@pytest.mark.parametrize("kind", [rsipc.Region, rsipc.Mutex, rsipc.Semaphore, rsipc.Queue, rsipc.Recovery])
+@pytest.mark.parametrize("kind", [getattr(rsipc, name) for name in CLASSES])
 def test_a_class_is_no_constructor(kind: type[Any]) -> None:
     with pytest.raises(TypeError):
         kind()

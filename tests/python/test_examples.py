@@ -12,6 +12,9 @@ from processes import BOUND
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 SAYS = {
     "queue.py": "9 squared is 81",
+    "leases.py": "fragile: done at delivery 2",
+    "endpoint.py": "the square of 7 is 49",
+    "tasks.py": "the sum of all jobs is 499500",
     "mutex.py": "39 + 61 = 100",
     "semaphore.py": "2 licences are free",
     "region.py": "the region has 1048576 bytes now, and 43 at its end",

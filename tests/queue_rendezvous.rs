@@ -170,19 +170,20 @@ fn shutdown_refuses_senders_that_wait() {
 
 #[test]
 fn more_senders_wait_than_there_are_blocks() {
+    const COUNT: usize = 265;
     let test = Test::new("many senders");
     let queue = Queue::create(test.name("q"), &options().leases(0)).unwrap();
-    let board = Board::new(400);
-    let senders: Vec<Child> = (0..300)
+    let board = Board::new(COUNT);
+    let senders: Vec<Child> = (0..COUNT as u64)
         .map(|i| {
             let queue = &queue;
-            fork("sender", move || queue.send_timeout(&message(i, 20), LONG).unwrap())
+            fork("sender", move || queue.send(&message(i, 20)).unwrap())
         })
         .collect();
     senders.iter().for_each(Child::wait_asleep);
-    for _ in 0..300 {
+    for _ in 0..COUNT as u64 {
         board.add(number(&queue.recv_timeout(LONG).unwrap()) as usize, 1);
     }
     senders.into_iter().for_each(Child::join);
-    assert!((0..300).all(|i| board.get(i) == 1));
+    assert!((0..COUNT as u64).all(|i| board.get(i as usize) == 1));
 }

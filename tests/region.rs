@@ -247,6 +247,11 @@ fn fill(space: &Namespace) {
     full(Mutex::create(space.name("m"), ()).err());
     full(Semaphore::create(space.name("s"), 0).err());
     full(Queue::create(space.name("q2"), &QueueOptions::new()).err());
+    // A place without memory is not waited for as one that is taken.
+    while queue.try_send(b"x").is_ok() {
+        assert_eq!(queue.try_recv(), Ok(b"x".to_vec()));
+    }
+    full(queue.send_timeout(&[0; 100_000], LONG).err());
     assert!(space.list().unwrap().len() == 3 + rest.len());
     unsafe { region.view().unwrap().write(0, &[1; 100_000]) }.unwrap();
     // Room that comes back is used.

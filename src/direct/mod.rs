@@ -491,7 +491,7 @@ impl Inner {
         let _inside = Inside::enter()?;
         let place = Place::of(name)?;
         place.clear(None);
-        let life = place.life();
+        let life = place.life_for_good();
         let (identity, mut serial) = (me().identity, 0);
         let mut open = OPEN.get().lock();
         loop {

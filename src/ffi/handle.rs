@@ -144,7 +144,7 @@ unsafe fn object<'a>(cell: *const Cell, kind: &str) -> Result<&'a Object> {
     match unsafe { (*cell).state.load(Acquire) } {
         OPEN => {}
         CLOSED => return Err(closed()),
-        _ => return Err(no_handle(kind)),
+        _ => return Err(Error::invalid("this is no handle")),
     }
     // SAFETY: it is open.
     Ok(unsafe { (*(*cell).object.get()).assume_init_ref() })
@@ -194,5 +194,6 @@ fn closed() -> Error {
 
 #[cold]
 fn no_handle(kind: &str) -> Error {
-    Error::invalid(format!("this is not the handle of a {kind}"))
+    let article = if kind == ipc_endpoint::KIND { "an" } else { "a" };
+    Error::invalid(format!("this is not the handle of {article} {kind}"))
 }

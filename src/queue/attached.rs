@@ -111,13 +111,21 @@ impl Queue {
     pub(super) fn life_of_lessee(&self) -> u32 {
         let (life, shared) = (self.life(), &self.store.shared);
         let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+        let mut is_new = false;
         if let Some(entry) = index.checked_sub(1).and_then(|index| shared.peers.table.get(index))
             && (entry.value.load(Relaxed) & LEASES == 0 || entry.life.load(Relaxed) != life)
         {
             entry.life.store(life, Relaxed);
             // Release: with the Acquire in `Lessees::lives`, for the life.
             entry.value.fetch_or(LEASES, Release);
+            is_new = true;
+        }
+        // Also where this handle could not be put on the table: then others look for our death now and then.
+        if shared.roles.load(Relaxed) & LEASES == 0 {
             shared.roles.fetch_or(LEASES, Relaxed);
+            is_new = true;
+        }
+        if is_new {
             // die here: we have nothing on lease yet.
             self.store.wake_all_who_wait();
         }

@@ -268,20 +268,31 @@ impl Blocks {
         // Release: with the Acquire in `first_returned`, for the message's bytes.
         head.owner.store(State::Returned.nobodys(), Release);
         // die here: receivers find it when they find the queue empty, since `leased` is set.
-        self.shared.recv.returned.store(1, Relaxed);
+        // Release: with the Acquire in `first_returned`, where the hint is cleared. All changes of it are swaps, so that none of them is still under
+        // way when its author looks at the blocks, and who clears it sees the blocks of all that it clears.
+        self.shared.recv.returned.swap(1, Release);
     }
 
     /// Of the returned messages, that which was handed out first. The caller holds the receiving lock.
     pub(crate) fn first_returned(&self) -> Option<(u32, &BlockHead)> {
-        self.shared.recv.returned.store(0, Relaxed);
+        let returned = self.look_for_returned();
+        if returned.is_some() {
+            // There may be more: the hint stays, for those who look meanwhile.
+            return returned;
+        }
+        // Acquire: with the Release in `give_back`.
+        self.shared.recv.returned.swap(0, Acquire);
+        let returned = self.look_for_returned();
+        if returned.is_some() {
+            self.shared.recv.returned.swap(1, Relaxed);
+        }
+        returned
+    }
+
+    fn look_for_returned(&self) -> Option<(u32, &BlockHead)> {
         // Acquire: with the Release in `give_back`.
         let returned = self.all().filter(|(_, head)| State::of(head.owner.load(Acquire)) == State::Returned);
-        let first = returned.min_by_key(|(_, head)| head.order.load(Relaxed));
-        if first.is_some() {
-            // There may be more.
-            self.shared.recv.returned.store(1, Relaxed);
-        }
-        first
+        returned.min_by_key(|(_, head)| head.order.load(Relaxed))
     }
 
     /// How many messages were returned.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::store::{LeaseTicket, Store};
-use crate::queue::watch::{Watch, sleep_beside};
+use crate::queue::watch::{Lessees, Watch, sleep_beside};
 use crate::shm::layout::Side;
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
@@ -24,9 +24,13 @@ pub(crate) enum Dead {
     Returned,
 }
 
+/// Those who wait for a block, where others wait for room. Who frees a block wakes all.
+pub(crate) const FOR_A_BLOCK: Kind = Kind::One(0);
+
 impl Store {
     /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
     pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+        let lessees = self.lessees(watch);
         loop {
             let claim = self.blocks.claim()?;
             call.turn_to(&self.shared.recv.lock);
@@ -39,14 +43,16 @@ impl Store {
             if self.is_shut_down() {
                 return Err(Error::Closed);
             }
-            self.wait_for_block(deadline, watch, || self.is_shut_down())?;
+            self.wait_for_block(deadline, &lessees, || self.is_shut_down())?;
         }
     }
 
     /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
     #[cold]
-    pub(crate) fn wait_for_block(&self, deadline: Deadline, watch: Option<&dyn Watch>, over: impl Fn() -> bool) -> Result<()> {
+    pub(crate) fn wait_for_block(&self, deadline: Deadline, lessees: &Lessees<'_>, over: impl Fn() -> bool) -> Result<()> {
         let side = &self.shared.recv;
+        // Who waits for room sleeps on that word, too, and is to be woken in its turn. In a rendezvous nobody does.
+        let kind = if self.is_rendezvous() { Kind::Change } else { FOR_A_BLOCK };
         let look = Cell::new(false);
         let change = || {
             self.shared.block_wanted.swap(1, Relaxed);
@@ -54,15 +60,19 @@ impl Store {
             lock::fence_after_rmw();
             Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
         };
-        self.with_lessees(watch, |watch| {
+        self.with_lessees(lessees, |watch| {
             let sleep = |seen, time: Duration| {
                 let (slept, time_to_look) = match watch {
-                    Some(watch) => sleep_beside(side, seen, Kind::Change, time, watch)?,
+                    Some(watch) => sleep_beside(side, seen, kind, time, watch)?,
                     None => {
-                        let slept = futex::wait(&side.lock, seen, Kind::Change, time)?;
+                        let slept = futex::wait(&side.lock, seen, kind, time)?;
                         (slept, slept == Slept::TimedOut)
                     }
                 };
+                if slept == Slept::Woken && kind == FOR_A_BLOCK {
+                    // It may have been the kernel, for somebody that waits for room.
+                    futex::wake(&side.lock, 1, Kind::Change);
+                }
                 // The kernel wakes us where somebody died inside a call, who may have had a block.
                 look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
                 Ok(slept)
@@ -107,7 +117,7 @@ impl Store {
         }
         if returned {
             // Who returned it may have died before it said so.
-            shared.recv.returned.store(1, Relaxed);
+            shared.recv.returned.swap(1, Relaxed);
         }
         if !leased {
             // Under the lock nobody leases, and who returns had leased.

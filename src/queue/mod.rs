@@ -35,8 +35,10 @@ pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
+#[cfg(feature = "capi")]
+pub(crate) use store::LeaseTicket;
 use store::Store;
-pub(crate) use store::{LeaseTicket, Received, Sink, Take};
+pub(crate) use store::{Received, Sink, Take};
 pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.

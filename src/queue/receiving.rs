@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::error::{Error, Result};
 use crate::queue::attached::LEASES;
 use crate::queue::blocks::{Claim, State};
-use crate::queue::claims::Dead;
+use crate::queue::claims::{Dead, FOR_A_BLOCK};
 use crate::queue::log::{Log, Record};
 use crate::queue::options::{ENVELOPE, Envelope};
 use crate::queue::ring::{IN_BLOCK, Look};
 use crate::queue::store::{BLOCK, CLOSED, CLOSING, ON_LEASE, Received, Sink, Store, Take};
-use crate::queue::watch::Watch;
+use crate::queue::watch::{Lessees, Watch};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
 use crate::sync::lock::{self, Left};
+use crate::sys::futex;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -49,6 +50,7 @@ impl Store {
         // Where a message goes that must stay in a block, and lies elsewhere.
         let mut spare = None;
         let mut closing = false;
+        let lessees = self.lessees(watch);
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
                 spare = self.blocks.claim()?;
@@ -65,6 +67,7 @@ impl Store {
                 Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
                     self.release_sender(&call, *index, *woken);
                 }
+                Ok(Found::Message(_)) => self.release_emptied(&call),
                 _ => Self::release(&call, &shared.recv),
             }
             // Who waits keeps nothing from others.
@@ -74,7 +77,7 @@ impl Store {
                 Found::NoBlock => {
                     if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
-                        self.wait_for_block(deadline, watch, over)?;
+                        self.wait_for_block(deadline, &lessees, over)?;
                     }
                     continue;
                 }
@@ -87,7 +90,7 @@ impl Store {
                 // What they have may come back.
                 if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                     call.turn_to(&shared.send.lock);
-                    self.wait_for_lessees(deadline, watch)?;
+                    self.wait_for_lessees(deadline, &lessees)?;
                 }
             } else if phase != 0 {
                 if phase != CLOSING || closing {
@@ -102,35 +105,58 @@ impl Store {
                     continue;
                 }
                 call.turn_to(&shared.send.lock);
-                self.wait_for_messages(deadline, watch)?;
+                self.wait_for_messages(&call, deadline, &lessees)?;
             }
             call.turn_to(&shared.recv.lock);
         }
     }
 
+    /// Lets go of the receiving lock after a message was taken. Those who wait for a block may not need one any more.
+    #[inline]
+    fn release_emptied(&self, call: &Call) {
+        let side = &self.shared.recv;
+        let waited = side.lock.load(Relaxed) & lock::WAITERS != 0;
+        Self::release(call, side);
+        if waited && self.shared.block_wanted.load(Relaxed) != 0 {
+            // die here: the kernel wakes one who waits.
+            futex::wake(&side.lock, u32::MAX, FOR_A_BLOCK);
+        }
+    }
+
     /// Sleeps until there may be a message. The call works on the sending lock's word.
     #[cold]
-    fn wait_for_messages(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+    fn wait_for_messages(&self, call: &Call, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
             shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
-            if shared.recv.watched.load(Relaxed) != 0 {
-                lock::notify_all(&shared.recv.lock, &shared.recv.generation);
-            }
+            self.tell_that_a_receiver_waits(call);
         }
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+    }
+
+    /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.
+    pub(crate) fn tell_that_a_receiver_waits(&self, call: &Call) {
+        let shared = &*self.shared;
+        // With the fence in `lock::watch`: either we see that they watch, or they see that we wait.
+        lock::fence_after_rmw();
+        if shared.recv.watched.load(Relaxed) != 0 {
+            // Should we die, none of those may be left without WAITERS who sleep on that word for another reason.
+            call.turn_to(&shared.recv.lock);
+            lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+            call.turn_to(&shared.send.lock);
+        }
     }
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
     #[cold]
-    fn wait_for_lessees(&self, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+    fn wait_for_lessees(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         let change = || Ok((shared.recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
-        self.with_lessees(watch, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Whether the next message, if it is to stay in a block, needs a free one.

@@ -53,7 +53,13 @@ impl Store {
         let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
         loop {
             // While there is no room it takes no memory.
-            while self.shared.phase.load(Relaxed) == 0 && !self.ring.look(&self.shared.send, 0)?.ready {
+            while self.shared.phase.load(Relaxed) == 0 {
+                let Look { slot, ready, .. } = self.ring.look(&self.shared.send, 0)?;
+                if ready {
+                    break;
+                }
+                // There is room, but no memory for it.
+                slot?;
                 self.wait_for_room(call, deadline, watch)?;
             }
             let claim = self.claim(call, deadline, watch)?;
@@ -162,7 +168,7 @@ impl Store {
         // Nothing is held from here on.
         call.turn_to(&shared.recv.lock);
         let room = || match self.ring.look(&shared.send, 0) {
-            Ok(Look { ready: false, .. }) if shared.phase.load(Relaxed) == 0 => Ok(None),
+            Ok(Look { ready: false, slot: Ok(_), .. }) if shared.phase.load(Relaxed) == 0 => Ok(None),
             // What is wrong is found out under the lock.
             _ => Ok(Some(())),
         };

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::queue::store::Store;
 use crate::sync::lock::On;
 use crate::sync::source::Source;
+use crate::sys::thread::Call;
 
 /// Receiving.
 pub(crate) struct Receiving<S>(pub(crate) S);
@@ -22,8 +23,17 @@ impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
         store.is_readable() || closely && store.shared.recv.leased.load(Relaxed) != 0 && store.gets_back()
     }
 
+    fn waits(&self, call: &Call) {
+        let store = self.0.borrow();
+        if store.is_rendezvous() {
+            store.tell_that_a_receiver_waits(call);
+        }
+    }
+
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
-        self.0.borrow().watch_lessees(&mut |word, seen| words.push((word, seen)))
+        let mut ended = false;
+        self.0.borrow().watch_lessees(&mut |word, seen| words.push((word, seen)), |_| ended = true);
+        ended
     }
 }
 

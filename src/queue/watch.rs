@@ -1,6 +1,6 @@
 //! Waits that end with a process as well: who is watched, and how to sleep on its life.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::queue::attached::LEASES;
 use crate::queue::store::Store;
-use crate::shm::layout::Side;
+use crate::shm::layout::{Peer, Side};
 use crate::sync::lives::{self, Ending};
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
@@ -34,22 +34,33 @@ pub(crate) fn sleep_beside(side: &Side, seen: u32, kind: Kind, time: Duration, w
         futex::wait_any(&words, time.min(most))?
     };
     if which != 0 {
-        lives::pass_on(words[which].0);
+        lives::pass_on(words[which]);
     }
     Ok((slept, which != 0 || slept == Slept::TimedOut))
 }
 
-/// Those who have, or may have, messages on lease, which come back when they die; and who else is watched.
-struct Lessees<'a> {
+/// Those who have, or may have, messages on lease, which come back when they die; and who else is watched. One for each call.
+pub(crate) struct Lessees<'a> {
     store: &'a Store,
     ending: RefCell<Ending>,
+    /// The sum of the identities of those who were gone at the last look.
+    gone: Cell<u64>,
     and: Option<&'a dyn Watch>,
 }
 
 impl Watch for Lessees<'_> {
     fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
         let mut most = self.and.map_or(lock::LOOK, |and| and.lives(add));
-        if self.store.watch_lessees(add) {
+        let (mut gone, mut ending) = (0_u64, false);
+        self.store.watch_lessees(add, |peer| match peer.identity() {
+            // Asked after the life: what it has on lease comes back with the next look, which is made once.
+            Some(identity) if peer.is_gone() => gone = gone.wrapping_add(identity.0),
+            Some(_) => ending = true,
+            None => {}
+        });
+        if self.gone.replace(gone) != gone {
+            most = Duration::from_millis(1);
+        } else if ending {
             most = most.min(self.ending.borrow_mut().slice());
         }
         most
@@ -61,14 +72,13 @@ impl Watch for Lessees<'_> {
 }
 
 impl Store {
-    /// The lives of those who have, or may have, messages on lease; without them, who waits looks now and then. Says whether one has
-    /// ended whose process may not be gone yet.
-    pub(crate) fn watch_lessees<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> bool {
-        let mut ended = false;
+    /// The lives of those who have, or may have, messages on lease; without them, who waits looks now and then. `ended` is told of those
+    /// whose life has ended.
+    pub(crate) fn watch_lessees<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32), mut ended: impl FnMut(&Peer)) {
         if self.shared.roles.load(Relaxed) & LEASES == 0 {
-            return false;
+            return;
         }
-        let Some(lives) = self.lives() else { return false };
+        let Some(lives) = self.lives() else { return };
         for peer in &self.shared.peers.table {
             // Acquire: with the Release in `life_of_lessee`.
             if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
@@ -77,21 +87,19 @@ impl Store {
             let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
             match lives.watch_of(life, identity) {
                 Some((word, seen)) => add(word, seen),
-                None => ended |= life != 0,
+                None if life != 0 => ended(peer),
+                None => {}
             }
         }
-        ended
+    }
+
+    /// Those who are watched in one call, with `and`.
+    pub(crate) fn lessees<'a>(&'a self, and: Option<&'a dyn Watch>) -> Lessees<'a> {
+        Lessees { store: self, ending: RefCell::default(), gone: Cell::new(0), and }
     }
 
     /// Waits, with an eye on those who have messages on lease, if anybody ever had.
-    pub(crate) fn with_lessees<T>(
-        &self,
-        watch: Option<&dyn Watch>,
-        wait: impl FnOnce(Option<&dyn Watch>) -> Result<T>,
-    ) -> Result<T> {
-        if self.shared.roles.load(Relaxed) & LEASES == 0 {
-            return wait(watch);
-        }
-        wait(Some(&Lessees { store: self, ending: RefCell::default(), and: watch }))
+    pub(crate) fn with_lessees<T>(&self, lessees: &Lessees<'_>, wait: impl FnOnce(Option<&dyn Watch>) -> Result<T>) -> Result<T> {
+        if self.shared.roles.load(Relaxed) & LEASES == 0 { wait(lessees.and) } else { wait(Some(lessees)) }
     }
 }

@@ -98,13 +98,23 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; errors of the system.
+    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; `WouldBlock` where somebody was stopped while
+    /// joining; errors of the system.
     #[inline]
     pub(crate) fn mine(&self) -> Result<u32> {
         match self.joined() {
             Some(life) if self.word_at(life).load(Relaxed) & TID == self.owner.load(Relaxed) as u32 => Ok(life),
-            _ => self.join(),
+            _ => self.join(Deadline::Now),
         }
+    }
+
+    /// As [`Lives::mine`], for those who write it down for good: they wait longer for others that join.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lives::mine`], with `TimedOut` for `WouldBlock`.
+    pub(crate) fn mine_for_good(&self) -> Result<u32> {
+        self.mine().or_else(|_| self.join(Deadline::after(PATIENCE)))
     }
 
     #[inline]
@@ -157,11 +167,11 @@ impl Lives {
     }
 
     #[cold]
-    fn join(&self) -> Result<u32> {
+    fn join(&self, deadline: Deadline) -> Result<u32> {
         let shared = &*self.table;
         let call = Call::enter(&shared.lock)?;
         call.can_link()?;
-        lock::acquire_brief(&call, &shared.lock, Deadline::after(PATIENCE))?;
+        lock::acquire_brief(&call, &shared.lock, deadline)?;
         let claimed = self.joined().map_or_else(|| self.claim(), Ok);
         lock::release(&call, &shared.lock);
         let life = claimed?;
@@ -241,9 +251,12 @@ fn create(dir: &Path, path: &Path, whole: usize) -> Result<()> {
     file::publish(&fd, path).map(drop)
 }
 
-/// What everybody does who was woken by a life: the kernel wakes one only.
-pub(crate) fn pass_on(life: &AtomicU32) {
-    futex::wake(life, u32::MAX, Kind::Any);
+/// What everybody does who was woken by a life, which was `seen` so before: the kernel wakes one only. If it is the same still, somebody has passed
+/// that on already, and would be woken by us, and we by it, for ever.
+pub(crate) fn pass_on((life, seen): (&AtomicU32, u32)) {
+    if life.load(Relaxed) != seen {
+        futex::wake(life, u32::MAX, Kind::Any);
+    }
 }
 
 /// For how long a process may be about to end, once a life of its has.

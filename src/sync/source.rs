@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::sync::lives;
 use crate::sync::lock::{self, LOOK, On, Rewake};
 use crate::sync::permits::{ENDING, ENDING_LOOK};
 use crate::sys::futex::{self, Slept};
@@ -19,6 +20,12 @@ pub(crate) trait Source: Send + Sync {
 
     /// Whether an attempt would not have to wait, or would fail, at this moment. `closely`: the system is asked, too, who is gone.
     fn ready(&self, closely: bool) -> bool;
+
+    /// Called once its word is prepared for a sleep, and before the last look: others may wait for somebody who waits. The call works on that
+    /// word before and after.
+    fn waits(&self, call: &Call) {
+        let _ = call;
+    }
 
     /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether one is marked
     /// already, whose process may be gone in a moment.
@@ -35,6 +42,10 @@ impl<S: Source + ?Sized> Source for &S {
 
     fn ready(&self, closely: bool) -> bool {
         (**self).ready(closely)
+    }
+
+    fn waits(&self, call: &Call) {
+        (**self).waits(call);
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
@@ -71,9 +82,14 @@ impl Sleeper {
             return Ok(Slept::NotAtAll);
         };
         // The kernel passes on what our death would take from the first; for the others their flags see to that.
-        let _call = Call::enter(first)?;
+        let call = Call::enter(first)?;
         let mut words: Vec<_> = sources.iter().map(|source| (source.event().1, lock::watch(source.event()))).collect();
         words.extend(also);
+        for source in sources {
+            call.turn_to(source.event().1);
+            source.waits(&call);
+        }
+        call.turn_to(first);
         // From here on whoever makes one ready wakes us.
         if pass_on(sources) {
             return Ok(Slept::NotAtAll);
@@ -92,6 +108,8 @@ impl Sleeper {
         if slept == Slept::Woken {
             let passed_on = pass_on(sources);
             if which >= primary {
+                // Others may sleep on that life for something else.
+                lives::pass_on(words[which]);
                 self.ending = None;
                 self.closely = true;
             } else if let Some(source) = sources.get(which).filter(|_| !passed_on) {

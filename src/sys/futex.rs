@@ -127,7 +127,7 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(S
         libc::EAGAIN => Ok((Slept::NotAtAll, 0)),
         libc::ETIMEDOUT => Ok((Slept::TimedOut, 0)),
         libc::EINTR => Ok((Slept::Interrupted, 0)),
-        libc::ENOSYS | libc::EPERM => wait(words[0].0, words[0].1, Kind::Change, time).map(|slept| (slept, 0)),
+        libc::ENOSYS | libc::EPERM => wait(words[0].0, words[0].1, Kind::Any, time).map(|slept| (slept, 0)),
         libc::EFAULT => Err(Error::Corrupted("the memory of the object is gone: its file was cut short")),
         errno => Err(Error::os(errno, "waiting on futexes")),
     }

@@ -111,8 +111,15 @@ pub(crate) fn thread_is_gone(tid: u32) -> bool {
 
 /// A value of this process. A child of fork begins with another: of the parent's, some thread may have been about to change it.
 pub(crate) struct PerProcess<T> {
-    /// The value, with `forks()` when it was made. Those of the parents stay where they are.
-    now: AtomicPtr<(u32, T)>,
+    now: AtomicPtr<OneProcess<T>>,
+}
+
+struct OneProcess<T> {
+    /// `forks()` when it was made.
+    forks: u32,
+    value: T,
+    /// The parent's, which stays where it is; tools that look for leaks find it here.
+    _parents: *mut OneProcess<T>,
 }
 
 impl<T: Default + Sync> PerProcess<T> {
@@ -126,12 +133,12 @@ impl<T: Default + Sync> PerProcess<T> {
             // Acquire: with the Release below.
             let now = self.now.load(Acquire);
             // SAFETY: it is null or was a box's, and is never freed.
-            if let Some((of, value)) = unsafe { now.as_ref() }
-                && *of == forks()
+            if let Some(one) = unsafe { now.as_ref() }
+                && one.forks == forks()
             {
-                return value;
+                return &one.value;
             }
-            let new = Box::into_raw(Box::new((forks(), T::default())));
+            let new = Box::into_raw(Box::new(OneProcess { forks: forks(), value: T::default(), _parents: now }));
             if self.now.compare_exchange(now, new, Release, Relaxed).is_err() {
                 // SAFETY: nobody else has seen it.
                 drop(unsafe { Box::from_raw(new) });

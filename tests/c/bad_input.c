@@ -23,6 +23,7 @@ static void nulls(void) {
   bool flag;
   int fd;
   ipc_lease lease;
+  ipc_address address;
 
   OK(ipc_region_close(NULL));
   OK(ipc_mutex_close(NULL));
@@ -93,6 +94,28 @@ static void nulls(void) {
   SAYS("len is NULL");
   INVALID(ipc_queue_finish(NULL, &lease));
   INVALID(ipc_queue_give_back(NULL, &lease));
+  OK(ipc_endpoint_close(NULL));
+  OK(ipc_request_close(NULL));
+  memset(&address, 0, sizeof address);
+  INVALID(ipc_endpoint_open(NULL, NULL, NULL, NULL));
+  SAYS("out is NULL");
+  INVALID(ipc_endpoint_address(NULL, &address));
+  SAYS("endpoint is NULL");
+  INVALID(ipc_endpoint_find(NULL, "x", &address));
+  INVALID(ipc_endpoint_address_of(NULL, 1, &address));
+  INVALID(ipc_endpoint_send(NULL, address, &byte, 1, 0));
+  INVALID(ipc_endpoint_recv(NULL, &byte, 1, &len, &address, NULL, 0));
+  INVALID(ipc_endpoint_recv(NULL, &byte, 1, NULL, &address, NULL, 0));
+  SAYS("len is NULL");
+  INVALID(ipc_endpoint_recv_mailbox(NULL, NULL, &byte, 1, &len, &address, NULL, 0));
+  INVALID(ipc_endpoint_call(NULL, address, &byte, 1, &byte, 1, &len, 0));
+  INVALID(ipc_endpoint_call_mailbox(NULL, NULL, &byte, 1, &byte, 1, &len, 0));
+  INVALID(ipc_request_reply(NULL, &byte, 1));
+  SAYS("request is NULL");
+  INVALID(ipc_endpoint_readiness_fd(NULL, &fd));
+  INVALID(ipc_queue_readiness_fd(NULL, &fd));
+  INVALID(ipc_semaphore_readiness_fd(NULL, &fd));
+  CHECK(fd == -1);
   INVALID(ipc_unlink(NULL, NULL));
   INVALID(ipc_list(NULL, NULL, NULL));
   SAYS("callback is NULL");
@@ -383,6 +406,58 @@ static void regions(void) {
   OK(ipc_mutex_close(placed));
 }
 
+static void endpoints(void) {
+  ipc_queue_options shape = IPC_QUEUE_OPTIONS_INIT;
+  ipc_endpoint *endpoint;
+  ipc_request *request;
+  ipc_address address;
+  char byte = 0;
+  size_t len;
+  shape.max_message = (size_t)IPC_QUEUE_MAX_MESSAGE + 1;
+  INVALID(ipc_endpoint_open(NULL, &shape, NULL, &endpoint));
+  CHECK(endpoint == NULL);
+  INVALID(ipc_endpoint_open("a/b", NULL, NULL, &endpoint));
+  INVALID(ipc_endpoint_open("", NULL, NULL, &endpoint));
+  INVALID(ipc_endpoint_open("@1.2.3", NULL, NULL, &endpoint));
+  FAILS(IPC_ERR_ALREADY_EXISTS, ipc_endpoint_open("mutex", NULL, NULL, &endpoint));
+  CHECK(endpoint == NULL);
+  OK(ipc_endpoint_open(NULL, NULL, NULL, &endpoint));
+  INVALID(ipc_endpoint_find(endpoint, NULL, &address));
+  INVALID(ipc_endpoint_find(endpoint, "a/b", &address));
+  INVALID(ipc_endpoint_find(endpoint, "x", NULL));
+  FAILS(IPC_ERR_NOT_FOUND, ipc_endpoint_find(endpoint, "x", &address));
+  FAILS(IPC_ERR_WRONG_KIND, ipc_endpoint_find(endpoint, "mutex", &address));
+  FAILS(IPC_ERR_NOT_FOUND, ipc_endpoint_address_of(endpoint, 0, &address));
+  FAILS(IPC_ERR_NOT_FOUND, ipc_endpoint_address_of(endpoint, UINT32_MAX, &address));
+  memset(&address, 0xff, sizeof address);
+  FAILS(IPC_ERR_PEER_GONE, ipc_endpoint_send(endpoint, address, &byte, 1, IPC_FOREVER));
+  FAILS(IPC_ERR_PEER_GONE, ipc_endpoint_call(endpoint, address, &byte, 1, &byte, 1, &len, IPC_FOREVER));
+  OK(ipc_endpoint_address(endpoint, &address));
+  INVALID(ipc_endpoint_send(endpoint, address, NULL, 1, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_send(endpoint, address, &byte, SIZE_MAX, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_send(endpoint, address, &byte, 1, -2));
+  INVALID(ipc_endpoint_recv(endpoint, NULL, 1, &len, NULL, NULL, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_recv(endpoint, &byte, 1, &len, NULL, &request, -2));
+  CHECK(request == NULL && len == 0);
+  INVALID(ipc_endpoint_recv_mailbox(endpoint, NULL, &byte, 1, &len, NULL, NULL, IPC_DONT_WAIT));
+  SAYS("queue is NULL");
+  INVALID(ipc_endpoint_recv_mailbox(endpoint, (ipc_queue *)(void *)mutex, &byte, 1, &len, NULL, NULL, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_call(endpoint, address, NULL, 1, &byte, 1, &len, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_call(endpoint, address, &byte, 1, NULL, 1, &len, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_call(endpoint, address, &byte, 1, &byte, 1, NULL, IPC_DONT_WAIT));
+  INVALID(ipc_endpoint_call(endpoint, address, &byte, 1, &byte, 1, &len, -2));
+  INVALID(ipc_endpoint_call_mailbox(endpoint, NULL, &byte, 1, &byte, 1, &len, IPC_DONT_WAIT));
+  INVALID(ipc_request_reply((ipc_request *)(void *)endpoint, &byte, 1));
+  SAYS("not the handle of a request");
+  INVALID(ipc_endpoint_close((ipc_endpoint *)(void *)queue));
+  SAYS("not the handle of an endpoint");
+  FAILS(IPC_ERR_WOULD_BLOCK, ipc_endpoint_recv(endpoint, &byte, 1, &len, NULL, NULL, IPC_DONT_WAIT));
+  OK(ipc_endpoint_close(endpoint));
+  INVALID(ipc_endpoint_send(endpoint, address, &byte, 1, IPC_DONT_WAIT));
+  SAYS("closed");
+  INVALID(ipc_endpoint_close(endpoint));
+}
+
 /* Files in the namespace that are not objects. */
 static void strange_files(void) {
   const char *dir = getenv("RSIPC_DIR");
@@ -446,6 +521,7 @@ int main(void) {
   timeouts();
   bytes();
   regions();
+  endpoints();
   OK(ipc_region_close(region));
   OK(ipc_mutex_close(mutex));
   OK(ipc_semaphore_close(semaphore));

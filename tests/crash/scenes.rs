@@ -134,7 +134,7 @@ pub const CAPACITY: usize = 3;
 pub const SHORT: Duration = Duration::from_millis(1);
 
 pub fn options() -> QueueOptions {
-    QueueOptions::new().capacity(CAPACITY).max_message(200)
+    QueueOptions::new().capacity(CAPACITY).max_message(200).leases(4)
 }
 
 /// A name that no scene before had.

@@ -64,7 +64,7 @@ impl Queue {
     /// 2**30, leases above 2**20, or a limit with a capacity; NoSpace, NoMemory, PermissionDenied and other errors of the system.
     #[staticmethod]
     #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
-    #[allow(clippy::too_many_arguments, reason = "they have names")]
+    #[expect(clippy::too_many_arguments, reason = "they have names")]
     fn create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,
@@ -99,7 +99,7 @@ impl Queue {
     /// Raises what create and open raise, but for AlreadyExists and NotFound.
     #[staticmethod]
     #[pyo3(signature = (name, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
-    #[allow(clippy::too_many_arguments, reason = "they have names")]
+    #[expect(clippy::too_many_arguments, reason = "they have names")]
     fn open_or_create(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name)] name: String,

@@ -272,6 +272,11 @@ impl Blocks {
         // Release: with the Acquire in `first_returned`, for the message's bytes.
         head.owner.store(State::Returned.nobodys(), Release);
         // die here: receivers find it when they find the queue empty, since `leased` is set.
+        self.say_returned();
+    }
+
+    /// Lets receivers look for messages that were returned, since there is one.
+    pub(crate) fn say_returned(&self) {
         // Release: with the Acquire in `first_returned`, where the hint is cleared. All changes of it are swaps, so that none of them is still under
         // way when its author looks at the blocks, and who clears it sees the blocks of all that it clears.
         self.shared.recv.returned.swap(1, Release);

@@ -152,10 +152,17 @@ impl Store {
         }
         // Should we die before we have woken somebody, the kernel does.
         let call = Call::enter(&shared.recv.lock)?;
+        let next = if done { State::Held.mine() } else { State::Returned.nobodys() };
+        // Another thread may end the same lease at the same moment.
+        // Release: with the Acquire in `first_returned`, for the message's bytes.
+        if head.owner.compare_exchange(word, next, Release, Relaxed).is_err() {
+            return Err(lost);
+        }
+        // die here: the message is gone, and its block held by a dead process; or receivers find it, as in `give_back`.
         if done {
             self.blocks.free(ticket.block)?;
         } else {
-            self.blocks.give_back(head);
+            self.blocks.say_returned();
         }
         self.blocks.notify();
         if !done || shared.phase.load(Relaxed) != 0 {

@@ -9,12 +9,13 @@ LIBDIR := target/release
 DEMO := target/demo
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-.PHONY: help demo test bench lint header clean lib
+.PHONY: help demo test kill bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
+	@echo "make kill     kill at every single instruction of every operation, and print the table"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -33,6 +34,9 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
 	$(VENV)/bin/python -m pytest tests/python
 	$(VENV)/bin/python -m pytest tests/mixed
+
+kill:
+	RSIPC_CRASH=full cargo test --release --features async --test crash_step
 
 bench:
 	cargo bench --bench objects

@@ -180,7 +180,8 @@ enum ipc_result
   IPC_ERR_DEADLOCK = -14,
   /**
    * The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
-   * than it gives back, or does not have the message on lease.
+   * than it gives back, or does not have the message on lease, or was forked from the process that the
+   * endpoint or request belongs to.
    */
   IPC_ERR_NOT_OWNER = -15,
   /**

@@ -344,3 +344,21 @@ fn many_workers_that_die_do_all_the_work() {
         }
     }
 }
+
+#[test]
+fn a_dead_workers_message_comes_back_to_a_busy_queue() {
+    let test = Test::new("busy");
+    for (name, queue) in queues(&test, 256).into_iter().filter(|(name, _)| *name != "rendezvous") {
+        let sender = sender(&queue, 0..1);
+        worker(&queue).kill();
+        sender.join();
+        // There is always something to receive.
+        let mut next = 100;
+        wait_for("the dead worker's message", || {
+            (0..3).for_each(|_| queue.send(&message(next, 10)).unwrap());
+            next += 1;
+            (0..3).any(|_| number(&queue.recv().unwrap()) == 0)
+        });
+        assert!(!queue.is_empty().unwrap() || queue.try_recv() == Err(Error::WouldBlock), "{name}");
+    }
+}

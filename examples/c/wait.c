@@ -27,7 +27,7 @@ static void write_them(void) {
 }
 
 int main(void) {
-  static char buffer[1 << 20];
+  static char buffer[100000];
   ipc_queue_options large = IPC_QUEUE_OPTIONS_INIT;
   ipc_waitable items[3];
   size_t len, letters_came = 0, parcels_came = 0;

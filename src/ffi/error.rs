@@ -50,7 +50,8 @@ pub enum ipc_result {
     /// The calling thread holds this mutex already, and would wait for itself.
     IPC_ERR_DEADLOCK = -14,
     /// The calling thread does not hold the mutex (through this handle), or the process holds fewer permits
-    /// than it gives back, or does not have the message on lease.
+    /// than it gives back, or does not have the message on lease, or was forked from the process that the
+    /// endpoint or request belongs to.
     IPC_ERR_NOT_OWNER = -15,
     /// A signal handler ran during the wait. Nothing was done; call again to wait on.
     IPC_ERR_INTERRUPTED = -16,
@@ -98,7 +99,7 @@ const TEXTS: &[(ipc_result, &CStr)] = &[
     (IPC_ERR_BUFFER_TOO_SMALL, c"the buffer is shorter than the next message"),
     (IPC_ERR_NOT_RECOVERABLE, c"the mutex was given up as not recoverable"),
     (IPC_ERR_DEADLOCK, c"this thread holds the mutex already"),
-    (IPC_ERR_NOT_OWNER, c"the mutex is not held by this thread, or the permits or the lease not by this process"),
+    (IPC_ERR_NOT_OWNER, c"the mutex is not this thread's, or the permits, the lease or the endpoint not this process's"),
     (IPC_ERR_INTERRUPTED, c"a signal handler interrupted the wait"),
     (IPC_ERR_NO_SPACE, c"no room on the file system, or within a resource limit"),
     (IPC_ERR_NO_MEMORY, c"not enough memory"),

@@ -14,6 +14,7 @@
 //! lease is returned. Only the few instructions in which a block and a place in the queue change together need more: then the
 //! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -229,10 +230,10 @@ impl Blocks {
     /// Frees what the dead held, and returns what they had on lease; says whether there was anything. The caller holds the receiving
     /// lock, and leaves the block alone that a sender is passing on.
     pub(crate) fn take_from_the_dead(&self) -> Result<bool> {
-        let mut found = false;
+        let (mut found, mut known) = (false, HashMap::new());
         for (index, head) in self.all() {
             let word = head.owner.load(Relaxed);
-            if !self.is_of_the_dead(word) {
+            if !self.is_of_the_dead(word, &mut known) {
                 continue;
             }
             // Acquire: with the Release in `end_transit`: what was in transit has another owner by then. Asked only now: the dead change nothing.
@@ -253,14 +254,17 @@ impl Blocks {
 
     /// Whether there is anything to be taken from the dead.
     pub(crate) fn any_of_the_dead(&self) -> bool {
-        self.all().any(|(_, head)| self.is_of_the_dead(head.owner.load(Relaxed)))
+        let mut known = HashMap::new();
+        self.all().any(|(_, head)| self.is_of_the_dead(head.owner.load(Relaxed), &mut known))
     }
 
-    /// Whether a block's word says that it is held by, or leased to, a process that is gone.
-    fn is_of_the_dead(&self, word: u64) -> bool {
+    /// Whether a block's word says that it is held by, or leased to, a process that is gone. The system is asked once for each process: it takes
+    /// long to answer, and one process may have many on lease.
+    fn is_of_the_dead(&self, word: u64, known: &mut HashMap<u64, bool>) -> bool {
+        let owner = owner_of(word);
         matches!(State::of(word), State::Held | State::Leased)
-            && owner_of(word) != me().identity
-            && owner_of(word).is_gone(self.shared.header.namespace.load(Relaxed))
+            && owner != me().identity
+            && *known.entry(owner.0).or_insert_with(|| owner.is_gone(self.shared.header.namespace.load(Relaxed)))
     }
 
     /// Lets a message that was on lease be received again.

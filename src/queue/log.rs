@@ -18,6 +18,7 @@ use crate::queue::options::{CHUNK, ENVELOPE, Plan};
 use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
+use crate::sys::file::PAGE;
 
 /// In a record's `len`: there is no message, the next record is at the beginning of the log's bytes.
 const SKIP: u32 = u32::MAX;
@@ -208,7 +209,9 @@ impl Log {
 
     /// Takes a message off the log, which the caller has. It holds the receiving lock.
     pub(crate) fn take(&self, record: &Record) -> Result<()> {
+        let number = self.head(record.place)?.number.load(Relaxed);
         self.commit(record.next);
+        self.shared.recv.log_taken.store(number.wrapping_add(1), Relaxed);
         self.give_back(record.next)
     }
 
@@ -219,12 +222,13 @@ impl Log {
         // die here: the message is gone with us.
     }
 
-    /// Gives the memory of whole chunks before `place` back to the system.
+    /// Gives memory before `place` back to the system: whole chunks, or, where the log is empty now, all pages.
     fn give_back(&self, place: u64) -> Result<()> {
         let given_back = &self.shared.recv.log_given_back;
-        let chunk = |place: u64| place / CHUNK as u64 * CHUNK as u64;
-        let (mut from, to) = (given_back.load(Relaxed), chunk(place));
-        if to.wrapping_sub(from) > self.bytes.len() as u64 || chunk(from) != from {
+        let mut from = given_back.load(Relaxed);
+        let piece = if self.is_empty() { PAGE } else { CHUNK } as u64;
+        let to = (place / piece * piece).max(from);
+        if to - from > self.bytes.len() as u64 || !from.is_multiple_of(PAGE as u64) {
             return Err(Error::Corrupted("more of the log was given back than it has"));
         }
         while from < to {
@@ -249,17 +253,21 @@ impl Log {
     pub(crate) fn len(&self) -> Result<usize> {
         let (send, recv) = (&self.shared.send, &self.shared.recv);
         for _ in 0..100 {
-            let begin = recv.log.load(Acquire);
+            let (taken, begin) = (recv.log_taken.load(Acquire), recv.log.load(Acquire));
             let end = send.log.load(Acquire);
+            if end == begin {
+                return Ok(0);
+            }
             if end.wrapping_sub(begin) > self.bytes.len() as u64 {
                 continue;
             }
-            let (first, last) = (self.head(begin)?.number.load(Relaxed), self.head(end)?.number.load(Relaxed));
-            // If nothing was received meanwhile, both belong to one moment.
-            if recv.log.load(Acquire) == begin {
-                return Ok(usize::try_from(last.wrapping_sub(first)).unwrap_or(0).min(self.bytes.len()));
+            // Where the log ends there is memory as long as it ends there, and what comes before is never asked for.
+            let number = self.head(end)?.number.load(Relaxed);
+            // If nothing was received or sent meanwhile, all belong to one moment.
+            if send.log.load(Acquire) == end && recv.log.load(Acquire) == begin {
+                return Ok(usize::try_from(number.wrapping_sub(taken)).unwrap_or(0).min(self.bytes.len()));
             }
         }
-        Ok(0)
+        Ok(usize::from(!self.is_empty()))
     }
 }

@@ -51,6 +51,9 @@ impl Store {
         let mut spare = None;
         let mut closing = false;
         let lessees = self.lessees(watch);
+        if shared.recv.leased.load(Relaxed) != 0 && self.is_time_to_look() {
+            self.take_from_the_dead(&call, deadline)?;
+        }
         loop {
             if take != Take::Whole && !self.is_rendezvous() {
                 spare = self.blocks.claim()?;

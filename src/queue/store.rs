@@ -17,10 +17,12 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -91,6 +93,8 @@ pub(crate) struct Store {
     slots: usize,
     pub(crate) send_spin: Spin,
     pub(crate) recv_spin: Spin,
+    /// When this handle last looked whether a lessee is gone, in nanoseconds on the monotonic clock.
+    looked: AtomicU64,
     /// The directory that the queue's name is in.
     dir: Option<PathBuf>,
     /// The lives there, once they were needed; None where there are none.
@@ -111,6 +115,7 @@ impl Store {
             slots: plan.slots,
             send_spin,
             recv_spin,
+            looked: AtomicU64::new(0),
             dir,
             lives: OnceLock::new(),
             shared,
@@ -128,6 +133,17 @@ impl Store {
             Lives::of(&dir).ok()
         };
         self.lives.get_or_init(find).as_deref()
+    }
+
+    /// Whether who finds messages, and so never waits, should look now for what comes back from the dead: every [`lock::LOOK`].
+    pub(crate) fn is_time_to_look(&self) -> bool {
+        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return false };
+        let now = now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs();
+        let due = now.saturating_sub(self.looked.load(Relaxed)) >= lock::LOOK.as_nanos() as u64;
+        if due {
+            self.looked.store(now, Relaxed);
+        }
+        due
     }
 
     /// How many messages fit; None: any number.

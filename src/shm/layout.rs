@@ -284,6 +284,8 @@ pub(crate) struct Side {
     pub(crate) log: AtomicU64,
     /// Receiving: up to here the log's memory was given back; senders may use it again.
     pub(crate) log_given_back: AtomicU64,
+    /// Receiving: how many messages were ever taken from the log. A hint, one behind where a receiver died right after it took one.
+    pub(crate) log_taken: AtomicU64,
     /// Receiving: how many messages were ever handed out on lease.
     pub(crate) leases: AtomicU64,
     /// Receiving: 1 while a block may be leased or returned. 0 only if none is.

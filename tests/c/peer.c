@@ -330,6 +330,76 @@ static ipc_region *open_region(const char *name, unsigned char **bytes, size_t *
   return region;
 }
 
+static ipc_endpoint *open_endpoint(const char *name) {
+  ipc_endpoint *endpoint;
+  ok(ipc_endpoint_open(name, NULL, NULL, &endpoint));
+  return endpoint;
+}
+
+static ipc_request *next_request(ipc_endpoint *endpoint, unsigned char *message, size_t *len) {
+  ipc_address from;
+  ipc_request *request;
+  ok(ipc_endpoint_recv(endpoint, message, LONGEST, len, &from, &request, TIMEOUT));
+  if (request == NULL) {
+    fail("this is no request");
+  }
+  check_message(message, *len);
+  return request;
+}
+
+static void endpoint_serve(char **args) {
+  ipc_endpoint *endpoint = open_endpoint(args[0]);
+  uint64_t count = number(args[1]);
+  unsigned char message[LONGEST];
+  size_t len;
+  print_and_flush("open");
+  while (count-- > 0) {
+    ipc_request *request = next_request(endpoint, message, &len);
+    len = make_message(number_in(message, len) + 1, message);
+    ok(ipc_request_reply(request, message, len));
+    ok(ipc_request_close(request));
+  }
+  ok(ipc_endpoint_close(endpoint));
+}
+
+static void endpoint_die(char **args) {
+  ipc_endpoint *endpoint = open_endpoint(args[0]);
+  unsigned char message[LONGEST];
+  size_t len;
+  print_and_flush("open");
+  next_request(endpoint, message, &len);
+  die();
+}
+
+static void endpoint_call(char **args) {
+  ipc_endpoint *endpoint = open_endpoint(NULL);
+  uint64_t first = number(args[1]), count = number(args[2]), i;
+  unsigned char message[LONGEST], reply[LONGEST];
+  ipc_address to;
+  ok(ipc_endpoint_find(endpoint, args[0], &to));
+  for (i = first; i < first + count; i++) {
+    size_t len = make_message(i, message);
+    ok(ipc_endpoint_call(endpoint, to, message, len, reply, sizeof reply, &len, TIMEOUT));
+    check_message(reply, len);
+    if (number_in(reply, len) != i + 1) {
+      fail("this is the reply to something else");
+    }
+  }
+  ok(ipc_endpoint_close(endpoint));
+}
+
+static void endpoint_gone(char **args) {
+  ipc_endpoint *endpoint = open_endpoint(NULL);
+  unsigned char message[LONGEST];
+  ipc_address to;
+  size_t len = make_message(0, message);
+  ok(ipc_endpoint_find(endpoint, args[0], &to));
+  if (ipc_endpoint_call(endpoint, to, message, len, message, sizeof message, &len, TIMEOUT) != IPC_ERR_PEER_GONE) {
+    fail("the server is not gone");
+  }
+  ok(ipc_endpoint_close(endpoint));
+}
+
 static void mutex_add(char **args) {
   ipc_mutex *mutex = open_mutex(args[0]);
   unsigned char *bytes;
@@ -503,6 +573,10 @@ static const struct {
     {"queue-lease-die", 1, queue_lease_die},
     {"queue-lease-sum", 1, queue_lease_sum},
     {"queue-history", 5, queue_history},
+    {"endpoint-serve", 2, endpoint_serve},
+    {"endpoint-die", 1, endpoint_die},
+    {"endpoint-call", 3, endpoint_call},
+    {"endpoint-gone", 1, endpoint_gone},
     {"mutex-add", 4, mutex_add},
     {"mutex-die", 1, mutex_die},
     {"mutex-recover", 1, mutex_recover},

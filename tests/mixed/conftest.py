@@ -50,6 +50,10 @@ class Peers:
     def run(self, language: str, *arguments: object) -> str:
         return self.finish(self.start(language, *arguments))
 
+    def says(self, process: subprocess.Popen[str], line: str) -> None:
+        assert process.stdout is not None
+        assert process.stdout.readline() == line + "\n"
+
     def until_killed(self, language: str, *arguments: object) -> None:
         """Runs a peer that kills itself with SIGKILL."""
         process = self.start(language, *arguments)

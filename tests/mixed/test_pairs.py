@@ -45,6 +45,23 @@ def test_a_lease_of_the_dead_comes_back(peers: Peers, namespace: Path, one: str,
 
 
 @pairs
+def test_calls_are_answered(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    server = peers.start(one, "endpoint-serve", "e", 300)
+    peers.says(server, "open")
+    callers = [peers.start(language, "endpoint-call", "e", 1000 * n, 100) for n, language in enumerate((one, other, other))]
+    for caller in callers:
+        peers.finish(caller)
+    peers.finish(server)
+
+
+@pairs
+def test_the_death_of_the_server_ends_a_call(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    server = peers.start(one, "endpoint-die", "e")
+    peers.says(server, "open")
+    peers.run(other, "endpoint-gone", "e")
+
+
+@pairs
 def test_mutex_keeps_two_apart(peers: Peers, namespace: Path, one: str, other: str) -> None:
     peers.run(one, "placed-create", "r")
     # The mutex at 0 is used by the placed objects' test; this one has a name.

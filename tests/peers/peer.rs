@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::alarm;
-use rsipc::{Error, Mutex, Queue, QueueOptions, Region, Semaphore};
+use rsipc::{Endpoint, Error, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -103,6 +103,33 @@ fn run(args: &[String]) -> Outcome {
             println!("{sum}");
         }
         ["queue-history", name, log, first, role, seconds] => history(name, log, number(first)?, role, number(seconds)?)?,
+        ["endpoint-serve", name, count] => {
+            let endpoint = Endpoint::open_named(name, &QueueOptions::new())?;
+            say("open")?;
+            for _ in 0..number::<u64>(count)? {
+                let mut request = endpoint.recv_timeout(LONG)?;
+                let reply = message(number_of(&request)? + 1);
+                request.reply(&reply)?;
+            }
+        }
+        ["endpoint-die", name] => {
+            let endpoint = Endpoint::open_named(name, &QueueOptions::new())?;
+            say("open")?;
+            let request = endpoint.recv_timeout(LONG)?;
+            expect(request.wants_reply(), true)?;
+            nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL)?;
+        }
+        ["endpoint-call", name, first, count] => {
+            let endpoint = Endpoint::open(&Namespace::default(), &QueueOptions::new())?;
+            let (to, first) = (endpoint.find(name)?, number::<u64>(first)?);
+            for i in first..first + number::<u64>(count)? {
+                expect(number_of(&endpoint.call_timeout(to, &message(i), LONG)?)?, i + 1)?;
+            }
+        }
+        ["endpoint-gone", name] => {
+            let endpoint = Endpoint::open(&Namespace::default(), &QueueOptions::new())?;
+            expect(endpoint.call_timeout(endpoint.find(name)?, &message(0), LONG), Err(Error::PeerGone))?;
+        }
         ["mutex-add", name, region, offset, count] => {
             let (mutex, region) = (Mutex::<()>::open(name)?, Region::open(region)?);
             let view = region.view()?;
@@ -267,11 +294,16 @@ fn expect<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Outcome {
     if found == wanted { Ok(()) } else { Err(format!("found {found:?}, wanted {wanted:?}").into()) }
 }
 
-/// Says a word, and ends as SIGKILL ends a process.
-fn die(word: &str) -> Outcome {
+fn say(word: &str) -> Outcome {
     let mut out = std::io::stdout();
     writeln!(out, "{word}")?;
     out.flush()?;
+    Ok(())
+}
+
+/// Says a word, and ends as SIGKILL ends a process.
+fn die(word: &str) -> Outcome {
+    say(word)?;
     nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL)?;
     unreachable!("SIGKILL cannot be survived")
 }

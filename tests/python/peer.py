@@ -146,6 +146,39 @@ def queue_history(name: str, log: str, first: str, role: str, seconds: str) -> N
                 time.sleep(chance.uniform(0, 0.002))
 
 
+def endpoint_serve(name: str, count: str) -> None:
+    endpoint = rsipc.Endpoint.open(name)
+    print("open", flush=True)
+    for _ in range(int(count)):
+        request = endpoint.recv(timeout=BOUND)
+        request.reply(message(number_of(request.data) + 1))
+
+
+def endpoint_die(name: str) -> None:
+    endpoint = rsipc.Endpoint.open(name)
+    print("open", flush=True)
+    request = endpoint.recv(timeout=BOUND)
+    check(request.wants_reply, "this is no request")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endpoint_call(name: str, first: str, count: str) -> None:
+    endpoint = rsipc.Endpoint.open()
+    to = endpoint.find(name)
+    for number in range(int(first), int(first) + int(count)):
+        reply = endpoint.call(to, message(number), timeout=BOUND)
+        check(reply == message(number + 1), f"the reply to {number} is {reply!r}")
+
+
+def endpoint_gone(name: str) -> None:
+    endpoint = rsipc.Endpoint.open()
+    try:
+        endpoint.call(endpoint.find(name), message(0), timeout=BOUND)
+    except rsipc.PeerGone:
+        return
+    sys.exit("somebody replied")
+
+
 def mutex_add(name: str, region: str, offset: str, times: str) -> None:
     mutex = rsipc.Mutex.open(name)
     number = memoryview(rsipc.Region.open(region))[int(offset) : int(offset) + 8].cast("Q")
@@ -235,6 +268,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
         queue_lease_sum,
         queue_shutdown,
         queue_history,
+        endpoint_serve,
+        endpoint_die,
+        endpoint_call,
+        endpoint_gone,
         mutex_add,
         mutex_die,
         mutex_recover,

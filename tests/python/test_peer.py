@@ -59,6 +59,20 @@ def test_leases() -> None:
     assert succeeds("queue-lease-sum", "q") == f"{sum(range(250, 350))}\n"
 
 
+def test_endpoints() -> None:
+    command = [sys.executable, str(Path(__file__).with_name("peer.py"))]
+    with subprocess.Popen([*command, "endpoint-serve", "e", "10"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "open\n"
+        succeeds("endpoint-call", "e", 250, 10)
+        assert server.wait(BOUND) == 0
+    with subprocess.Popen([*command, "endpoint-die", "e"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "open\n"
+        succeeds("endpoint-gone", "e")
+        assert server.wait(BOUND) == -9
+
+
 def test_mutexes() -> None:
     rsipc.Mutex.create("m")
     region = rsipc.Region.create("r", 100)

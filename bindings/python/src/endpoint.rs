@@ -81,7 +81,7 @@ impl Endpoint {
     /// Raises AlreadyExists where a living process's endpoint, or another object, has the name; otherwise what Queue.create raises.
     #[staticmethod]
     #[pyo3(signature = (name=None, capacity=64, max_message=4096, *, limit=None, leases=256, dir=None, mode=0o600))]
-    #[allow(clippy::too_many_arguments, reason = "they have names")]
+    #[expect(clippy::too_many_arguments, reason = "they have names")]
     fn open(
         py: Python<'_>,
         #[pyo3(from_py_with = args::name_or_none)] name: Option<String>,

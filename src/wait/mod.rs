@@ -80,7 +80,8 @@ impl<'a> WaitSet<'a> {
         self.with(endpoint.inbox().receiving())
     }
 
-    /// Adds sending to a queue: ready once there is room for a message, or the queue was shut down.
+    /// Adds sending to a queue: ready once there is room for a message, or the queue was shut down. A rendezvous is ready while a receiver
+    /// waits; a set that waits to receive from the same rendezvous is one itself, so do not add both.
     #[must_use]
     pub fn send(self, queue: &'a Queue) -> Self {
         self.with(queue.sending())

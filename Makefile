@@ -39,6 +39,7 @@ kill:
 	RSIPC_CRASH=full cargo test --release --features async --test crash_step
 
 bench:
+	cargo bench --bench passing
 	cargo bench --bench objects
 
 lint: $(VENV)/.tools

@@ -27,6 +27,9 @@ const SKIP: u32 = u32::MAX;
 const ALIGN: usize = 16;
 const HEAD: usize = size_of::<RecordHead>();
 
+/// Senders look how far receivers have come after every so many bytes.
+const LOOK: u64 = 4096;
+
 /// Memory is taken in steps of so many bytes.
 const STEP: usize = 256 * 1024;
 
@@ -109,27 +112,53 @@ impl Log {
         self.shared.send.log.load(Acquire) == begin
     }
 
+    /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that receivers write to
+    /// is dear. The caller holds the sending lock.
+    pub(crate) fn may_hold_something(&self) -> bool {
+        let send = &self.shared.send;
+        let end = send.log.load(Relaxed);
+        let look = self.shared.log_drained.load(Relaxed) != 0 || end.wrapping_sub(send.log_looked.load(Relaxed)) >= LOOK;
+        !look || self.look_at_receivers(end)
+    }
+
+    /// Learns how far receivers have come; says whether they have left anything. The caller holds the sending lock.
+    #[cold]
+    fn look_at_receivers(&self, end: u64) -> bool {
+        let (send, recv) = (&self.shared.send, &self.shared.recv);
+        self.shared.log_drained.store(0, Relaxed);
+        // Acquire: with the Release in `give_back`: that memory is zeroed already.
+        send.log_given_back.store(recv.log_given_back.load(Acquire), Relaxed);
+        // Acquire: with the Release in `commit`, for what receivers have read.
+        let begin = recv.log.load(Acquire);
+        send.log_seen.store(begin, Relaxed);
+        send.log_looked.store(end, Relaxed);
+        begin != end
+    }
+
     /// Puts a message into the log. The caller holds the sending lock.
     ///
     /// # Errors
     ///
     /// `LimitReached`, and `NoSpace` where there is no memory for it: what was sent before is untouched.
     pub(crate) fn append(&self, envelope: &[u8], message: &[u8]) -> Result<()> {
-        let (send, recv) = (&self.shared.send, &self.shared.recv);
+        let send = &self.shared.send;
         let len = envelope.len() + message.len();
         // The record, and the head of the next one.
         let need = HEAD + len.next_multiple_of(ALIGN) + HEAD;
         let mut end = send.log.load(Relaxed);
-        // Acquire: with the Release in `commit`.
-        let waiting = end.wrapping_sub(recv.log.load(Acquire));
-        if waiting.saturating_add((need - HEAD) as u64) > self.limit {
+        let skip = if self.to_the_end(end) < need { self.to_the_end(end) } else { 0 };
+        let waits = || end.wrapping_sub(send.log_seen.load(Relaxed)).saturating_add((need - HEAD) as u64) <= self.limit;
+        let fits = || {
+            end.wrapping_sub(send.log_given_back.load(Relaxed)).saturating_add((skip + need) as u64) <= self.bytes.len() as u64
+        };
+        if !waits() || !fits() {
+            self.look_at_receivers(end);
+        }
+        if !waits() {
             let why = "the unbounded queue's backlog has reached its limit in bytes (by default the size of the file system)";
             return Err(Error::LimitReached(why.into()));
         }
-        let skip = if self.to_the_end(end) < need { self.to_the_end(end) } else { 0 };
-        // Acquire: with the Release in `give_back`: that memory is zeroed already.
-        let used = end.wrapping_sub(recv.log_given_back.load(Acquire));
-        if used.saturating_add((skip + need) as u64) > self.bytes.len() as u64 {
+        if !fits() {
             return Err(Error::NoSpace("the unbounded queue's log has no addresses left".into()));
         }
         let number = self.head(end)?.number.load(Relaxed);
@@ -166,8 +195,11 @@ impl Log {
         // A SKIP follows a record, and is followed by one.
         for _ in 0..2 {
             let place = recv.log.load(Relaxed);
-            // Acquire: with the Release in `append`.
-            let waiting = self.shared.send.log.load(Acquire).wrapping_sub(place);
+            if recv.log_seen.load(Relaxed) == place {
+                // Acquire: with the Release in `append`: the records. Receivers who find it here later have them from us, by the lock.
+                recv.log_seen.store(self.shared.send.log.load(Acquire), Relaxed);
+            }
+            let waiting = recv.log_seen.load(Relaxed).wrapping_sub(place);
             if waiting == 0 {
                 return Ok(None);
             }
@@ -226,7 +258,12 @@ impl Log {
     fn give_back(&self, place: u64) -> Result<()> {
         let given_back = &self.shared.recv.log_given_back;
         let mut from = given_back.load(Relaxed);
-        let piece = if self.is_empty() { PAGE } else { CHUNK } as u64;
+        let drained = self.shared.recv.log_seen.load(Relaxed) == place && self.is_empty();
+        if drained {
+            // die here: senders look by themselves, a few messages later.
+            self.shared.log_drained.store(1, Relaxed);
+        }
+        let piece = if drained { PAGE } else { CHUNK } as u64;
         let to = (place / piece * piece).max(from);
         if to - from > self.bytes.len() as u64 || !from.is_multiple_of(PAGE as u64) {
             return Err(Error::Corrupted("more of the log was given back than it has"));

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
+use crate::queue::log::Log;
 use crate::queue::ring::Look;
 use crate::queue::store::{BLOCK, Store};
 use crate::queue::watch::Watch;
@@ -145,7 +146,7 @@ impl Store {
     /// Whether messages still go into the log; if not, they go into the ring from now on. The caller holds the sending lock.
     #[cold]
     fn must_log(&self) -> bool {
-        if self.log.as_ref().is_some_and(|log| !log.is_empty()) {
+        if self.log.as_ref().is_some_and(Log::may_hold_something) {
             return true;
         }
         // Release: with the Acquire in `log_is_next`.

@@ -252,6 +252,8 @@ pub(crate) struct QueueLayout {
     pub(crate) roles: AtomicU32,
     /// The sending position, plus one, from which on messages go into the log, until the log is empty; 0: they go into the ring.
     pub(crate) log_from: AtomicU64,
+    /// 1 once receivers have read the log to its end: senders look how far they have come. A hint.
+    pub(crate) log_drained: AtomicU32,
     pub(crate) send: Side,
     pub(crate) recv: Side,
     pub(crate) peers: Peers<MAX_ATTACHED>,
@@ -282,8 +284,12 @@ pub(crate) struct Side {
     pub(crate) transit_place: AtomicU64,
     /// Where the log ends (sending) and begins (receiving). The store of either is the commit.
     pub(crate) log: AtomicU64,
-    /// Receiving: up to here the log's memory was given back; senders may use it again.
+    /// Receiving: up to here the log's memory was given back; senders may use it again. Sending: what the senders know of that.
     pub(crate) log_given_back: AtomicU64,
+    /// What this side knows of the other's `log`: never ahead of it.
+    pub(crate) log_seen: AtomicU64,
+    /// Sending: where the log ended when the senders looked at the other side last.
+    pub(crate) log_looked: AtomicU64,
     /// Receiving: how many messages were ever taken from the log. A hint, one behind where a receiver died right after it took one.
     pub(crate) log_taken: AtomicU64,
     /// Receiving: how many messages were ever handed out on lease.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::direct::address::{Address, REPLIES};
 use crate::direct::envelope::{Envelope, Kind};
+use crate::direct::inner::{Inner, recv_from};
 use crate::direct::place::Place;
 use crate::direct::target::Peer;
-use crate::direct::{Inner, recv_from};
 use crate::error::{Error, Result};
 use crate::queue::{MAX_MESSAGE, Queue, QueueOptions, Watch};
 use crate::sync::lock::LOOK;

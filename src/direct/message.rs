@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::direct::Inner;
 use crate::direct::address::Address;
 use crate::direct::envelope::{Envelope, Kind};
+use crate::direct::inner::Inner;
 use crate::error::{Error, Result};
 use crate::sys::thread::forks;
 use crate::time::Deadline;

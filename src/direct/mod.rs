@@ -1,34 +1,29 @@
 //! Direct messages: a process's own address, to which others send, and calls that wait for a reply. The public face.
 //!
 //! An endpoint's inbox is a queue with an owner (`queue`), in a file that its address names (`place`). Each message has an `envelope` that says
-//! who sent it. Who waits for room in an inbox, or for a reply, sleeps on the life of its owner, too (`sync::lives`, `target`).
+//! who sent it. `inner` is what an endpoint's messages and calls share with it. Who waits for room in an inbox, or for a reply, sleeps on the life of its owner, too (`sync::lives`, `target`).
 
 mod address;
 mod call;
 mod envelope;
+mod inner;
 mod message;
 mod place;
 mod target;
 
-use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, Result};
 use crate::name::{Name, Namespace};
-use crate::queue::{Queue, QueueOptions, Received, Sink, Take, Watch};
-use crate::shm;
-use crate::sys::process::{PerProcess, me};
+use crate::queue::{Queue, QueueOptions, Received, Sink, Take};
+use crate::sys::process::me;
 use crate::sys::thread::forks;
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
-use place::{DirId, Place};
-use target::Target;
+use inner::{Inner, OPEN, recv_from};
 
 pub use address::Address;
 pub use call::Call;
@@ -83,23 +78,6 @@ pub struct Endpoint {
     inner: Arc<Inner>,
     name: Option<String>,
 }
-
-/// An endpoint, as the messages that it received keep it.
-struct Inner {
-    place: Arc<Place>,
-    inbox: Queue,
-    address: Address,
-    /// `forks()` when it was opened.
-    forks: u32,
-    /// The inboxes that it has sent to.
-    targets: Mutex<HashMap<Address, Arc<Target>>>,
-}
-
-/// So many inboxes of others are kept open.
-const MAX_TARGETS: usize = 128;
-
-/// The endpoints of this process, by their directory and serial number.
-static OPEN: PerProcess<Mutex<HashSet<(DirId, u32)>>> = PerProcess::new();
 
 impl Endpoint {
     /// Opens an endpoint in a namespace. `options` are those of its inbox: how many messages of what length wait in it before senders
@@ -483,127 +461,4 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("address", &self.address()).field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-impl Inner {
-    /// Opens an endpoint with the lowest serial number that is free.
-    fn open(name: &Name<'_>, options: &QueueOptions) -> Result<Self> {
-        let _inside = Inside::enter()?;
-        let place = Place::of(name)?;
-        place.clear(None);
-        let life = place.life_for_good();
-        let (identity, mut serial) = (me().identity, 0);
-        let mut open = OPEN.get().lock();
-        loop {
-            let address = Address::new(identity, serial);
-            let (name, key) = (address.file_name(), (place.id, serial));
-            if open.contains(&key) {
-                serial += 1;
-                continue;
-            }
-            match Queue::create_owned(&place.namespace.address(&name), options, &address.owner(life)) {
-                // It is left from before an exec.
-                Err(Error::AlreadyExists { .. }) if shm::namespace_of_file(&place.path(address)) == Some(me().namespace) => {
-                    place.remove(address, None);
-                }
-                // A process of another pid namespace has it.
-                Err(Error::AlreadyExists { .. }) => serial += 1,
-                inbox => {
-                    let inbox = inbox?;
-                    open.insert(key);
-                    return Ok(Self { place: Arc::new(place), inbox, address, forks: forks(), targets: Mutex::default() });
-                }
-            }
-        }
-    }
-
-    /// Begins a call. `NotOwner` in a child of fork. From here on a living thread owns this process's life.
-    #[inline]
-    fn enter(&self) -> Result<Inside> {
-        if self.forks != forks() {
-            let why = "the endpoint belongs to the process that this one was forked from: open one of your own";
-            return Err(Error::NotOwner(why));
-        }
-        let inside = Inside::enter()?;
-        self.place.life();
-        Ok(inside)
-    }
-
-    /// Sends to an address; gives what the wait for a reply watches.
-    fn send(&self, to: Address, envelope: Envelope, message: &[u8], deadline: Deadline) -> Result<Arc<Target>> {
-        loop {
-            let (target, kept) = self.target(to)?;
-            match target.inbox.send_with(&envelope.to_bytes(), message, deadline, Some(&target.owner.watch())) {
-                Ok(()) => return Ok(target),
-                // Its owner has closed it, and may have opened another one at the same address.
-                Err(Error::Closed) if kept => self.forget(to, &target),
-                Err(Error::Closed) => return Err(self.gone(to, &target)),
-                Err(Error::PeerGone) => return Err(self.gone(to, &target)),
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    /// The inbox of an address, whose owner lives; and whether it has been open for a while.
-    fn target(&self, to: Address) -> Result<(Arc<Target>, bool)> {
-        let kept = self.targets.lock().get(&to).cloned();
-        if let Some(target) = kept {
-            return match target.owner.check() {
-                Ok(()) => Ok((target, true)),
-                Err(_) => Err(self.gone(to, &target)),
-            };
-        }
-        let target = Arc::new(Target::open(&self.place, to)?);
-        let mut targets = self.targets.lock();
-        if targets.len() >= MAX_TARGETS {
-            targets.retain(|_, target| !target.inbox.is_shut_down() && !target.owner.is_gone());
-        }
-        if targets.len() >= MAX_TARGETS {
-            targets.clear();
-        }
-        targets.insert(to, Arc::clone(&target));
-        Ok((target, false))
-    }
-
-    fn forget(&self, to: Address, target: &Arc<Target>) {
-        let mut targets = self.targets.lock();
-        if targets.get(&to).is_some_and(|other| Arc::ptr_eq(other, target)) {
-            targets.remove(&to);
-        }
-    }
-
-    #[cold]
-    fn gone(&self, to: Address, target: &Arc<Target>) -> Error {
-        self.forget(to, target);
-        self.place.clear(Some(to.identity()));
-        Error::PeerGone
-    }
-}
-
-/// While it lives, this thread is inside a call of this module: there are locks in it for which a signal handler would wait for ever.
-struct Inside;
-
-impl Inside {
-    fn enter() -> Result<Self> {
-        if INSIDE.replace(true) { Err(Error::Reentrant) } else { Ok(Self) }
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.set(false);
-    }
-}
-
-thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Receives a message with its envelope.
-fn recv_from(inbox: &Queue, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<(Vec<u8>, Option<Envelope>)> {
-    let mut message = Vec::new();
-    let Received { len, envelope, .. } = inbox.recv_with(&mut message, Take::Whole, deadline, watch)?;
-    // SAFETY: `len` bytes were copied there, for which there is room.
-    unsafe { message.set_len(len) };
-    Ok((message, envelope.as_ref().and_then(Envelope::from_bytes)))
 }

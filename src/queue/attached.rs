@@ -106,9 +106,9 @@ impl Queue {
         self.store.lives().and_then(|lives| lives.mine().ok()).unwrap_or(0)
     }
 
-    /// The life of this process, to be written down with a message on lease. Before the first, all who wait for messages are told to
-    /// watch it.
-    pub(super) fn life_of_lessee(&self) -> u32 {
+    /// Writes down this process's life for those who wait for messages, before it takes one on lease; before the first, they are told
+    /// to watch it.
+    pub(super) fn show_life(&self) {
         let (life, shared) = (self.life(), &self.store.shared);
         let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
         let mut is_new = false;
@@ -129,7 +129,6 @@ impl Queue {
             // die here: we have nothing on lease yet.
             self.store.wake_all_who_wait();
         }
-        life
     }
 
     /// The entries in the table of peers that are used by other handles.

@@ -146,7 +146,6 @@ impl Blocks {
             // Acquire: with the Release in `free`, for what its last owner did with it.
             if head.owner.compare_exchange(0, State::Held.mine(), Acquire, Relaxed).is_ok() {
                 // die here: a block held by a dead process; the same until the claim is given up or passed on.
-                head.life.store(0, Relaxed);
                 self.shared.free_hint.store(index + 1, Relaxed);
                 return Ok(Some(Claim { blocks: self, index, head }));
             }

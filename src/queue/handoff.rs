@@ -210,7 +210,7 @@ impl Store {
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
             sink.space(len)?;
             recv.transit_place.store(offer, Relaxed);
-            let flag = if matches!(take, Take::OnLease(_)) { ON_LEASE } else { 0 };
+            let flag = if take == Take::OnLease { ON_LEASE } else { 0 };
             // Release: with the Acquire in `mend_receiving`.
             recv.transit.store((index + 1) | flag, Release);
             // die here: the offer is still open.

@@ -84,8 +84,8 @@ impl Queue {
     /// As [`Queue::lease_into`], with the message's envelope.
     pub(crate) fn lease_with(&self, sink: &mut impl super::Sink, deadline: Deadline) -> Result<(Received, LeaseTicket)> {
         self.act_as(attached::RECEIVES)?;
-        let take = Take::OnLease(self.life_of_lessee());
-        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, take, deadline, watch));
+        self.show_life();
+        let received = self.with_peers(attached::SENDS, |watch| self.store.recv(sink, Take::OnLease, deadline, watch));
         let received = received.inspect_err(|e| self.readiness.after(e))?;
         let block = received.block.ok_or(Error::Corrupted("a message on lease is in no block"))?;
         let head = self.store.blocks.head(block)?;

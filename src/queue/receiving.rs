@@ -361,10 +361,7 @@ impl Store {
     /// Makes a block this process's, as `take` says. The caller holds the receiving lock.
     pub(crate) fn mark(&self, head: &BlockHead, take: Take, deliveries: u32) {
         let recv = &self.shared.recv;
-        let (state, life) = match take {
-            Take::Whole => (State::Held, 0),
-            Take::OnLease(life) => (State::Leased, life),
-        };
+        let state = if take == Take::OnLease { State::Leased } else { State::Held };
         if state == State::Leased {
             recv.leased.store(1, Relaxed);
         }
@@ -374,7 +371,6 @@ impl Store {
             head.order.store(order, Relaxed);
         }
         head.deliveries.store(deliveries, Relaxed);
-        head.life.store(life, Relaxed);
         // Release: with the Acquire in `take_from_the_dead`, for what was stored before.
         head.owner.store(state.mine(), Release);
     }
@@ -428,7 +424,7 @@ impl Store {
             self.wake_sender(index);
             if transit & ON_LEASE != 0 && State::of(head.owner.load(Relaxed)) == State::Held {
                 // It was the sender's still. From here on it is on lease to us, until it is returned below.
-                self.mark(head, Take::OnLease(0), 1);
+                self.mark(head, Take::OnLease, 1);
             }
         }
         let free = match State::of(head.owner.load(Acquire)) {

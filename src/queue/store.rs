@@ -61,8 +61,8 @@ pub(crate) trait Sink {
 pub(crate) enum Take {
     /// It is gone from the queue.
     Whole,
-    /// It is on lease to this process, with this life (0: none), until it is finished or given back.
-    OnLease(u32),
+    /// It is on lease to this process, until it is finished or given back.
+    OnLease,
 }
 
 /// Which message it is that stays in a block.

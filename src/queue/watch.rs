@@ -80,7 +80,7 @@ impl Store {
         }
         let Some(lives) = self.lives() else { return };
         for peer in &self.shared.peers.table {
-            // Acquire: with the Release in `life_of_lessee`.
+            // Acquire: with the Release in `show_life`.
             if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
                 continue;
             }

@@ -313,13 +313,11 @@ pub(crate) struct BlockHead {
     pub(crate) word: AtomicU32,
     /// The message's length in bytes, and ENVELOPED.
     pub(crate) len: AtomicU32,
-    /// The owner's life, or 0.
-    pub(crate) life: AtomicU32,
     /// How many times the message was handed out on lease.
     pub(crate) deliveries: AtomicU32,
     /// How many bytes from the block's beginning have memory, in pages.
     pub(crate) pages: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 5],
+    pub(crate) _reserved: [AtomicU32; 6],
 }
 
 /// The head of a record in the log; the payload follows it. Where the log ends there is one already, of which only `number` is valid.

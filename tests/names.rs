@@ -72,7 +72,7 @@ fn all_who_open_or_create_at_once_get_the_same() {
                     semaphore.release().unwrap();
                     Semaphore::open_or_create_permits(test.name(&format!("{name}p")), 2).unwrap();
                     let queue = Queue::open_or_create(test.name(&format!("{name}q")), &small().capacity(8)).unwrap();
-                    queue.try_send(b"x").unwrap();
+                    queue.send_timeout(b"x", LONG).unwrap();
                     Region::open_or_create(test.name(&format!("{name}r")), 100).unwrap();
                     if Region::create(test.name(&format!("{name}c")), 100).is_ok() {
                         board.add(1, 1);
@@ -261,7 +261,7 @@ fn other_users_are_kept_out_unless_let_in() {
 }
 
 #[test]
-fn another_pid_namespace_is_kept_out() {
+fn a_child_forked_into_another_pid_namespace_is_kept_out() {
     let test = Test::new("pid namespaces");
     Queue::create(test.name("q"), &small()).unwrap();
     Mutex::create(test.name("m"), ()).unwrap();

@@ -1,0 +1,91 @@
+"""Histories of a name: verbs create, open, open_or_create and unlink. Each object that is created has a number of its own, by which it is known
+again, or is one of those that cannot be told apart."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from history import DIED, Fault, Operation, spans, touches, within
+
+
+class Object(NamedTuple):
+    """One that had the name for some time."""
+
+    number: int
+    created: Operation
+    seen: list[Operation]
+    """The creation, unless that ended in a death, and each time that somebody found it."""
+
+    @property
+    def certain(self) -> tuple[float, float]:
+        """From when to when it had the name for certain."""
+        since = min((o.returned for o in self.seen), default=math.inf)
+        return since, max((o.invoked for o in self.seen), default=-math.inf)
+
+
+def check_name(operations: Iterable[Operation], told_apart: bool = True) -> list[Fault]:
+    """What is wrong with a history of a name that belonged to nothing at its begin."""
+    operations = list(operations)
+    faults: list[Fault] = []
+    unlinks = [o for o in operations if o.verb == "unlink" and o.outcome == "ok"]
+    ending = [o for o in operations if o.verb == "unlink" and o.outcome == DIED]
+    creations = [o for o in operations if o.verb in ("create", "open_or_create")]
+    created = [o for o in creations if o.outcome == "ok" and (o.verb == "create" or o.answer == o.message)]
+    may_be = [o for o in creations if o.outcome == DIED]
+    if not told_apart:
+        unknown = len(may_be) + sum(o.verb == "open_or_create" and o.outcome == "ok" for o in creations)
+        made = sum(o.verb == "create" and o.outcome == "ok" for o in creations)
+        if len(unlinks) > made + unknown:
+            faults.append(Fault("unlinked twice", f"{made + unknown} were created at most, and {len(unlinks)} were taken away"))
+        if made > len(unlinks) + len(ending) + 1:
+            faults.append(Fault("two at once", f"{made} were created, and {len(unlinks) + len(ending)} taken away at most"))
+        return faults
+
+    objects = _objects(operations, [*created, *may_be], faults)
+    for operation in created:
+        if operation.verb == "create" and operation.answer != operation.message:
+            faults.append(Fault("another", f"what was created is something else: {operation}"))
+    present = [o.certain for o in objects if o.certain[0] < o.certain[1]]
+    for since, until in spans(present, 2):
+        faults.append(Fault("two at once", f"two objects had the name from {since} to {until}"))
+    certain = spans(present, 1)
+    possible = spans([(o.created.invoked, _gone(o, unlinks)) for o in objects], 1)
+    for operation in operations:
+        if operation.outcome == "not_found" and within(operation, certain):
+            faults.append(Fault("not found", f"all the while it was there: {operation}"))
+        if operation in created and within(operation, certain):
+            faults.append(Fault("two at once", f"all the while another one had the name: {operation}"))
+        if operation in unlinks and any(since < operation.invoked and operation.returned < until for since, until in present):
+            faults.append(Fault("not gone", f"it was there before and after it was taken away: {operation}"))
+        if (operation.outcome == "exists" or operation in unlinks) and not touches(operation, possible):
+            faults.append(Fault("nothing there", f"all the while nothing had the name: {operation}"))
+    if len(unlinks) > len(created) + len(may_be):
+        faults.append(Fault("unlinked twice", f"{len(objects)} were created at most, and {len(unlinks)} were taken away"))
+    return faults
+
+
+def _objects(operations: list[Operation], creations: list[Operation], faults: list[Fault]) -> list[Object]:
+    objects: dict[int | None, Object] = {}
+    for operation in creations:
+        if operation.message is not None:
+            seen = [operation] if operation.outcome == "ok" else []
+            objects[operation.message] = Object(operation.message, operation, seen)
+    for operation in operations:
+        if operation.outcome != "ok" or operation.verb not in ("open", "open_or_create"):
+            continue
+        number = operation.message if operation.verb == "open" else operation.answer
+        if operation.verb == "open_or_create" and number == operation.message:
+            continue
+        if number not in objects:
+            faults.append(Fault("invented", f"nobody created it: {operation}"))
+        elif operation.returned < objects[number].created.invoked:
+            faults.append(Fault("too early", f"it was found before it was created: {operation}; {objects[number].created}"))
+        else:
+            objects[number].seen.append(operation)
+    return list(objects.values())
+
+
+def _gone(object: Object, unlinks: list[Operation]) -> float:
+    """Until when it can have had the name: whoever took the name away after it was created took it away, or it was gone before."""
+    since = min(object.created.returned, object.certain[0])
+    return min((o.returned for o in unlinks if o.invoked >= since), default=math.inf)

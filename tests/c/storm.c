@@ -61,7 +61,7 @@ static void rest_for(uint64_t most_ns) {
 
 /* Holds what it has for a while, or not at all. */
 static void hold(void) {
-  if (below(4) == 0) {
+  if (below(2) == 0) {
     rest_for(2000000);
   }
 }
@@ -535,7 +535,7 @@ int main(int argc, char **argv) {
       play_names();
     }
     if (below(4) == 0) {
-      rest_for(4000000);
+      rest_for(8000000);
     }
   }
   if (play == play_serve) {

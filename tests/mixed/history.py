@@ -12,7 +12,9 @@ each other.
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,10 +23,15 @@ GRACE = 10_000_000
 after it proves nothing: that process may have been stopped."""
 
 REFUSALS = ("would_block", "timed_out", "closed", "interrupted", "not_found", "exists")
-"""How an operation ends that did nothing. Others: ok, owner_died of a lock, peer_gone and no_reply of a call, torn, and died for the
-last one of a process that was killed in it."""
+"""How an operation ends that did nothing. Others: ok, owner_died of a lock, peer_gone and no_reply of a call, torn, and died for
+the last one of a process that was killed in it."""
 
 DIED = "died"
+
+
+@cache
+def _verb(name: str) -> str:
+    return name.removeprefix("try_").removesuffix("_timeout")
 
 
 class Operation(NamedTuple):
@@ -49,7 +56,7 @@ class Operation(NamedTuple):
     @property
     def verb(self) -> str:
         """The name without the way in which it waits."""
-        return self.name.removeprefix("try_").removesuffix("_timeout")
+        return _verb(self.name)
 
     @property
     def sends(self) -> bool:
@@ -74,10 +81,18 @@ class Run(NamedTuple):
     died: float = math.inf
     """From then on it was dead and buried, if it was killed."""
 
-    def on(self, *objects: str) -> "Run":
-        """What it did to these objects only."""
-        wanted = set(objects)
-        return self._replace(operations=[o for o in self.operations if not wanted.isdisjoint(o.object.split(","))])
+
+def by_object(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """What the same processes did, apart for each object."""
+    apart: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        operations: dict[str, list[Operation]] = defaultdict(list)
+        for operation in run.operations:
+            for name in operation.object.split(","):
+                operations[name].append(operation)
+        for name, those in operations.items():
+            apart[name].append(run._replace(operations=those))
+    return apart
 
 
 class Fault(NamedTuple):
@@ -105,7 +120,7 @@ Spans = list[tuple[float, float]]
 
 
 def parse(log: str, died: float | None = None) -> list[Operation]:
-    """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], and after it TIME OUTCOME [NUMBER [NUMBER]].
+    """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], and TIME OUTCOME [NUMBER [NUMBER]].
 
     `died`: when at the latest it was dead, if it was killed. Then the last line may be cut short, and an outcome be missing.
     """
@@ -124,8 +139,8 @@ def parse(log: str, died: float | None = None) -> list[Operation]:
 def _operation(invocation: str, returned: float, outcome: str, received: list[str]) -> Operation:
     invoked, name, *sent = invocation.split()
     object = sent.pop(0) if sent and not sent[0].isdigit() else ""
-    numbers = [int(number) for number in sent + received]
-    return Operation(name, int(invoked), returned, outcome, *numbers)._replace(object=object)
+    message, answer, *_ = [*map(int, sent + received), None, None]
+    return Operation(name, int(invoked), returned, outcome, message, answer, object)
 
 
 def check(
@@ -137,9 +152,9 @@ def check(
 ) -> list[Fault]:
     """What is wrong with a history, at the end of which the queue was found empty.
 
-    `capacity`: 0 for a rendezvous, `math.inf` for no limit. The rest comes from leases (`history_leases`). `began`: messages that may
-    have gone before the operation that is known to have received them, and since when. `returned`: messages that came back to the queue
-    and were not received again, and the earliest moment of that. `back`: when a message that had come back was in the queue.
+    `capacity`: 0 for a rendezvous, `math.inf` for no limit. The rest comes from leases (`history_leases`). `began`: messages that
+    may have gone before the operation that is known to have received them, and since when. `returned`: messages that came back to
+    the queue and were not received again, and the earliest moment of that. `back`: when one that had come back was in the queue.
     """
     operations = list(operations)
     sends = {operation.message: operation for operation in operations if operation.sends and operation.message is not None}

@@ -1,7 +1,8 @@
-"""Histories of endpoints and of a mailbox: verbs call and post of those who send to them, serve, reply and drop of those who receive, and
-open_endpoint and close_endpoint.
+"""Histories of endpoints and of a mailbox: verbs call and post of those who send to them, serve, reply and drop of those who
+receive, and open_endpoint and close_endpoint.
 
-The object of each is the name of an endpoint, which one process after another has, or the mailbox, from which all servers receive.
+The object of each is the name of an endpoint, which one process after another has, or the mailbox, from which all servers
+receive.
 """
 
 import math
@@ -31,7 +32,7 @@ class Tenure(NamedTuple):
 
 
 def check_calls(runs: Iterable[Run]) -> list[Fault]:
-    """What is wrong with a history: each request is received once at most, and its sender gets the reply to it, once, or is told that
+    """What is wrong with a history: each request is received once at most, and its sender gets the reply to it, or is told that
     none will come, which is so."""
     runs = list(runs)
     faults: list[Fault] = []
@@ -64,7 +65,8 @@ def check_calls(runs: Iterable[Run]) -> list[Fault]:
         elif call.outcome == "ok" and (reply is None or reply.invoked > call.returned):
             faults.append(Fault("invented", f"nobody has replied: {call}"))
         elif call.outcome in ("peer_gone", "no_reply"):
-            # A server that dies while it receives from the mailbox may have told the caller that it has the request, and left it to the next.
+            # A server that dies while it receives from the mailbox may have told the caller that it has the request, and leaves
+            # it to the next.
             told = call.object == MAILBOX and any(o.invoked <= call.returned and o.returned >= call.invoked for o in unsaid)
             if reply is not None and reply.outcome == "ok" and not told:
                 faults.append(Fault("reply lost", f"somebody has replied: {call}; {reply}"))

@@ -1,10 +1,13 @@
-"""Histories of a queue whose messages are taken for good or on lease: verbs lease, finish and give_back beside those of `history`.
+"""Histories of a queue whose messages are taken for good or on lease: verbs lease, finish and give_back beside those of
+`history`.
 
-What happens to a message until it is first handed out is the queue's business, and checked as such (`history.check`). From then on it is out
-with one process at a time, and comes back when that one gives it back or dies, until it is received for good or finished.
+What happens to a message until it is first handed out is the queue's business, and checked as such (`history.check`). From then
+on it is out with one process at a time, and comes back when that one gives it back or dies, until it is received for good or
+finished.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from history import DIED, Fault, Operation, Run, check
@@ -69,7 +72,7 @@ def check_queue(runs: Iterable[Run], capacity: float) -> list[Fault]:
         if first.number != 1 and unseen:
             began[message] = min(o.invoked for o in unseen)
         _check_count(0, first, unseen, faults)
-        for one, other in zip(those, those[1:], strict=False):
+        for one, other in pairwise(those):
             _check_pair(one, other, dead, faults)
             if not one.may_be_the_last:
                 # One that dies meanwhile may have had it in between.
@@ -82,13 +85,14 @@ def check_queue(runs: Iterable[Run], capacity: float) -> list[Fault]:
     _check_closed(runs, faults)
     firsts = {id(those[0].taken) for those in deliveries.values()}
     kept = []
-    for operation in (o for run in runs for o in run.operations):
+    for operation in chain.from_iterable(run.operations for run in runs):
         if operation.verb in ("send", "shutdown") or id(operation) in firsts:
             kept.append(operation if operation.sends else _as_received(operation))
-        elif operation.verb in ("recv", "lease", "wait") and operation.message is None:
-            # A lease that its process died in takes nothing with it.
-            if operation.outcome != DIED or operation.receives:
-                kept.append(_as_received(operation))
+        elif operation.message is not None:
+            continue
+        # A lease that its process died in takes nothing with it.
+        elif operation.receives or (operation.verb in ("lease", "wait") and operation.outcome != DIED):
+            kept.append(_as_received(operation))
     return faults + check(kept, capacity, began, returned, [span for span in back if span[0] < span[1]])
 
 

@@ -1,8 +1,9 @@
-"""Histories of a mutex (verbs lock; unlock, and mend, which marks what it guards as consistent first) and of semaphores (acquire, release)."""
+"""Histories of a mutex (verbs lock; unlock, and mend, which marks what it guards as consistent first) and of semaphores (acquire,
+release)."""
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from history import DIED, Fault, Operation, Run, Spans, spans, touches, within
@@ -49,14 +50,14 @@ def _holds(run: Run) -> list[Hold]:
 
 
 def check_mutex(runs: Iterable[Run]) -> list[Fault]:
-    """What is wrong with the history of a mutex: it has one owner at a time, and the next one after a death in it is told, until somebody mends it;
-    nobody else is."""
+    """What is wrong with the history of a mutex: it has one owner at a time, and the next one after a death in it is told, until
+    somebody mends it; nobody else is."""
     runs = list(runs)
     faults: list[Fault] = []
     holds = sorted((hold for run in runs for hold in _holds(run)), key=lambda hold: hold.taken.returned)
     # Who died in a call that locks may have been an owner, unseen.
     unseen = [o for run in runs for o in run.operations if o.verb == "lock" and o.outcome == DIED]
-    for one, other in zip(holds, holds[1:], strict=False):
+    for one, other in pairwise(holds):
         if other.taken.returned < one.certain[1]:
             faults.append(Fault("two owners", f"it was locked at the same time: {one}; {other}"))
     before: Hold | None = None
@@ -87,7 +88,8 @@ def _leaves_a_death(hold: Hold | None) -> bool | None:
 
 
 def check_permits(runs: Iterable[Run], total: int, left: int | None = None) -> list[Fault]:
-    """What is wrong with the history of a semaphore of so many permits: no more are out at a time, and those of the dead come back.
+    """What is wrong with the history of a semaphore of so many permits: no more are out at a time, and those of the dead come
+    back.
 
     `left`: how many there were when all the processes had ended.
     """

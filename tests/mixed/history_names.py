@@ -1,11 +1,13 @@
-"""Histories of a name: verbs create, open, open_or_create and unlink. Each object that is created has a number of its own, by which it is known
-again, or is one of those that cannot be told apart."""
+"""Histories of a name: verbs create, open, open_or_create and unlink. Each object that is created has a number of its own, by
+which it is known again, or is one of those that cannot be told apart."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import NamedTuple
 
-from history import DIED, Fault, Operation, spans, touches, within
+from history import DIED, Fault, Operation, Spans, spans, touches, within
 
 
 class Object(NamedTuple):
@@ -45,19 +47,21 @@ def check_name(operations: Iterable[Operation], told_apart: bool = True) -> list
     for operation in created:
         if operation.verb == "create" and operation.answer != operation.message:
             faults.append(Fault("another", f"what was created is something else: {operation}"))
-    present = [o.certain for o in objects if o.certain[0] < o.certain[1]]
+    present = sorted(o.certain for o in objects if o.certain[0] < o.certain[1])
     for since, until in spans(present, 2):
         faults.append(Fault("two at once", f"two objects had the name from {since} to {until}"))
     certain = spans(present, 1)
-    possible = spans([(o.created.invoked, _gone(o, unlinks)) for o in objects], 1)
+    possible = spans(_possible(objects, unlinks), 1)
+    creating, unlinking = set(created), set(unlinks)
     for operation in operations:
         if operation.outcome == "not_found" and within(operation, certain):
             faults.append(Fault("not found", f"all the while it was there: {operation}"))
-        if operation in created and within(operation, certain):
+        if operation in creating and within(operation, certain):
             faults.append(Fault("two at once", f"all the while another one had the name: {operation}"))
-        if operation in unlinks and any(since < operation.invoked and operation.returned < until for since, until in present):
+        # As long as no two have the name at once, their times do not overlap.
+        if operation in unlinking and within(operation, present):
             faults.append(Fault("not gone", f"it was there before and after it was taken away: {operation}"))
-        if (operation.outcome == "exists" or operation in unlinks) and not touches(operation, possible):
+        if (operation.outcome == "exists" or operation in unlinking) and not touches(operation, possible):
             faults.append(Fault("nothing there", f"all the while nothing had the name: {operation}"))
     if len(unlinks) > len(created) + len(may_be):
         faults.append(Fault("unlinked twice", f"{len(objects)} were created at most, and {len(unlinks)} were taken away"))
@@ -85,7 +89,14 @@ def _objects(operations: list[Operation], creations: list[Operation], faults: li
     return list(objects.values())
 
 
-def _gone(object: Object, unlinks: list[Operation]) -> float:
-    """Until when it can have had the name: whoever took the name away after it was created took it away, or it was gone before."""
-    since = min(object.created.returned, object.certain[0])
-    return min((o.returned for o in unlinks if o.invoked >= since), default=math.inf)
+def _possible(objects: list[Object], unlinks: list[Operation]) -> Spans:
+    """From when to when each can have had the name: whoever took the name away after it was created took it away, or it was gone
+    before."""
+    ordered = sorted(unlinks, key=lambda o: o.invoked)
+    # Of those from there on, the first to return.
+    first = list(accumulate((o.returned for o in reversed(ordered)), min, initial=math.inf))[::-1]
+    found = []
+    for object in objects:
+        since = min(object.created.returned, object.certain[0])
+        found.append((object.created.invoked, first[bisect_left(ordered, since, key=lambda o: o.invoked)]))
+    return found

@@ -1,8 +1,9 @@
-"""Processes in three languages do everything that there is to do at once, while some are killed, stopped and interrupted; what all of them saw is
-judged, and what they leave behind.
+"""Processes in three languages do everything that there is to do at once, while some are killed, stopped and interrupted; what
+all of them saw is judged, and what they leave behind.
 
-`RSIPC_STORM_MINUTES` is how long it lasts, `RSIPC_STORM_SEED` what is chosen by chance (which is when, too, but not what the machine makes of
-it). It goes in rounds, each with objects of its own, and with a seed that is one more than that of the round before.
+`RSIPC_STORM_MINUTES` is how long it lasts. It goes in rounds, each with objects of its own, and with a seed that is one more than
+that of the round before; `RSIPC_STORM_SEED` is the first. The seed decides who does what, and what is done to whom, but not
+what the machine makes of it.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import pytest
 import rsipc
 from conftest import LANGUAGES, ROOT, Peers
-from history import Fault, Operation, Run, parse
+from history import Fault, Operation, Run, by_object, parse
 from history_calls import check_calls
 from history_leases import check_queue
 from history_locks import check_mutex, check_permits, check_signals
@@ -193,9 +194,12 @@ class Round:
             self.attempt("shutdown", str(queue.name), queue.shutdown)
         self.leave("send", "recv", "lease", told=False)
         for queue in self.objects:
-            while self.attempt("try_recv", str(queue.name), lambda queue=queue: number_of(queue.try_recv())).outcome == "ok":
-                pass
+            self.drain(queue)
         self.runs.append(Run(self.operations))
+
+    def drain(self, queue: rsipc.Queue) -> None:
+        while self.attempt("try_recv", str(queue.name), lambda: number_of(queue.try_recv())).outcome == "ok":
+            pass
 
     def judge(self) -> list[Fault]:
         left = []
@@ -203,18 +207,16 @@ class Round:
             with contextlib.closing(rsipc.Semaphore.open(name)) as semaphore:
                 left.append(semaphore.value)
 
-        def on(*objects: str) -> list[Run]:
-            return [run.on(*objects) for run in self.runs]
-
+        on = by_object(self.runs)
         faults = []
-        for queue in dict.fromkeys(self.queues):
-            faults += check_queue(on(queue), CAPACITIES[queue])
-        faults += check_mutex(on("mutex"))
-        faults += check_permits(on("permits"), PERMITS, left[0])
-        faults += check_signals(on("signals"), SIGNALS, left[1])
-        faults += check_calls(on("east", "west", "mailbox"))
+        for queue in self.queues:
+            faults += check_queue(on[queue], CAPACITIES[queue])
+        faults += check_mutex(on["mutex"])
+        faults += check_permits(on["permits"], PERMITS, left[0])
+        faults += check_signals(on["signals"], SIGNALS, left[1])
+        faults += check_calls(self.runs)
         for name, kind in NAMES.items():
-            faults += check_name([o for run in on(name) for o in run.operations], told_apart=kind != "mutex")
+            faults += check_name([o for run in on[name] for o in run.operations], told_apart=kind != "mutex")
         return faults
 
     def clean_up(self) -> None:
@@ -224,7 +226,7 @@ class Round:
                 assert entry.memory < 2 * MEBIBYTE, f"the memory of {entry} has not come back"
         for queue in self.objects:
             queue.close()
-        for name in ["signals", "permits", "mutex", "mailbox", *dict.fromkeys(self.queues)]:
+        for name in ["signals", "permits", "mutex", "mailbox", *self.queues]:
             rsipc.unlink(name)
         for name in NAMES:
             with contextlib.suppress(rsipc.NotFound):

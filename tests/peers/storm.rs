@@ -106,7 +106,7 @@ impl Storm {
                 self.names()?;
             }
             if self.below(4) == 0 {
-                std::thread::sleep(Duration::from_micros(self.below(4000)));
+                std::thread::sleep(Duration::from_micros(self.below(8000)));
             }
         }
         if role == "serve" {
@@ -212,7 +212,7 @@ impl Storm {
 
     /// Holds what it has for a while, or not at all.
     fn hold(&mut self) {
-        if self.below(4) == 0 {
+        if self.below(2) == 0 {
             std::thread::sleep(Duration::from_micros(self.below(2000)));
         }
     }

@@ -3,8 +3,8 @@
     storm.py ROLE OBJECT LOG FIRST SECONDS
 
 It does now this, now that, until it gets SIGTERM or its queue is shut down, and writes two lines to LOG for each operation: TIME
-VERB OBJECT [NUMBER] before it, TIME OUTCOME [NUMBER [NUMBER]] after it. Its messages have the numbers from FIRST on. After so many
-seconds it ends in any case. The rules that hold for what it writes are in tests/mixed/history*.py.
+VERB OBJECT [NUMBER] before it, TIME OUTCOME [NUMBER [NUMBER]] after it. Its messages have the numbers from FIRST on. After so
+many seconds it ends in any case. The rules that hold for what it writes are in tests/mixed/history*.py.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ class Storm:
             if self.below(16) == 0:
                 self.names()
             if self.below(4) == 0:
-                time.sleep(self.chance.uniform(0, 0.004))
+                time.sleep(self.chance.uniform(0, 0.008))
         if self.role == "serve":
             self.attempt(f"close_endpoint {self.name}", self.endpoint.close)
 
@@ -122,7 +122,8 @@ class Storm:
 
     def recv(self) -> None:
         if self.below(8) == 0:
-            self.wait("wait", f"{self.name},signals", lambda timeout: rsipc.wait([self.queue, self.signals], timeout))
+            both: list[rsipc.Queue | rsipc.Semaphore] = [self.queue, self.signals]
+            self.wait("wait", f"{self.name},signals", lambda timeout: rsipc.wait(both, timeout))
         self.wait("recv", self.name, self.queue.recv, received)
 
     def lease(self) -> None:
@@ -138,7 +139,7 @@ class Storm:
 
     def hold(self) -> None:
         """Holds what it has for a while, or not at all."""
-        if self.below(4) == 0:
+        if self.below(2) == 0:
             time.sleep(self.chance.uniform(0, 0.002))
 
     def lock(self) -> None:
@@ -182,8 +183,8 @@ class Storm:
         timeout = (0, 0.003, 0.1)[self.below(3)]
         verb = "serve_timeout" if timeout else "try_serve"
         if self.below(4) == 0:
-            # Nobody else hears of it.
-            self.attempt(f"wait_timeout {self.name},mailbox", lambda: rsipc.wait([self.endpoint, self.mailbox], timeout))
+            both: list[rsipc.Endpoint | rsipc.Queue] = [self.endpoint, self.mailbox]
+            self.attempt(f"wait_timeout {self.name},mailbox", lambda: rsipc.wait(both, timeout))
         where = self.name if self.below(2) == 0 else "mailbox"
 
         def receive() -> rsipc.Message:

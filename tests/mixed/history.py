@@ -120,7 +120,7 @@ Spans = list[tuple[float, float]]
 
 
 def parse(log: str, died: float | None = None) -> list[Operation]:
-    """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], and TIME OUTCOME [NUMBER [NUMBER]].
+    """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], TIME OUTCOME [NUMBER [NUMBER]].
 
     `died`: when at the latest it was dead, if it was killed. Then the last line may be cut short, and an outcome be missing.
     """

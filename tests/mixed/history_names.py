@@ -2,9 +2,9 @@
 which it is known again, or is one of those that cannot be told apart."""
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from history import DIED, Fault, Operation, Spans, spans, touches, within
@@ -63,6 +63,7 @@ def check_name(operations: Iterable[Operation], told_apart: bool = True) -> list
             faults.append(Fault("not gone", f"it was there before and after it was taken away: {operation}"))
         if (operation.outcome == "exists" or operation in unlinking) and not touches(operation, possible):
             faults.append(Fault("nothing there", f"all the while nothing had the name: {operation}"))
+    _check_successors(created, [*unlinks, *ending], faults)
     if len(unlinks) > len(created) + len(may_be):
         faults.append(Fault("unlinked twice", f"{len(objects)} were created at most, and {len(unlinks)} were taken away"))
     return faults
@@ -87,6 +88,17 @@ def _objects(operations: list[Operation], creations: list[Operation], faults: li
         else:
             objects[number].seen.append(operation)
     return list(objects.values())
+
+
+def _check_successors(created: list[Operation], unlinks: list[Operation], faults: list[Fault]) -> None:
+    """Between two that had the name one after the other, somebody took it away."""
+    ordered = sorted(unlinks, key=lambda o: o.invoked)
+    # Of those up to there, the last to return.
+    last = list(accumulate((o.returned for o in ordered), max, initial=-math.inf))
+    for one, other in pairwise(sorted(created, key=lambda o: o.returned)):
+        before = bisect_right(ordered, other.returned, key=lambda o: o.invoked)
+        if one.returned < other.invoked and last[before] < one.invoked:
+            faults.append(Fault("two at once", f"nobody took the name away in between: {one}; {other}"))
 
 
 def _possible(objects: list[Object], unlinks: list[Operation]) -> Spans:

@@ -263,9 +263,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.timeout(60 * MINUTES + (60 * MINUTES / ROUND + 1) * 2 * HANGS)
 def test_what_all_see_in_a_storm_is_as_promised(memory: Path) -> None:
-    print(f"seed {SEED}")
     begin, seed, total = time.monotonic(), SEED, Counter[str]()
-    counts: Counter[tuple[str, str]] = Counter()
     while seed == SEED or time.monotonic() < begin + 60 * MINUTES - ROUND / 2:
         logs = EVIDENCE / str(seed)
         shutil.rmtree(logs, ignore_errors=True)
@@ -277,20 +275,26 @@ def test_what_all_see_in_a_storm_is_as_promised(memory: Path) -> None:
             storm.end()
             faults += storm.judge()
             storm.clean_up()
-        except AssertionError as e:
-            faults.append(e)
+        except Exception as e:
+            faults.append(e if isinstance(e, AssertionError) else repr(e))
         finally:
             storm.peers.end()
-        counts.update((o.verb, o.outcome) for run in storm.runs for o in run.operations)
-        total += storm.deeds
+        storm.deeds.update(f"{o.verb} {o.outcome}" for run in storm.runs for o in run.operations)
+        print(f"seed {seed}, {' and '.join(storm.queues)}: {said(storm.deeds)}", flush=True)
         if faults:
             (logs / "faults").write_text("\n".join(map(str, faults)))
             text = [f"{len(faults)} faults, with the logs in {logs}; again with RSIPC_STORM_SEED={seed} make storm"]
             pytest.fail("\n".join([*text, *map(str, faults[:10])]), pytrace=False)
         shutil.rmtree(logs)
+        total += storm.deeds
         seed += 1
-    print(f"{seed - SEED} rounds, {total['entered']} processes, {dict(total)}")
-    print(f"{sum(counts.values())} operations:", {f"{verb} {outcome}": n for (verb, outcome), n in sorted(counts.items())})
-    for verb in ("send", "recv", "lease", "finish", "lock", "acquire", "call", "serve", "create", "open", "unlink", "wait"):
-        assert counts[verb, "ok"], f"no {verb} came to a good end"
+    print(f"{seed - SEED} rounds: {said(total)}; {dict(sorted(total.items()))}")
+    for deed in ("send", "recv", "lease", "finish", "lock", "acquire", "call", "serve", "create", "open", "unlink", "wait"):
+        assert total[f"{deed} ok"], f"no {deed} came to a good end"
     assert total["kill"]
+
+
+def said(deeds: Counter[str]) -> str:
+    operations = sum(count for deed, count in deeds.items() if " " in deed)
+    died = sum(count for deed, count in deeds.items() if deed.endswith(" died"))
+    return f"{deeds['entered']} processes, {deeds['kill']} killed, {died} of them inside a call, {operations} operations"

@@ -60,9 +60,9 @@ static void rest_for(uint64_t most_ns) {
 }
 
 /* Holds what it has for a while, or not at all. */
-static void hold(void) {
+static void hold(uint64_t most_ns) {
   if (below(2) == 0) {
-    rest_for(2000000);
+    rest_for(most_ns);
   }
 }
 
@@ -222,7 +222,7 @@ static void play_lease(void) {
     return;
   }
   i = note_received(len, lease.deliveries);
-  hold();
+  hold(2000000);
   if (below(4) == 0) {
     begin("give_back", name, i);
     end(ipc_queue_give_back(queue, &lease), 0, "give_back");
@@ -240,7 +240,7 @@ static void play_lock(void) {
     timeout = attempt_on("acquire", "permits", NOTHING);
     if (done(ipc_semaphore_acquire(permits, timeout), timeout, "acquire")) {
       note("ok", NOTHING, NOTHING);
-      hold();
+      hold(2000000);
       begin("release", "permits", NOTHING);
       end(ipc_semaphore_release(permits, 1), 0, "release");
     }
@@ -254,7 +254,7 @@ static void play_lock(void) {
       return;
     }
     note(result == IPC_OWNER_DIED ? "owner_died" : "ok", NOTHING, NOTHING);
-    hold();
+    hold(2000000);
     if (result == IPC_OWNER_DIED && below(4) != 0) {
       begin("mend", "mutex", NOTHING);
       ok(ipc_mutex_mark_consistent(mutex), "mend");
@@ -314,7 +314,7 @@ static void play_serve(void) {
   if (request == NULL) {
     return;
   }
-  hold();
+  hold(20000000);
   if (below(8) == 0) {
     begin("drop", place, i);
     end(ipc_request_close(request), 0, "drop");

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pytest
 import rsipc
 from conftest import LANGUAGES, ROOT, Peers
-from history import Fault, Operation, Run, by_object, parse
+from history import REFUSALS, Fault, Operation, Run, by_object, parse
 from history_calls import check_calls
 from history_leases import check_queue
 from history_locks import check_mutex, check_permits, check_signals
@@ -35,6 +35,9 @@ EVIDENCE = ROOT / "target" / "storm"
 
 ROUND = 12.0
 """How long a round lasts, in seconds, before it is judged."""
+
+OUTCOMES = (*REFUSALS, "ok", "owner_died", "peer_gone", "no_reply", "torn")
+A_WHILE = 1_000_000_000
 
 HANGS = 120
 """Who has not ended by then, in seconds, hangs: twice as long as any call of theirs waits."""
@@ -117,6 +120,10 @@ class Round:
             if not stage:
                 continue
             actor = self.chance.choice(stage)
+            if waits_long(actor):
+                # It is let be, to show in the end whether it hangs.
+                self.deeds["spared"] += 1
+                continue
             deed = self.chance.choice(("kill", "kill", "stop", "stop", "interrupt", "list"))
             self.deeds[deed] += 1
             if deed == "kill":
@@ -237,6 +244,15 @@ class Round:
         assert all(name.startswith(".lives-") for name in left), f"{sorted(left)} are left in the directory"
         used = used_in(self.namespace)
         assert used == sum(left.values()), f"{used} bytes are used, and {left} are there"
+
+
+def waits_long(actor: Actor) -> bool:
+    """Whether a process has been in one and the same call for a while."""
+    with actor.log.open("rb") as record:
+        record.seek(max(0, record.seek(0, os.SEEK_END) - 200))
+        *lines, _ = record.read().decode().split("\n")
+    words = lines[-1].split() if lines else []
+    return len(words) > 1 and words[1] not in OUTCOMES and time.monotonic_ns() - int(words[0]) > A_WHILE
 
 
 def number_of(data: bytes) -> int:

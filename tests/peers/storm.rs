@@ -3,7 +3,10 @@
 //! `storm ROLE OBJECT LOG FIRST SECONDS`: as tests/python/storm.py, which says what it does, and as tests/c/storm.c. Those keep most of their
 //! handles; this one opens objects anew for each operation.
 
-#![allow(clippy::undocumented_unsafe_blocks, reason = "handlers of signals, and reading the bytes of a region that nobody changes")]
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "handlers of signals, and reading the bytes of a region that nobody changes"
+)]
 
 use std::fmt::Display;
 use std::fs::File;
@@ -20,6 +23,10 @@ use rsipc::{Endpoint, Error, Mutex, MutexGuard, Namespace, Queue, QueueOptions, 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const LONG: Duration = Duration::from_secs(60);
+/// For how long something is held, at most.
+const SHORT: Duration = Duration::from_millis(2);
+/// How long a request takes, at most.
+const WORK: Duration = Duration::from_millis(20);
 const LONGEST: usize = 4000;
 const REPLY: u64 = 500_000_000;
 const PROCESS: u64 = 1_000_000_000;
@@ -89,7 +96,7 @@ impl Storm {
                 ("lock", ..) => self.lock()?,
                 ("serve", _, endpoint @ Some(_)) => {
                     if self.below(64) == 0 {
-                        self.attempt(&format!("close_endpoint {}", self.name.clone()), || Ok(drop(endpoint.take())), ok)?;
+                        self.close_endpoint(endpoint)?;
                         *endpoint = Some(self.open_endpoint()?);
                     }
                     self.serve(endpoint.as_ref().ok_or("no endpoint")?)?;
@@ -110,7 +117,7 @@ impl Storm {
             }
         }
         if role == "serve" {
-            self.attempt(&format!("close_endpoint {}", self.name.clone()), || Ok(drop(endpoint.take())), ok)?;
+            self.close_endpoint(&mut endpoint)?;
         }
         Ok(())
     }
@@ -196,12 +203,14 @@ impl Storm {
     fn lease(&mut self, queue: &Queue) -> Outcome {
         let (before, timeout, after) = self.way();
         let name = self.name.clone();
-        let lease = self.attempt(&format!("{before}lease{after} {name}"), || queue.lease_timeout(timeout), |lease| {
-            format!("{} {}", received(lease.message()), lease.deliveries())
-        })?;
+        let lease = self.attempt(
+            &format!("{before}lease{after} {name}"),
+            || queue.lease_timeout(timeout),
+            |lease| format!("{} {}", received(lease.message()), lease.deliveries()),
+        )?;
         let Some(lease) = lease else { return Ok(()) };
         let number = number_of(lease.message());
-        self.hold();
+        self.hold(SHORT);
         if self.below(4) == 0 {
             self.attempt(&format!("give_back {name} {number}"), || lease.give_back(), ok)?;
         } else {
@@ -211,9 +220,9 @@ impl Storm {
     }
 
     /// Holds what it has for a while, or not at all.
-    fn hold(&mut self) {
+    fn hold(&mut self, most: Duration) {
         if self.below(2) == 0 {
-            std::thread::sleep(Duration::from_micros(self.below(2000)));
+            std::thread::sleep(Duration::from_nanos(self.below(most.as_nanos() as u64)));
         }
     }
 
@@ -223,7 +232,7 @@ impl Storm {
             0 => {
                 let permits = Semaphore::open("permits")?;
                 if self.attempt(&format!("{before}acquire{after} permits"), || permits.acquire_timeout(timeout), ok)?.is_some() {
-                    self.hold();
+                    self.hold(SHORT);
                     self.attempt("release permits", || permits.release(), ok)?;
                 }
             }
@@ -234,19 +243,21 @@ impl Storm {
             _ => {
                 let mutex = Mutex::<()>::open("mutex")?;
                 let tell = |guard: &MutexGuard<'_>| if guard.owner_died() { "owner_died" } else { "ok" };
-                let Some(mut guard) = self.attempt(&format!("{before}lock{after} mutex"), || mutex.lock_timeout(timeout), tell)?
+                let Some(mut guard) =
+                    self.attempt(&format!("{before}lock{after} mutex"), || mutex.lock_timeout(timeout), tell)?
                 else {
                     return Ok(());
                 };
-                self.hold();
+                self.hold(SHORT);
                 if guard.owner_died() && self.below(4) != 0 {
                     let mend = || {
                         guard.mark_consistent();
-                        Ok(drop(guard))
+                        drop(guard);
+                        Ok(())
                     };
                     self.attempt("mend mutex", mend, ok)?;
                 } else {
-                    self.attempt("unlock mutex", || Ok(drop(guard)), ok)?;
+                    self.attempt("unlock mutex", || end(guard), ok)?;
                 }
             }
         }
@@ -257,6 +268,11 @@ impl Storm {
         let name = self.name.clone();
         let open = || Endpoint::open_named(&name, &QueueOptions::new().capacity(4));
         self.attempt(&format!("open_endpoint {name}"), open, ok)?.ok_or_else(|| format!("the name {name} is not free").into())
+    }
+
+    fn close_endpoint(&mut self, endpoint: &mut Option<Endpoint>) -> Outcome {
+        self.attempt(&format!("close_endpoint {}", self.name.clone()), || end(endpoint.take()), ok)?;
+        Ok(())
     }
 
     fn serve(&mut self, endpoint: &Endpoint) -> Outcome {
@@ -274,9 +290,9 @@ impl Storm {
         let request = self.attempt(&format!("{verb} {place}"), receive, |request| received(request))?;
         let Some(mut request) = request.filter(|request| request.wants_reply()) else { return Ok(()) };
         let number = number_of(&request);
-        self.hold();
+        self.hold(WORK);
         if self.below(8) == 0 {
-            self.attempt(&format!("drop {place} {number}"), || Ok(drop(request)), ok)?;
+            self.attempt(&format!("drop {place} {number}"), || end(request), ok)?;
         } else {
             let reply = recorded_message(number + REPLY);
             // A process that was stopped holds up the caller's inbox.
@@ -310,7 +326,7 @@ impl Storm {
     fn names(&mut self) -> Outcome {
         let kind = ["a-region", "a-mutex", "a-count", "a-limit", "a-queue"][self.below(5) as usize];
         let verb = ["create", "open", "open_or_create", "unlink"][self.below(4) as usize];
-        let verb = if verb.contains("create") && (self.identity + 1) % IDENTITIES == 0 { "open" } else { verb };
+        let verb = if verb.contains("create") && (self.identity + 1).is_multiple_of(IDENTITIES) { "open" } else { verb };
         match verb {
             "unlink" => drop(self.attempt(&format!("unlink {kind}"), || Namespace::default().unlink(kind), ok)?),
             "open" => drop(self.attempt(&format!("open {kind}"), || make(verb, kind, 0), found)?),
@@ -361,6 +377,12 @@ fn make(verb: &str, kind: &str, identity: u64) -> rsipc::Result<u64> {
             semaphore.value()?.into()
         }
     })
+}
+
+/// Ends something by dropping it.
+fn end<T>(thing: T) -> rsipc::Result<()> {
+    drop(thing);
+    Ok(())
 }
 
 fn ok<T>(_: &T) -> &'static str {

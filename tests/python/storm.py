@@ -137,10 +137,10 @@ class Storm:
         else:
             self.attempt(f"finish {self.name} {number}", lease.finish)
 
-    def hold(self) -> None:
+    def hold(self, most: float = 0.002) -> None:
         """Holds what it has for a while, or not at all."""
         if self.below(2) == 0:
-            time.sleep(self.chance.uniform(0, 0.002))
+            time.sleep(self.chance.uniform(0, most))
 
     def lock(self) -> None:
         way = self.below(3)
@@ -194,7 +194,7 @@ class Storm:
         if request is None or not request.wants_reply:
             return
         number = int.from_bytes(request.data[:8], "little")
-        self.hold()
+        self.hold(0.02)
         if self.below(8) == 0:
             requests = [request]
             del request

@@ -314,7 +314,7 @@ static void play_serve(void) {
   if (request == NULL) {
     return;
   }
-  hold(20000000);
+  hold(50000000);
   if (below(8) == 0) {
     begin("drop", place, i);
     end(ipc_request_close(request), 0, "drop");

@@ -78,8 +78,8 @@ class Round:
         self.queues = [capacities[(2 * seed + n) % len(capacities)] for n in (0, 1)]
         roles = [("send", 0), ("send", 0), ("recv", 0), ("lease", 0), ("send", 1), ("recv", 1), ("lease", 1), ("lease", 1)]
         cast = [(role, self.queues[n]) for role, n in roles]
-        cast += [("lock", "-"), ("lock", "-"), ("lock", "-"), ("serve", "east"), ("serve", "west"), ("call", "-"), ("call", "-")]
-        cast += [("names", "-")]
+        cast += [("serve", "east"), ("serve", "west"), ("names", "-")]
+        cast += 3 * [("lock", "-"), ("call", "-")]
         self.objects = self.create()
         self.actors = [self.enter(role, object) for role, object in cast]
 

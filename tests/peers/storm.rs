@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// For how long something is held, at most.
 const SHORT: Duration = Duration::from_millis(2);
 /// How long a request takes, at most.
-const WORK: Duration = Duration::from_millis(20);
+const WORK: Duration = Duration::from_millis(50);
 const LONGEST: usize = 4000;
 const REPLY: u64 = 500_000_000;
 const PROCESS: u64 = 1_000_000_000;

@@ -194,7 +194,7 @@ class Storm:
         if request is None or not request.wants_reply:
             return
         number = int.from_bytes(request.data[:8], "little")
-        self.hold(0.02)
+        self.hold(0.05)
         if self.below(8) == 0:
             requests = [request]
             del request

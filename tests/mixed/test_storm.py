@@ -71,7 +71,6 @@ class Round:
         self.peers = Peers("storm")
         self.runs: list[Run] = []
         self.operations: list[Operation] = []
-        self.faults: list[Fault] = []
         self.deeds: Counter[str] = Counter()
         # Whoever draws the first pairs sees all capacities after three rounds.
         capacities = list(CAPACITIES)

@@ -9,13 +9,14 @@ LIBDIR := target/release
 DEMO := target/demo
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-.PHONY: help demo test kill bench lint header clean lib
+.PHONY: help demo test kill storm bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
 	@echo "make kill     kill at every single instruction of every operation, and print the table"
+	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -37,6 +38,11 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 
 kill:
 	RSIPC_CRASH=full cargo test --release --features async --test crash_step
+
+storm: lib $(VENV)/.tools
+	cargo build --release --examples
+	$(MAKE) -C tests/c peers LIBDIR=$(abspath $(LIBDIR))
+	RSIPC_STORM_MINUTES=$${RSIPC_STORM_MINUTES:-3} $(VENV)/bin/python -m pytest -s tests/mixed/test_storm.py
 
 bench:
 	cargo bench --bench passing

@@ -13,12 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "target" / "release"
-PEERS = {
-    "rust": [str(RELEASE / "examples" / "peer")],
-    "c": [str(ROOT / "target" / "c-tests" / "peer")],
-    "python": [sys.executable, str(ROOT / "tests" / "python" / "peer.py")],
-}
-LANGUAGES = list(PEERS)
+LANGUAGES = ["rust", "c", "python"]
 PATIENCE = 60
 
 
@@ -31,10 +26,15 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Peers:
-    """Starts peer programs, and sees to it that none outlives the test."""
+    """Starts programs that there are in each language, and sees to it that none outlives the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "peer") -> None:
         self.running: list[subprocess.Popen[str]] = []
+        self.programs = {
+            "rust": [str(RELEASE / "examples" / program)],
+            "c": [str(ROOT / "target" / "c-tests" / program)],
+            "python": [sys.executable, str(ROOT / "tests" / "python" / f"{program}.py")],
+        }
 
     def start(self, language: str, *arguments: object) -> subprocess.Popen[str]:
         return self._start([], language, *arguments)
@@ -44,13 +44,13 @@ class Peers:
         return self._start(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], language, *arguments)
 
     def _start(self, prefix: list[str], language: str, *arguments: object) -> subprocess.Popen[str]:
-        command = [*prefix, *PEERS[language], *map(str, arguments)]
+        command = [*prefix, *self.programs[language], *map(str, arguments)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
         self.running.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str]) -> str:
-        output, errors = process.communicate(timeout=PATIENCE)
+    def finish(self, process: subprocess.Popen[str], patience: float = PATIENCE) -> str:
+        output, errors = process.communicate(timeout=patience)
         assert process.returncode == 0, f"{process.args!r}: {errors}"
         return output
 
@@ -67,11 +67,14 @@ class Peers:
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == -signal.SIGKILL, f"{process.args!r}: {errors}"
 
+    def end(self) -> None:
+        for process in self.running:
+            process.kill()
+            process.wait()
+
 
 @pytest.fixture
 def peers() -> Iterator[Peers]:
     peers = Peers()
     yield peers
-    for process in peers.running:
-        process.kill()
-        process.wait()
+    peers.end()

@@ -12,7 +12,9 @@ each other.
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,10 +22,16 @@ GRACE = 10_000_000
 """For so long, in nanoseconds, a call that may not wait still waits for a process in the middle of a commit. One that gives up
 after it proves nothing: that process may have been stopped."""
 
-REFUSALS = ("would_block", "timed_out", "closed", "interrupted")
-"""How an operation ends that did nothing. Others: ok, torn, and died for the last one of a process that was killed in it."""
+REFUSALS = ("would_block", "timed_out", "closed", "interrupted", "not_found", "exists")
+"""How an operation ends that did nothing. Others: ok, owner_died of a lock, peer_gone and no_reply of a call, torn, and died for
+the last one of a process that was killed in it."""
 
 DIED = "died"
+
+
+@cache
+def _verb(name: str) -> str:
+    return name.removeprefix("try_").removesuffix("_timeout")
 
 
 class Operation(NamedTuple):
@@ -34,18 +42,57 @@ class Operation(NamedTuple):
     returned: float
     outcome: str
     message: int | None = None
+    """What was sent or received; of an object with a name, which one was to be created, or was opened."""
+    answer: int | None = None
+    """Of a lease: how often the message was handed out. Of a call: the reply. Of an object to be created: which one was found."""
+    object: str = ""
+    """What it was done to: one object, or those that were waited for with commas between them."""
 
     def __str__(self) -> str:
         message = "" if self.message is None else f" of {self.message}"
-        return f"{self.name}{message} from {self.invoked} to {self.returned}, {self.outcome}"
+        answer = "" if self.answer is None else f" {self.answer}"
+        return f"{self.name} {self.object}{message} from {self.invoked} to {self.returned}, {self.outcome}{answer}"
+
+    @property
+    def verb(self) -> str:
+        """The name without the way in which it waits."""
+        return _verb(self.name)
 
     @property
     def sends(self) -> bool:
-        return "send" in self.name
+        return self.verb == "send"
 
     @property
     def receives(self) -> bool:
-        return "recv" in self.name
+        return self.verb == "recv"
+
+    @property
+    def proves_a_lack(self) -> bool:
+        """Whether it was refused at once, and not for want of a lock."""
+        return self.outcome == "would_block" and self.returned - self.invoked < GRACE
+
+
+class Run(NamedTuple):
+    """What one process did, from its begin to its end."""
+
+    operations: list[Operation]
+    killed: float = math.inf
+    """Until then it lived, at least."""
+    died: float = math.inf
+    """From then on it was dead and buried, if it was killed."""
+
+
+def by_object(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """What the same processes did, apart for each object."""
+    apart: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        operations: dict[str, list[Operation]] = defaultdict(list)
+        for operation in run.operations:
+            for name in operation.object.split(","):
+                operations[name].append(operation)
+        for name, those in operations.items():
+            apart[name].append(run._replace(operations=those))
+    return apart
 
 
 class Fault(NamedTuple):
@@ -73,7 +120,7 @@ Spans = list[tuple[float, float]]
 
 
 def parse(log: str, died: float | None = None) -> list[Operation]:
-    """The operations of one process. Its log has two lines for each: TIME NAME [MESSAGE], and TIME OUTCOME [MESSAGE] after it.
+    """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], TIME OUTCOME [NUMBER [NUMBER]].
 
     `died`: when at the latest it was dead, if it was killed. Then the last line may be cut short, and an outcome be missing.
     """
@@ -81,21 +128,33 @@ def parse(log: str, died: float | None = None) -> list[Operation]:
     assert not rest or died is not None, f"the log of a living process ends with {rest!r}"
     operations = []
     for invocation, response in zip(lines[::2], lines[1::2], strict=False):
-        invoked, name, *sent = invocation.split()
         returned, outcome, *received = response.split()
-        message = [int(number) for number in sent + received]
-        operations.append(Operation(name, int(invoked), int(returned), outcome, *message))
+        operations.append(_operation(invocation, int(returned), outcome, received))
     if len(lines) % 2:
         assert died is not None, f"a living process did not come back from {lines[-1]!r}"
-        invoked, name, *sent = lines[-1].split()
-        operations.append(Operation(name, int(invoked), died, DIED, *map(int, sent)))
+        operations.append(_operation(lines[-1], died, DIED, []))
     return operations
 
 
-def check(operations: Iterable[Operation], capacity: float) -> list[Fault]:
+def _operation(invocation: str, returned: float, outcome: str, received: list[str]) -> Operation:
+    invoked, name, *sent = invocation.split()
+    object = sent.pop(0) if sent and not sent[0].isdigit() else ""
+    message, answer, *_ = [*map(int, sent + received), None, None]
+    return Operation(name, int(invoked), returned, outcome, message, answer, object)
+
+
+def check(
+    operations: Iterable[Operation],
+    capacity: float,
+    began: Mapping[int, float] | None = None,
+    returned: Mapping[int, float] | None = None,
+    back: Sequence[tuple[float, float]] = (),
+) -> list[Fault]:
     """What is wrong with a history, at the end of which the queue was found empty.
 
-    `capacity`: 0 for a rendezvous, `math.inf` for no limit.
+    `capacity`: 0 for a rendezvous, `math.inf` for no limit. The rest comes from leases (`history_leases`). `began`: messages that
+    may have gone before the operation that is known to have received them, and since when. `returned`: messages that came back to
+    the queue and were not received again, and the earliest moment of that. `back`: when one that had come back was in the queue.
     """
     operations = list(operations)
     sends = {operation.message: operation for operation in operations if operation.sends and operation.message is not None}
@@ -103,36 +162,39 @@ def check(operations: Iterable[Operation], capacity: float) -> list[Fault]:
     shutdowns = [operation for operation in operations if operation.name == "shutdown"]
     faults: list[Fault] = []
 
-    stays = _stays(sends, recvs, capacity, faults)
+    stays = _stays(sends, recvs, capacity, began or {}, faults)
     _check_order(stays, faults)
     accepted = [send for send in sends.values() if send.outcome == "ok"]
     received = {recv.message for recv in recvs}
     missing = [send for send in accepted if send.message not in received]
+    gone_again = [(sends[message], moment) for message, moment in (returned or {}).items() if message in sends]
     takers = [recv for recv in recvs if recv.outcome in (DIED, "torn")]
-    stays += _taken_unseen(missing, takers, stays, capacity, faults)
+    stays += _taken_unseen(missing, gone_again, takers, stays, capacity, faults)
 
     certain = [(stay.came[1], stay.went[0]) for stay in stays if stay.came[1] < stay.went[0]]
+    filled = spans([*(certain if capacity else []), *back], 1)
     if capacity == 0:
         # When somebody waits there, and can be met, nobody else can tell: any refusal may be right.
         for stay in stays:
             if stay.came[1] < stay.went[0]:
                 faults.append(Fault("no rendezvous", f"its send returned before anybody received: {stay}"))
+        _check_refusals(operations, filled, [(-math.inf, math.inf)], faults)
     else:
-        for since, until in _spans(certain, capacity + 1):
+        for since, until in spans(certain, capacity + 1):
             faults.append(Fault("over capacity", f"more than {capacity} messages from {since} to {until}"))
         # One that was being sent when its sender died, and was not received, may have been taken by a receiver that died.
         last = max((recv.returned for recv in takers), default=-math.inf)
         unknown = [send for send in sends.values() if send.outcome == DIED and send.message not in received]
         possible = [(stay.came[0], stay.went[1]) for stay in stays]
         possible += [(send.invoked, last) for send in unknown if send.invoked < last]
-        _check_refusals(
-            operations, _spans(certain, 1), _spans([(since, until + 1) for since, until in possible], capacity), faults
-        )
-    _check_shutdown(operations, shutdowns, _spans(certain, 1), faults)
+        _check_refusals(operations, filled, spans([(since, until + 1) for since, until in possible], capacity), faults)
+    _check_shutdown(operations, shutdowns, filled, faults)
     return faults
 
 
-def _stays(sends: dict[int, Operation], recvs: list[Operation], capacity: float, faults: list[Fault]) -> list[Stay]:
+def _stays(
+    sends: dict[int, Operation], recvs: list[Operation], capacity: float, began: Mapping[int, float], faults: list[Fault]
+) -> list[Stay]:
     """The messages that were received."""
     stays: dict[int, Stay] = {}
     for recv in recvs:
@@ -152,7 +214,8 @@ def _stays(sends: dict[int, Operation], recvs: list[Operation], capacity: float,
         else:
             # With whom somebody met who died in it, nobody can tell.
             came = math.inf if capacity == 0 and send.outcome == DIED else send.returned
-            stays[recv.message] = Stay(recv.message, (send.invoked, came), (recv.invoked, recv.returned))
+            went = min(recv.invoked, max(send.invoked, began.get(recv.message, math.inf)))
+            stays[recv.message] = Stay(recv.message, (send.invoked, came), (went, recv.returned))
     return list(stays.values())
 
 
@@ -175,9 +238,15 @@ def _last_to_go(one: Stay, other: Stay) -> Stay:
 
 
 def _taken_unseen(
-    missing: list[Operation], takers: list[Operation], stays: list[Stay], capacity: float, faults: list[Fault]
+    missing: list[Operation],
+    gone_again: list[tuple[Operation, float]],
+    takers: list[Operation],
+    stays: list[Stay],
+    capacity: float,
+    faults: list[Fault],
 ) -> list[Stay]:
-    """The missing messages that receivers who died can have taken with them: one each at most, and in their order."""
+    """The missing messages that receivers who died can have taken with them: one each at most, and in their order, but for those
+    that had come back."""
     by_end, by_begin = sorted(stays, key=lambda stay: stay.came[1]), sorted(stays, key=lambda stay: stay.came[0], reverse=True)
     ends, begins = [stay.came[1] for stay in by_end], [-stay.came[0] for stay in by_begin]
     first = list(accumulate((stay.went[0] for stay in by_end), max, initial=-math.inf))
@@ -188,14 +257,18 @@ def _taken_unseen(
         low = max(send.invoked, first[bisect_left(ends, send.invoked)])
         high = min(last[bisect_left(begins, -send.returned)], send.returned if capacity == 0 else math.inf)
         windows.append((low, high))
+    windows += [(low, math.inf) for _, low in gone_again]
 
     able = [[taker for taker in takers if max(low, taker.invoked) <= min(high, taker.returned)] for low, high in windows]
     explained = _match(able)
     taken = []
-    for i, send in enumerate(missing):
+    for i, send in enumerate([*missing, *(send for send, _ in gone_again)]):
         if i not in explained or send.message is None:
+            what = "it was accepted and never received" if i < len(missing) else "it came back and was never received again"
             who = "fewer receivers died than messages are missing" if able[i] else "no receiver died that can have taken it"
-            faults.append(Fault("lost", f"it was accepted and never received, and {who}: {send}"))
+            faults.append(Fault("lost", f"{what}, and {who}: {send}"))
+            continue
+        if i >= len(missing):
             continue
         low, high = windows[i]
         went = max(low, min(recv.invoked for recv in able[i])), min(high, max(recv.returned for recv in able[i]))
@@ -221,7 +294,7 @@ def _match(able: list[list[Operation]]) -> set[int]:
     return set(owner.values())
 
 
-def _spans(intervals: Iterable[tuple[float, float]], least: float) -> Spans:
+def spans(intervals: Iterable[tuple[float, float]], least: float) -> Spans:
     """When at least so many of the intervals overlap."""
     edges = sorted(edge for since, until in intervals for edge in ((since, 1), (until, -1)))
     spans, count, start = [], 0, 0.0
@@ -234,13 +307,13 @@ def _spans(intervals: Iterable[tuple[float, float]], least: float) -> Spans:
     return spans
 
 
-def _within(operation: Operation, spans: Spans) -> bool:
+def within(operation: Operation, spans: Spans) -> bool:
     """Whether the whole of an operation lies in one of the spans."""
     i = bisect_right(spans, (operation.invoked, math.inf)) - 1
     return i >= 0 and operation.returned < spans[i][1]
 
 
-def _touches(operation: Operation, spans: Spans) -> bool:
+def touches(operation: Operation, spans: Spans) -> bool:
     """Whether some moment of an operation lies in one of the spans."""
     i = bisect_right(spans, (operation.returned, math.inf)) - 1
     return i >= 0 and operation.invoked <= spans[i][1]
@@ -249,11 +322,11 @@ def _touches(operation: Operation, spans: Spans) -> bool:
 def _check_refusals(operations: Sequence[Operation], filled: Spans, full: Spans, faults: list[Fault]) -> None:
     """`filled`: when a message was in the queue for certain; `full`: when there was possibly no room."""
     for operation in operations:
-        if operation.outcome != "would_block" or operation.returned - operation.invoked >= GRACE:
+        if not operation.proves_a_lack:
             continue
-        if operation.receives and _within(operation, filled):
+        if operation.receives and within(operation, filled):
             faults.append(Fault("not empty", f"all the while a message was in the queue: {operation}"))
-        if operation.sends and not _touches(operation, full):
+        if operation.sends and not touches(operation, full):
             faults.append(Fault("not full", f"all the while there was room in the queue: {operation}"))
 
 
@@ -263,7 +336,7 @@ def _check_shutdown(operations: Sequence[Operation], shutdowns: Sequence[Operati
     for operation in operations:
         if operation.outcome == "closed" and operation.returned < begun:
             faults.append(Fault("not closed", f"nobody had shut the queue down: {operation}"))
-        if operation.outcome == "closed" and operation.receives and _within(operation, filled):
+        if operation.outcome == "closed" and operation.receives and within(operation, filled):
             faults.append(Fault("not closed", f"all the while a message was in the queue: {operation}"))
         if operation.outcome == "ok" and operation.sends and operation.invoked > done:
             faults.append(Fault("closed", f"the queue had been shut down: {operation}"))

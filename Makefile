@@ -9,13 +9,23 @@ LIBDIR := target/release
 DEMO := target/demo
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-.PHONY: help demo test kill bench lint header clean lib
+# What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
+RSIPC_FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := attach queues endpoints
+FUZZ_HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
+
+.PHONY: help demo test kill fuzz bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
 	@echo "make kill     kill at every single instruction of every operation, and print the table"
+	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -37,6 +47,15 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 
 kill:
 	RSIPC_CRASH=full cargo test --release --features async --test crash_step
+
+# New inputs go to fuzz/found; those that are worth keeping are put into fuzz/corpus by hand (`-merge=1`).
+fuzz:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_HOST)
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		fuzz/target/$(FUZZ_HOST)/release/$$target -max_total_time=$(RSIPC_FUZZ_SECONDS) -timeout=60 -max_len=256 -close_fd_mask=0 \
+			-artifact_prefix=fuzz/found/$$target- fuzz/found/$$target fuzz/corpus/$$target || exit 1; \
+	done
 
 bench:
 	cargo bench --bench passing

@@ -208,6 +208,11 @@ impl Store {
 
     /// Refuses senders from now on, and receivers once the queue is empty; wakes all who wait.
     pub(crate) fn shutdown(&self) -> Result<()> {
+        self.shared.checked(self.shutdown_whole())
+    }
+
+    /// As `shutdown`, if the queue's memory is there.
+    fn shutdown_whole(&self) -> Result<()> {
         if self.is_rendezvous() {
             return self.end_handoffs();
         }
@@ -256,6 +261,11 @@ impl Store {
 
     /// How many messages wait, at this moment; those on lease are not counted.
     pub(crate) fn len(&self) -> Result<usize> {
+        self.shared.checked(self.len_whole())
+    }
+
+    /// As `len`, if the queue's memory is there.
+    fn len_whole(&self) -> Result<usize> {
         let in_ring = if self.is_rendezvous() { 0 } else { self.ring.len()? };
         let in_log = match &self.log {
             Some(log) => log.len()?,

@@ -21,6 +21,7 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
 use crate::sys::thread::{Call, forks};
+use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
 
 /// The states of `MutexLayout::state`. An owner died, and nobody has marked the data consistent since.
@@ -194,6 +195,10 @@ impl<T: Pod> Mutex<T> {
             note_death(shared);
         }
         let state = shared.state.load(Relaxed);
+        if self.shared.is_cut() {
+            lock::release_and_wake_all(&shared.word);
+            return Err(CUT_SHORT);
+        }
         if state == NOT_RECOVERABLE {
             lock::release_and_wake_all(&shared.word);
             return Err(Error::NotRecoverable);
@@ -221,10 +226,18 @@ impl<T: Pod> Mutex<T> {
     fn unlock(&self) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.word)?;
-        self.check_held(&call)?;
+        match self.check_held(&call) {
+            Err(CUT_SHORT) if self.held.load(Relaxed) as u32 == call.tid() => {}
+            result => result?,
+        }
         self.held.store(0, Relaxed);
         // SAFETY: this thread holds it through this handle, so it was linked at this address.
-        unsafe { call.unlink(&shared.word) };
+        if !unsafe { call.unlink(&shared.word) } {
+            std::mem::forget(self.shared.clone());
+        }
+        if self.shared.is_cut() {
+            return Err(CUT_SHORT);
+        }
         // die here: the word is still ours, and pending.
         if shared.state.load(Relaxed) == NOT_RECOVERABLE {
             lock::release_and_wake_all(&shared.word);
@@ -236,7 +249,10 @@ impl<T: Pod> Mutex<T> {
 
     #[inline]
     fn check_held(&self, call: &Call) -> Result<()> {
-        if self.held.load(Relaxed) as u32 == call.tid() && self.shared.word.load(Relaxed) & TID == call.tid() {
+        let owner = self.shared.word.load(Relaxed) & TID;
+        if self.shared.is_cut() {
+            Err(CUT_SHORT)
+        } else if self.held.load(Relaxed) as u32 == call.tid() && owner == call.tid() {
             Ok(())
         } else {
             Err(Error::NotOwner("this thread does not hold the mutex through this handle"))
@@ -247,7 +263,8 @@ impl<T: Pod> Mutex<T> {
     #[must_use]
     pub fn is_held(&self) -> bool {
         let held = self.held.load(Relaxed);
-        held as u32 != 0 && (held >> 32) as u32 == forks() && self.shared.word.load(Relaxed) & TID == held as u32
+        let owner = self.shared.word.load(Relaxed) & TID;
+        held as u32 != 0 && (held >> 32) as u32 == forks() && (owner == held as u32 || self.shared.is_cut())
     }
 
     /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.

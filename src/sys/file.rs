@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{ftruncate, linkat};
 
 use crate::error::{Error, Result};
+use crate::sys::truncation::{CUT_SHORT, Registered};
 
 /// A file of shared memory that has no name (yet): it goes when the last process that has it open or mapped ends.
 pub(crate) fn create_without_name(dir: &Path, mode: u32) -> Result<OwnedFd> {
@@ -116,29 +117,45 @@ fn within_file_size_limit(len: usize) -> Result<()> {
 }
 
 /// A file's first `len` bytes, mapped to be read and written, and shared with every process that maps them.
-pub(crate) struct Mapping(MmapRaw);
+pub(crate) struct Mapping {
+    /// Dropped before the memory is unmapped.
+    registered: Registered,
+    memory: MmapRaw,
+}
 
 impl Mapping {
     /// Maps the first `len` bytes of a file.
     pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
-        MmapOptions::new()
+        let memory = MmapOptions::new()
             .len(len)
             .map_raw(fd)
-            .map(Self)
-            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))
+            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))?;
+        Ok(Self { registered: Registered::new(memory.as_ptr().addr(), memory.len()), memory })
+    }
+
+    /// Whether its file was found to be shorter than it is (`sys::truncation`): what there is instead is this process's alone.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.registered.is_cut()
+    }
+
+    /// What a call gave that used this memory: `Corrupted` where that was not there.
+    #[inline]
+    pub(crate) fn checked<T>(&self, result: Result<T>) -> Result<T> {
+        if self.is_cut() { Err(CUT_SHORT) } else { result }
     }
 
     /// Where it begins.
     #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
         // SAFETY: a mapping never begins at address 0.
-        unsafe { NonNull::new_unchecked(self.0.as_mut_ptr()) }
+        unsafe { NonNull::new_unchecked(self.memory.as_mut_ptr()) }
     }
 
     /// How many bytes it has.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.memory.len()
     }
 
     /// Reserves memory for the pages that the bytes from `start` to `end` lie on, so that touching them cannot fail. Needs no
@@ -202,7 +219,11 @@ impl Annex {
         // SAFETY: new memory, which overlaps nothing.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), 2 * page_size(), access, flags, -1, 0) };
         match NonNull::new(at.cast()).filter(|_| at != libc::MAP_FAILED) {
-            Some(at) => Ok(Self(at)),
+            Some(at) => {
+                // It stays, as the memory does.
+                std::mem::forget(Registered::new(at.addr().get(), page_size()));
+                Ok(Self(at))
+            }
             None => Err(Error::os(Errno::last_raw(), "mapping two pages of memory")),
         }
     }

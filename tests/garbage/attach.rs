@@ -34,7 +34,8 @@ fn make() -> Objects {
         let queue = Queue::create(namespace.name(&format!("queue{i}")), options).unwrap();
         let _ = queue.try_send(&vec![1; queue.max_message()]);
     }
-    let mut files: Vec<(Vec<u8>, u64)> = namespace.list().unwrap().iter().map(|entry| contents(&namespace, &entry.name)).collect();
+    let mut files: Vec<(Vec<u8>, u64)> =
+        namespace.list().unwrap().iter().map(|entry| contents(&namespace, &entry.name)).collect();
     let endpoint = Endpoint::open_named(namespace.name("endpoint"), &QueueOptions::new().max_message(20)).unwrap();
     files.push(contents(&namespace, "endpoint"));
     let path = namespace.dir().unwrap().join("x");

@@ -12,9 +12,8 @@ mod input;
 mod queues;
 mod scribbler;
 
-pub use attach::attach;
-pub use endpoints::endpoints;
-pub use queues::queues;
+#[allow(unused_imports, reason = "as above")]
+pub use {attach::attach, endpoints::endpoints, queues::queues};
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -42,9 +42,7 @@ impl Memory {
         let len = file.metadata().unwrap().len();
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping.
-        let at = unsafe {
-            libc::mmap64(std::ptr::null_mut(), len as usize, access, libc::MAP_SHARED, file.as_raw_fd(), 0)
-        };
+        let at = unsafe { libc::mmap64(std::ptr::null_mut(), len as usize, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         assert_ne!(at, libc::MAP_FAILED);
         let mut memory = Self { at: at.cast(), len, places: Vec::new() };
         memory.places = memory.places();
@@ -187,7 +185,7 @@ impl Memory {
         }
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for round in 0u32.. {
                     writes.iter().for_each(|&write| self.write(write));
                     if round % 16 == 15 {
@@ -201,6 +199,7 @@ impl Memory {
             });
             let result = act();
             over.store(true, Relaxed);
+            writer.join().unwrap();
             result
         })
     }

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{ftruncate, linkat};
 
 use crate::error::{Error, Result};
@@ -61,21 +61,33 @@ pub(crate) fn publish(fd: &OwnedFd, path: &Path) -> Result<bool> {
 
 /// Opens a file that [`publish`] named; None where there is none.
 pub(crate) fn open_named(path: &Path) -> Result<Option<OwnedFd>> {
+    // To open a pipe or a device may do something by itself.
+    if let Ok(stat) = lstat(path)
+        && !matches!(kind_of(&stat), SFlag::S_IFREG | SFlag::S_IFLNK)
+    {
+        return Err(NO_FILE);
+    }
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     match open(path, flags, Mode::empty()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ELOOP) => Err(Error::Corrupted("the name is a symbolic link, which rsipc never makes")),
-        Err(Errno::EISDIR | Errno::ENXIO) => Err(Error::Corrupted("the name is not that of a regular file")),
+        Err(Errno::EISDIR | Errno::ENXIO) => Err(NO_FILE),
         Err(e) => Err(Error::os(e as i32, format!("opening {}", path.display()))),
     }
+}
+
+const NO_FILE: Error = Error::Corrupted("the name is not that of a regular file");
+
+fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// The length of a regular file.
 pub(crate) fn size(fd: &OwnedFd) -> Result<usize> {
     let stat = fstat(fd).map_err(|e| Error::os(e as i32, "looking at an object's file"))?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(Error::Corrupted("the name is not that of a regular file"));
+    if kind_of(&stat) != SFlag::S_IFREG {
+        return Err(NO_FILE);
     }
     usize::try_from(stat.st_size).map_err(|_| Error::Corrupted("the object's file has an impossible size"))
 }

@@ -19,6 +19,7 @@ __all__ = [
     "Region",
     "Semaphore",
     "__version__",
+    "catch_truncation",
     "list",
     "unlink",
     "wait",

@@ -63,6 +63,7 @@ bench:
 
 lint: $(VENV)/.tools
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --features async -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async

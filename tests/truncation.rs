@@ -7,6 +7,7 @@ mod support;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -450,10 +451,8 @@ fn the_handler_that_was_there_before_gets_what_is_its() {
     })));
 }
 
-/// Of a full file system somebody has taken memory away that an object had.
-#[test]
-fn memory_that_was_taken_away_on_a_full_file_system() {
-    let test = Test::new("full");
+/// Does something in a process with a small file system of its own.
+fn with_small_disk(test: &Test, work: impl FnOnce(&Path)) {
     fork("one with a small file system", || {
         catch_truncation().unwrap();
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
@@ -462,6 +461,21 @@ fn memory_that_was_taken_away_on_a_full_file_system() {
         let dir = test.dir.join("disk");
         std::fs::create_dir_all(&dir).unwrap();
         nix::mount::mount(Some("tmpfs"), &dir, Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=1m")).unwrap();
+        work(&dir);
+    })
+    .join();
+}
+
+fn fill(dir: &Path) {
+    let mut rest = std::fs::File::create(dir.join("rest")).unwrap();
+    while rest.write(&[0; 4096]).is_ok() {}
+}
+
+/// Of a full file system somebody has taken memory away that an object had.
+#[test]
+fn memory_that_was_taken_away_on_a_full_file_system() {
+    let test = Test::new("full");
+    with_small_disk(&test, |dir| {
         let space = Namespace::at(&dir);
         let region = Region::create(space.name("r"), 100_000).unwrap();
         let queue = Queue::create(space.name("q"), &options()).unwrap();
@@ -475,13 +489,36 @@ fn memory_that_was_taken_away_on_a_full_file_system() {
             let keep = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
             nix::fcntl::fallocate(&file, hole | keep, 20_480, len - 20_480).unwrap();
         }
-        let mut rest = std::fs::File::create(dir.join("rest")).unwrap();
-        while rest.write(&[0; 4096]).is_ok() {}
+        fill(dir);
         // SAFETY: nobody else uses it.
         is_cut("a region", unsafe { region.view().unwrap().write(50_000, b"x") });
         is_cut("a queue", queue.send(&[1; 6000]));
         is_cut("a queue", queue.try_recv());
         assert_eq!(intact.recv().unwrap(), b"x");
-    })
-    .join();
+    });
+}
+
+/// Somebody says in a queue that a block has memory, which it has not.
+#[test]
+fn a_forged_block_on_a_full_file_system() {
+    /// Where the heads of the blocks begin, how long each is, and where in one the number of its pages is.
+    const HEADS: u64 = 16_512 + 3 * 4160;
+    const HEAD: u64 = 64;
+    const PAGES: u64 = 36;
+    let test = Test::new("forged");
+    with_small_disk(&test, |dir| {
+        let queue = Queue::create(Namespace::at(dir).name("q"), &options()).unwrap();
+        queue.send(&[1; 6000]).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(dir.join("q")).unwrap();
+        let mut pages = [0; 4];
+        file.read_exact_at(&mut pages, HEADS + PAGES).unwrap();
+        assert_eq!(u32::from_le_bytes(pages), 2, "the heads lie elsewhere");
+        fill(dir);
+        assert!(matches!(queue.try_send(&[2; 6000]), Err(Error::NoSpace(_))));
+        file.write_all_at(&2u32.to_le_bytes(), HEADS + HEAD + PAGES).unwrap();
+        is_cut("a forged block", queue.try_send(&[2; 6000]));
+        // For others nothing is lost.
+        let again = Queue::open(Namespace::at(dir).name("q")).unwrap();
+        assert_eq!(again.try_recv().unwrap(), [1; 6000]);
+    });
 }

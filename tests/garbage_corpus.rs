@@ -18,7 +18,7 @@ fn run(what: &'static str, corpus: &str, target: fn(&[u8])) {
     paths.sort();
     assert!(paths.len() >= 50, "the corpus is there");
     let inputs: Vec<_> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
-    let mut random = Random(0x9a7b_a9e);
+    let mut random = Random(0x5eed);
     for (input, path) in inputs.iter().zip(&paths) {
         // The last one that is named is the one that ended the program.
         println!("{}", path.display());

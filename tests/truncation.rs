@@ -476,7 +476,7 @@ fn fill(dir: &Path) {
 fn memory_that_was_taken_away_on_a_full_file_system() {
     let test = Test::new("full");
     with_small_disk(&test, |dir| {
-        let space = Namespace::at(&dir);
+        let space = Namespace::at(dir);
         let region = Region::create(space.name("r"), 100_000).unwrap();
         let queue = Queue::create(space.name("q"), &options()).unwrap();
         queue.send(&[1; 6000]).unwrap();

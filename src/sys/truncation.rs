@@ -74,7 +74,7 @@ impl Entry {
     /// Makes a free entry the caller's to set.
     fn claim(&self) -> bool {
         let version = self.version.load(Acquire);
-        version % 2 == 0
+        version.is_multiple_of(2)
             && self.len.load(Relaxed) == 0
             && self.version.compare_exchange(version, version.wrapping_add(1), Acquire, Relaxed).is_ok()
     }
@@ -93,7 +93,7 @@ impl Entry {
         let version = self.version.load(Acquire);
         let (start, len) = (self.start.load(Relaxed), self.len.load(Relaxed));
         fence(Acquire);
-        let is_whole = version % 2 == 0 && self.version.load(Relaxed) == version;
+        let is_whole = version.is_multiple_of(2) && self.version.load(Relaxed) == version;
         (is_whole && len != 0).then(|| (start, start + len.next_multiple_of(page)))
     }
 }

@@ -58,13 +58,13 @@ impl Memory {
     }
 
     fn word(&self, at: u64) -> &AtomicU64 {
-        assert!(at % 8 == 0 && at + 8 <= self.len);
+        assert!(at.is_multiple_of(8) && at + 8 <= self.len);
         // SAFETY: it is aligned, and in the mapping.
         unsafe { &*self.at.add(at as usize).cast() }
     }
 
     fn half(&self, at: u64) -> &AtomicU32 {
-        assert!(at % 4 == 0 && at + 4 <= self.len);
+        assert!(at.is_multiple_of(4) && at + 4 <= self.len);
         // SAFETY: as above.
         unsafe { &*self.at.add(at as usize).cast() }
     }

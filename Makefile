@@ -50,7 +50,7 @@ kill:
 
 # New inputs go to fuzz/found; those that are worth keeping are put into fuzz/corpus by hand (`-merge=1`).
 fuzz:
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path fuzz/Cargo.toml --target $(FUZZ_HOST)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path fuzz/Cargo.toml --target-dir fuzz/target --target $(FUZZ_HOST)
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/found/$$target && \
 		fuzz/target/$(FUZZ_HOST)/release/$$target -max_total_time=$(RSIPC_FUZZ_SECONDS) -timeout=60 -max_len=256 -len_control=0 -detect_leaks=0 \

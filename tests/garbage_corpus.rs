@@ -9,7 +9,7 @@ use std::path::Path;
 use support::{Random, Test};
 
 /// So many inputs more are made for each that was kept.
-const VARIANTS: u64 = 8;
+const VARIANTS: u64 = 4;
 
 fn run(what: &'static str, corpus: &str, target: fn(&[u8])) {
     let _watchdog = Test::new(what);

@@ -12,7 +12,7 @@ RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
 RSIPC_FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := attach queues endpoints
-FUZZ_HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer -Cpasses=sancov-module \
 	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
@@ -106,4 +106,4 @@ $(VENV)/.tools: $(VENV)/.installed
 
 clean:
 	cargo clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) fuzz/target

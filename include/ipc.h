@@ -28,9 +28,10 @@
  * handles that were closed are remembered); that is a help in finding mistakes, and not to be relied on. A
  * handle that was converted from one kind to another gives the same error.
  *
- * Mutexes, semaphores, queues and endpoints belong to the pid namespace that they were created in. Opening one in
- * another namespace, or using its handle in a child of fork there, gives IPC_ERR_UNSUPPORTED: the kernel knows
- * the owners of locks by thread ids, which mean nothing there.
+ * Named mutexes, queues and signalling semaphores can be opened by processes of several pid namespaces (containers that
+ * share a directory); deaths are noticed within 100 ms then, and each process starts a thread. Permits, endpoints and
+ * objects inside a region belong to the pid namespace that they were created in: opening one in another namespace
+ * gives IPC_ERR_UNSUPPORTED, as does any call in a child that was forked into another one.
  *
  * All other pointers are borrowed for the length of the call, and stay the caller's. Strings end in a zero
  * byte.

@@ -28,6 +28,14 @@
 //!
 //! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
 //!
+//! # Containers
+//!
+//! Processes of different pid namespaces that share a directory can share its named queues, mutexes, signalling semaphores and regions. Once a
+//! process of another namespace has opened such an object, its users' deaths are noticed within 100 ms instead of at once, and each of its
+//! processes keeps a thread that does nothing but live. A mutex that is held by a thread comes free when the thread ends, as usual. What a process held on lease
+//! before the first stranger came is given back by processes of its own namespace only. Permits, endpoints and objects in a region cannot be
+//! shared so.
+//!
 //! # Where it runs
 //!
 //! Linux 5.14 and later, on 64-bit little-endian machines, with glibc. (musl registers no robust list for its threads:

@@ -472,7 +472,7 @@ fn other_users_are_kept_out_unless_let_in() {
 }
 
 #[test]
-fn another_pid_namespace_is_kept_out() {
+fn a_child_forked_into_another_pid_namespace_is_kept_out() {
     let test = Test::new("pid namespaces");
     Queue::create(test.name("q"), &small()).unwrap();
     Mutex::create(test.name("m"), ()).unwrap();

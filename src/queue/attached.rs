@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
+use crate::queue::watch::Life;
 use crate::queue::{Queue, Watch};
 use crate::shm;
 use crate::sync::lives::Ending;
 use crate::sync::lock;
-use crate::sys::thread::{Call, forks};
+use crate::sys::thread::forks;
 use crate::time::Deadline;
 
 /// What a handle was used for, in `Peer::value` and in the lowest bits of `Queue::entry`.
@@ -44,10 +45,11 @@ impl Queue {
     /// `Corrupted` where the queue's file was cut short ([`catch_truncation`](crate::catch_truncation)); errors of the system.
     pub fn peers(&self) -> Result<Vec<Peer>> {
         self.note(0)?;
-        let living = self.store.shared.peers.table.iter().filter(|entry| !entry.is_gone());
+        let living = self.store.shared.peers.table.iter().filter(|entry| !self.is_gone(entry));
         let peer = |entry: &shm::layout::Peer| {
             let roles = entry.value.load(Relaxed);
-            let pid = entry.identity()?.pid();
+            entry.identity()?;
+            let pid = entry.pid.load(Relaxed);
             Some(Peer { pid, since: entry.since(), sends: roles & SENDS != 0, receives: roles & RECEIVES != 0 })
         };
         let peers = living.filter_map(peer).collect();
@@ -132,6 +134,11 @@ impl Queue {
         }
     }
 
+    /// Whether this is the entry of a process that is gone.
+    fn is_gone(&self, peer: &shm::layout::Peer) -> bool {
+        peer.identity().is_some_and(|identity| self.store.users.is_gone(identity))
+    }
+
     /// The entries in the table of peers that are used by other handles.
     fn others(&self) -> impl Iterator<Item = &shm::layout::Peer> {
         let own = (self.entry.load(Relaxed) as u32 >> 2) as usize;
@@ -172,10 +179,15 @@ impl Queue {
             peers.table[index as usize - 1].value.fetch_or(role, Relaxed);
             (index, roles | role)
         } else {
-            let call = Call::enter(&peers.lock)?;
+            let users = &self.store.users;
+            let call = users.enter(&peers.lock)?;
             lock::acquire_brief(&call, &peers.lock, Deadline::Now)?;
             // Another thread may have been faster.
-            let joined = if self.entry.load(Relaxed) == entry { Some(peers.join(role, |_| ())) } else { None };
+            let joined = if self.entry.load(Relaxed) == entry {
+                Some(peers.join(users.me(), role, |peer| users.is_gone(peer), |_| ()))
+            } else {
+                None
+            };
             if let Some(Ok(index)) = joined {
                 self.set_entry(forks, index as u32 + 1, role);
             }
@@ -216,13 +228,11 @@ struct Peers<'a> {
 impl Watch for Peers<'_> {
     fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration {
         let mut most = lock::LOOK;
-        let Some(lives) = self.queue.store.lives() else { return most };
         for peer in self.queue.others().filter(|peer| peer.value.load(Relaxed) & self.role != 0) {
-            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
-            match lives.watch_of(life, identity) {
-                Some((word, seen)) => add(word, seen),
-                None if life != 0 => most = most.min(self.ending.borrow_mut().slice()),
-                None => {}
+            match self.queue.store.life_of(peer) {
+                Life::Shown(word, seen) => add(word, seen),
+                Life::Ended => most = most.min(self.ending.borrow_mut().slice()),
+                Life::Unknown => {}
             }
         }
         most
@@ -230,8 +240,9 @@ impl Watch for Peers<'_> {
 
     fn over(&self) -> Result<()> {
         let queue = self.queue;
-        let is_there =
-            |peer: &shm::layout::Peer| peer.identity().is_some() && peer.value.load(Relaxed) & self.role != 0 && !peer.is_gone();
+        let is_there = |peer: &shm::layout::Peer| {
+            peer.identity().is_some() && peer.value.load(Relaxed) & self.role != 0 && !queue.is_gone(peer)
+        };
         // Read first: who sets it is on the table already.
         if queue.store.shared.roles.load(Acquire) & self.role == 0 || queue.others().any(is_there) {
             return Ok(());

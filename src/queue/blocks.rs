@@ -15,6 +15,7 @@
 //! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -25,8 +26,9 @@ use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{BlockHead, QueueLayout};
 use crate::sync::lock;
+use crate::sync::strangers::Users;
 use crate::sys::file::PAGE;
-use crate::sys::process::{Identity, me};
+use crate::sys::process::Identity;
 
 /// What a block's owner does with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +44,10 @@ pub(crate) enum State {
 const STATE_SHIFT: u32 = 61;
 
 impl State {
-    /// The word of a block in this state that this process owns.
+    /// The word of a block in this state that a process owns.
     #[inline]
-    pub(crate) fn mine(self) -> u64 {
-        (self as u64) << STATE_SHIFT | me().identity.0
+    pub(crate) fn of_owner(self, owner: Identity) -> u64 {
+        (self as u64) << STATE_SHIFT | owner.0
     }
 
     /// The word of a block in this state that nobody owns.
@@ -56,7 +58,7 @@ impl State {
 
     /// The state in a block's word.
     #[inline]
-    pub(crate) fn of(word: u64) -> Self {
+    pub(crate) fn in_word(word: u64) -> Self {
         match word >> STATE_SHIFT {
             1 => Self::Held,
             2 => Self::Queued,
@@ -82,6 +84,7 @@ const HEADS: u32 = (64 * 1024 / size_of::<BlockHead>()) as u32;
 /// The blocks of one queue.
 pub(crate) struct Blocks {
     shared: Shared<QueueLayout>,
+    users: Arc<Users>,
     heads: Bytes,
     data: Bytes,
     count: u32,
@@ -91,18 +94,30 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan) -> Result<Self> {
+    pub(crate) fn new(shared: &Shared<QueueLayout>, plan: &Plan, users: &Arc<Users>) -> Result<Self> {
         let mapping = shared.mapping();
         let (heads, data) = (plan.heads_in(mapping)?, plan.blocks_in(mapping)?);
         data.keep_out_of_dumps();
         Ok(Self {
             shared: shared.clone(),
+            users: Arc::clone(users),
             heads,
             data,
             count: plan.blocks as u32,
             size: plan.block_size,
             backed: AtomicU32::new(0),
         })
+    }
+
+    /// The word of a block in this state that this process owns, which has entered a call.
+    #[inline]
+    pub(crate) fn mine(&self, state: State) -> u64 {
+        state.of_owner(self.users.me())
+    }
+
+    /// Whether a block's word says that it is in this state, and this process's.
+    pub(crate) fn is_mine(&self, word: u64, state: State) -> bool {
+        State::in_word(word) == state && self.users.is_me(owner_of(word))
     }
 
     /// The head of block `index`.
@@ -144,7 +159,7 @@ impl Blocks {
             }
             self.shared.claimed.fetch_max(index + 1, Relaxed);
             // Acquire: with the Release in `free`, for what its last owner did with it.
-            if head.owner.compare_exchange(0, State::Held.mine(), Acquire, Relaxed).is_ok() {
+            if head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).is_ok() {
                 // die here: a block held by a dead process; the same until the claim is given up or passed on.
                 self.shared.free_hint.store(index + 1, Relaxed);
                 return Ok(Some(Claim { blocks: self, index, head }));
@@ -241,7 +256,7 @@ impl Blocks {
                 continue;
             }
             found = true;
-            if State::of(word) == State::Leased {
+            if State::in_word(word) == State::Leased {
                 self.give_back(head);
             } else {
                 handoff::withdraw_for(head);
@@ -261,9 +276,9 @@ impl Blocks {
     /// long to answer, and one process may have many on lease.
     fn is_of_the_dead(&self, word: u64, known: &mut HashMap<u64, bool>) -> bool {
         let owner = owner_of(word);
-        matches!(State::of(word), State::Held | State::Leased)
-            && owner != me().identity
-            && *known.entry(owner.0).or_insert_with(|| owner.is_gone(self.shared.header.namespace.load(Relaxed)))
+        matches!(State::in_word(word), State::Held | State::Leased)
+            && !self.users.is_me(owner)
+            && *known.entry(owner.0).or_insert_with(|| self.users.is_gone(owner))
     }
 
     /// Lets a message that was on lease be received again.
@@ -299,7 +314,7 @@ impl Blocks {
 
     fn look_for_returned(&self) -> Option<(u32, &BlockHead)> {
         // Acquire: with the Release in `give_back`.
-        let returned = self.all().filter(|(_, head)| State::of(head.owner.load(Acquire)) == State::Returned);
+        let returned = self.all().filter(|(_, head)| State::in_word(head.owner.load(Acquire)) == State::Returned);
         returned.min_by_key(|(_, head)| head.order.load(Relaxed))
     }
 
@@ -308,7 +323,7 @@ impl Blocks {
         if self.shared.recv.leased.load(Relaxed) == 0 {
             return 0;
         }
-        self.all().filter(|(_, head)| State::of(head.owner.load(Relaxed)) == State::Returned).count()
+        self.all().filter(|(_, head)| State::in_word(head.owner.load(Relaxed)) == State::Returned).count()
     }
 }
 

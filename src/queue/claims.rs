@@ -29,7 +29,7 @@ pub(crate) const FOR_A_BLOCK: Kind = Kind::One(0);
 
 impl Store {
     /// Claims a block for a message to be sent, and waits for one. The call works on the receiving lock's word afterwards.
-    pub(crate) fn claim(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+    pub(crate) fn claim(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
         let lessees = self.lessees(watch);
         loop {
             let claim = self.blocks.claim()?;
@@ -85,7 +85,7 @@ impl Store {
     pub(crate) fn end_transit(&self, side: &Side, free: Option<u32>) -> Result<()> {
         if let Some(index) = free {
             // Release: with the Acquire in `mend_sending` and `mend_receiving`: now it is held by a process that can be seen to live.
-            self.blocks.head(index)?.owner.store(State::Held.mine(), Release);
+            self.blocks.head(index)?.owner.store(self.blocks.mine(State::Held), Release);
         }
         // die here: done once more, with the same result: nobody else touches the block while it is in transit.
         side.transit.store(0, Release);
@@ -95,7 +95,7 @@ impl Store {
 
     /// Frees or returns what dead processes had. The call works on the receiving lock's word, and its lock is free.
     #[cold]
-    pub(crate) fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<Dead> {
+    pub(crate) fn take_from_the_dead(&self, call: &Call<'_>, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
         lock::acquire_brief(call, &shared.recv.lock, deadline)?;
         let result = self.take_from_the_dead_locked();
@@ -111,7 +111,7 @@ impl Store {
         let found = self.blocks.take_from_the_dead()?;
         let (mut leased, mut returned) = (false, false);
         for (_, head) in self.blocks.all() {
-            let state = State::of(head.owner.load(Relaxed));
+            let state = State::in_word(head.owner.load(Relaxed));
             leased |= matches!(state, State::Leased | State::Returned);
             returned |= state == State::Returned;
         }
@@ -132,7 +132,7 @@ impl Store {
 
     /// Takes from the dead what they had; says whether there was something. No call is being made.
     pub(crate) fn gets_back(&self) -> bool {
-        let found = Call::enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now));
+        let found = self.users.enter(&self.shared.recv.lock).and_then(|call| self.take_from_the_dead(&call, Deadline::Now));
         found.is_ok_and(|found| found != Dead::Nothing)
     }
 
@@ -149,15 +149,15 @@ impl Store {
         if ticket.block >= self.blocks.used() {
             return Err(lost);
         }
+        // Should we die before we have woken somebody, the kernel does.
+        let call = self.users.enter(&shared.recv.lock)?;
         let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
         let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
-        if which != (ticket.order, ticket.deliveries) || word != State::Leased.mine() {
+        if which != (ticket.order, ticket.deliveries) || !self.blocks.is_mine(word, State::Leased) {
             return Err(lost);
         }
-        // Should we die before we have woken somebody, the kernel does.
-        let call = Call::enter(&shared.recv.lock)?;
-        let next = if done { State::Held.mine() } else { State::Returned.nobodys() };
+        let next = if done { self.blocks.mine(State::Held) } else { State::Returned.nobodys() };
         // Another thread may end the same lease at the same moment.
         // Release: with the Acquire in `first_returned`, for the message's bytes.
         if head.owner.compare_exchange(word, next, Release, Relaxed).is_err() {

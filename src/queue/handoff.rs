@@ -26,8 +26,7 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
-use crate::sys::process::Identity;
-use crate::sys::thread::Call;
+use crate::sys::thread::{Call, Owners};
 use crate::time::Deadline;
 
 /// An offer's number is in the upper bits of `BlockHead::offer`; this is in the lower two. 0: there has been none.
@@ -52,7 +51,7 @@ impl Store {
     #[cold]
     pub(crate) fn hand_over(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.recv.lock)?;
+        let call = self.users.enter(&shared.recv.lock)?;
         if shared.phase.load(Relaxed) != 0 {
             return self.refuse(&call);
         }
@@ -71,24 +70,23 @@ impl Store {
         self.refuse(&call)
     }
 
-    fn refuse(&self, call: &Call) -> Result<()> {
+    fn refuse(&self, call: &Call<'_>) -> Result<()> {
         self.wake_for_the_end(call);
         Err(Error::Closed)
     }
 
     /// Claims a block whose word this thread owns from then on, and works on.
-    fn claim_word(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+    fn claim_word(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
         let mut others = Vec::new();
         loop {
             let claim = self.claim(call, deadline, watch)?;
             let word = &claim.head.word;
             call.turn_to(word);
             let seen = word.load(Relaxed);
-            let namespace = self.shared.header.namespace.load(Relaxed);
             // A sender that died while it woke somebody was not marked.
-            let is_free = seen & TID == 0 || Identity(u64::from(seen & TID)).is_gone(namespace);
+            let is_free = seen & TID == 0 || call.is_gone(seen & TID);
             // Acquire: with the Release in `hand_over`.
-            if is_free && word.compare_exchange(seen, call.tid(), Acquire, Relaxed).is_ok() {
+            if is_free && word.compare_exchange(seen, call.owner(), Acquire, Relaxed).is_ok() {
                 return Ok(claim);
             }
             // A sender whose message was taken has been stopped before it could let go of the word.
@@ -99,7 +97,7 @@ impl Store {
     /// Offers a message in a block; says whether it was taken, or not since the queue was shut down. Withdrawn in all other cases.
     fn offer(
         &self,
-        call: &Call,
+        call: &Call<'_>,
         claim: &Claim<'_>,
         envelope: &[u8],
         message: &[u8],
@@ -139,7 +137,7 @@ impl Store {
     /// Waits until an offer is taken (true) or the queue is shut down.
     fn until_taken(
         &self,
-        call: &Call,
+        call: &Call<'_>,
         claim: &Claim<'_>,
         number: u64,
         deadline: Deadline,
@@ -195,9 +193,22 @@ impl Store {
         }
     }
 
+    /// The offer in a block, if it is one of a living sender.
+    fn open_offer(&self, head: &BlockHead) -> Option<u64> {
+        // Acquire: with the Release in `offer`.
+        let offer = head.offer.load(Acquire);
+        if offer & STATE != OPEN {
+            return None;
+        }
+        let owner = head.word.load(Relaxed) & TID;
+        // Those whom the kernel sees to it has marked.
+        let lives = owner != 0 && !(self.users.are_strangers() && Owners::is_gone(&*self.users, owner));
+        lives.then_some(offer)
+    }
+
     /// Whether a sender waits at this moment.
     pub(crate) fn has_offer(&self) -> bool {
-        self.blocks.all().any(|(_, head)| is_open(head).is_some())
+        self.blocks.all().any(|(_, head)| self.open_offer(head).is_some())
     }
 
     /// Takes the first offer. The caller holds the receiving lock.
@@ -205,7 +216,7 @@ impl Store {
     pub(crate) fn accept(&self, sink: &mut impl Sink, take: Take) -> Result<Option<Received>> {
         let recv = &self.shared.recv;
         loop {
-            let offers = self.blocks.all().filter_map(|(index, head)| Some((is_open(head)?, index, head)));
+            let offers = self.blocks.all().filter_map(|(index, head)| Some((self.open_offer(head)?, index, head)));
             let Some((offer, index, head)) = offers.min_by_key(|(offer, ..)| *offer) else { return Ok(None) };
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
             sink.space(len)?;
@@ -244,7 +255,7 @@ impl Store {
     }
 
     /// Lets go of the receiving lock after an offer was taken.
-    pub(crate) fn release_sender(&self, call: &Call, index: u32, woken: u32) {
+    pub(crate) fn release_sender(&self, call: &Call<'_>, index: u32, woken: u32) {
         let side = &self.shared.recv;
         let waited = side.lock.load(Relaxed) & WAITERS != 0;
         lock::release_woken(call, &side.lock, &side.generation, &side.watched, woken);
@@ -259,14 +270,14 @@ impl Store {
         let shared = &*self.shared;
         // Should we die, the kernel wakes who sleeps on one word: that where somebody does. It wakes the others.
         let receivers_sleep = shared.send.lock.load(Relaxed) & WAITERS != 0;
-        let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
+        let call = self.users.enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
         shared.phase.swap(CLOSED, Release);
         self.wake_for_the_end(&call);
         Ok(())
     }
 
     /// Wakes all who wait on a queue that was shut down.
-    fn wake_for_the_end(&self, call: &Call) {
+    fn wake_for_the_end(&self, call: &Call<'_>) {
         let shared = &*self.shared;
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
@@ -281,11 +292,4 @@ pub(crate) fn withdraw_for(head: &BlockHead) {
     if offer & STATE == OPEN {
         head.offer.store(offer & !STATE | WITHDRAWN, Relaxed);
     }
-}
-
-/// The offer in a block, if it is one of a living sender.
-fn is_open(head: &BlockHead) -> Option<u64> {
-    // Acquire: with the Release in `offer`.
-    let offer = head.offer.load(Acquire);
-    (offer & STATE == OPEN && head.word.load(Relaxed) & TID != 0).then_some(offer)
 }

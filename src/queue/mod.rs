@@ -113,8 +113,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where it
-    /// belongs to processes of another pid namespace; `NoSpace`, `PermissionDenied` and other errors of the system.
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where processes of
+    /// another pid namespace use it that this one cannot be told apart from, since the table of all of them is not in the name's directory; `NoSpace`, `PermissionDenied` and other errors of the system.
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         let name = name.into();
         Self::attach(shm::open(&name)?.0, Some(name.dir()?))
@@ -184,7 +184,10 @@ impl Queue {
 
     /// Opens the inbox of a process. Any number of processes may have it open: none is written down.
     pub(crate) fn open_owned(name: &Name<'_>) -> Result<Self> {
-        Self::aside(&shm::open(name)?.0, Some(name.dir()?))
+        let inbox = shm::open::<InboxLayout>(name)?.0;
+        // Its owner is known by its process id.
+        shm::check_home(&inbox.queue.header)?;
+        Self::aside(&inbox, Some(name.dir()?))
     }
 
     fn aside(inbox: &Shared<InboxLayout>, dir: Option<PathBuf>) -> Result<Self> {

@@ -49,7 +49,7 @@ impl Store {
     #[inline]
     fn recv_whole(&self, sink: &mut impl Sink, take: Take, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Received> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.recv.lock)?;
+        let call = self.users.enter(&shared.recv.lock)?;
         if take != Take::Whole && self.blocks.is_empty() {
             return Err(Error::Unsupported("the queue was made for no leases (and no requests)".into()));
         }
@@ -122,7 +122,7 @@ impl Store {
 
     /// Lets go of the receiving lock after a message was taken. Those who wait for a block may not need one any more.
     #[inline]
-    fn release_emptied(&self, call: &Call) {
+    fn release_emptied(&self, call: &Call<'_>) {
         let side = &self.shared.recv;
         let waited = side.lock.load(Relaxed) & lock::WAITERS != 0;
         Self::release(call, side);
@@ -134,7 +134,7 @@ impl Store {
 
     /// Sleeps until there may be a message. The call works on the sending lock's word.
     #[cold]
-    fn wait_for_messages(&self, call: &Call, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
+    fn wait_for_messages(&self, call: &Call<'_>, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.
-    pub(crate) fn tell_that_a_receiver_waits(&self, call: &Call) {
+    pub(crate) fn tell_that_a_receiver_waits(&self, call: &Call<'_>) {
         let shared = &*self.shared;
         // With the fence in `lock::watch`: either we see that they watch, or they see that we wait.
         lock::fence_after_rmw();
@@ -180,8 +180,8 @@ impl Store {
 
     /// Whether a message may come back that another process has on lease, or has.
     pub(crate) fn others_lease(&self) -> bool {
-        let may_come = |word| match State::of(word) {
-            State::Leased => word != State::Leased.mine(),
+        let may_come = |word| match State::in_word(word) {
+            State::Leased => !self.blocks.is_mine(word, State::Leased),
             State::Returned => true,
             _ => false,
         };
@@ -342,7 +342,7 @@ impl Store {
     fn recv_block(&self, slot: Slot<'_>, position: u64, sink: &mut impl Sink, take: Take) -> Result<Received> {
         let index = slot.block().load(Relaxed);
         let head = self.blocks.head(index)?;
-        if State::of(head.owner.load(Acquire)) != State::Queued {
+        if State::in_word(head.owner.load(Acquire)) != State::Queued {
             return Err(Error::Corrupted("a slot refers to a block that is not queued"));
         }
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
@@ -383,7 +383,7 @@ impl Store {
         }
         head.deliveries.store(deliveries, Relaxed);
         // Release: with the Acquire in `take_from_the_dead`, for what was stored before.
-        head.owner.store(state.mine(), Release);
+        head.owner.store(self.blocks.mine(state), Release);
     }
 
     /// Makes a block this process's and, in the same step for everybody else, does what takes its message from `place` (`commit`).
@@ -433,12 +433,12 @@ impl Store {
         };
         if taken && self.is_rendezvous() {
             self.wake_sender(index);
-            if transit & ON_LEASE != 0 && State::of(head.owner.load(Relaxed)) == State::Held {
+            if transit & ON_LEASE != 0 && State::in_word(head.owner.load(Relaxed)) == State::Held {
                 // It was the sender's still. From here on it is on lease to us, until it is returned below.
                 self.mark(head, Take::OnLease, 1);
             }
         }
-        let free = match State::of(head.owner.load(Acquire)) {
+        let free = match State::in_word(head.owner.load(Acquire)) {
             State::Returned => None,
             State::Leased if taken => {
                 self.blocks.give_back(head);

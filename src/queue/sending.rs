@@ -37,7 +37,7 @@ impl Store {
         if self.is_rendezvous() {
             return self.hand_over(envelope, message, deadline, watch);
         }
-        let call = Call::enter(&self.shared.send.lock)?;
+        let call = self.users.enter(&self.shared.send.lock)?;
         if envelope.len() + message.len() > self.ring.room() && self.log.is_none() {
             return self.send_long(&call, envelope, message, deadline, watch);
         }
@@ -51,7 +51,7 @@ impl Store {
     #[cold]
     fn send_long(
         &self,
-        call: &Call,
+        call: &Call<'_>,
         envelope: &[u8],
         message: &[u8],
         deadline: Deadline,
@@ -84,7 +84,7 @@ impl Store {
 
     /// Takes the lock and commits a message, unless there is no room (false).
     #[inline]
-    fn send_payload(&self, call: &Call, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
+    fn send_payload(&self, call: &Call<'_>, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
         let side = &self.shared.send;
         lock::acquire_brief(call, &side.lock, deadline)?;
         let result = self.send_locked(payload);
@@ -170,7 +170,7 @@ impl Store {
 
     /// Waits until there is room for a message. The call works on the sending lock's word before and after.
     #[cold]
-    pub(crate) fn wait_for_room(&self, call: &Call, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+    pub(crate) fn wait_for_room(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         let shared = &*self.shared;
         // Nothing is held from here on.
         call.turn_to(&shared.recv.lock);

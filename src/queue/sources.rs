@@ -23,11 +23,15 @@ impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
         store.is_readable() || closely && store.shared.recv.leased.load(Relaxed) != 0 && store.gets_back()
     }
 
-    fn waits(&self, call: &Call) {
+    fn waits(&self, call: &Call<'_>) {
         let store = self.0.borrow();
         if store.is_rendezvous() {
             store.tell_that_a_receiver_waits(call);
         }
+    }
+
+    fn has_strangers(&self) -> bool {
+        self.0.borrow().users.are_strangers()
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
@@ -48,5 +52,9 @@ impl<S: Borrow<Store> + Send + Sync> Source for Sending<S> {
 
     fn ready(&self, _closely: bool) -> bool {
         self.0.borrow().is_writable()
+    }
+
+    fn has_strangers(&self) -> bool {
+        self.0.borrow().users.are_strangers()
     }
 }

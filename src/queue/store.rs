@@ -36,6 +36,7 @@ use crate::shm::layout::{QueueLayout, Side};
 use crate::sync::lives::Lives;
 use crate::sync::lock::{self, On};
 use crate::sync::spin::Spin;
+use crate::sync::strangers::Users;
 use crate::sys::futex::{self, Kind};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -99,13 +100,15 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     /// The lives there, once they were needed; None where there are none.
     lives: OnceLock<Option<Arc<Lives>>>,
+    pub(crate) users: Arc<Users>,
 }
 
 impl Store {
     /// `dir`: where the queue's name is; None for a queue in a region.
     pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let plan = Plan::of(&shared)?;
-        let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan)?);
+        let users = Arc::new(Users::new(Shared::new(Arc::clone(shared.mapping()), shared.offset())?, dir.clone())?);
+        let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
         Ok(Self {
             ring,
@@ -118,13 +121,17 @@ impl Store {
             looked: AtomicU64::new(0),
             dir,
             lives: OnceLock::new(),
+            users,
             shared,
         })
     }
 
     /// The lives of those who use the queue: those in its directory, or in the default one for a queue in a region. None where there can be
-    /// none: then those who wait for a death look for it.
+    /// none, or its users are another pid namespace's: then those who wait for a death look for it.
     pub(crate) fn lives(&self) -> Option<&Lives> {
+        if !self.users.are_at_home() {
+            return None;
+        }
         let find = || {
             let dir = match &self.dir {
                 Some(dir) => dir.clone(),
@@ -161,7 +168,7 @@ impl Store {
     }
 
     #[inline]
-    pub(crate) fn release(call: &Call, side: &Side) {
+    pub(crate) fn release(call: &Call<'_>, side: &Side) {
         lock::release_changed(call, &side.lock, &side.generation, &side.watched);
     }
 
@@ -223,7 +230,7 @@ impl Store {
         let shared = &*self.shared;
         // Should we die, the kernel wakes who sleeps on one word: that of the side where somebody does.
         let receivers_sleep = shared.send.lock.load(Relaxed) & lock::WAITERS != 0;
-        let call = Call::enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
+        let call = self.users.enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
         // die here: one of those who wait is woken, and completes it; if nobody waits, the next call does.
@@ -236,7 +243,7 @@ impl Store {
 
     /// Completes a shutdown. The caller holds the sending lock, and has let go of it after this.
     #[cold]
-    pub(crate) fn finish_shutdown(&self, call: &Call) {
+    pub(crate) fn finish_shutdown(&self, call: &Call<'_>) {
         if self.shared.phase.load(Relaxed) == CLOSED {
             return Self::release(call, &self.shared.send);
         }
@@ -253,7 +260,7 @@ impl Store {
     pub(crate) fn wake_all_who_wait(&self) {
         let shared = &*self.shared;
         // Should we die, or be unable to make a call, they look within `lock::LOOK`.
-        let Ok(call) = Call::enter(&shared.recv.lock) else { return };
+        let Ok(call) = self.users.enter(&shared.recv.lock) else { return };
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
         lock::notify_all(&shared.send.lock, self.generation_of_sending());

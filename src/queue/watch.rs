@@ -54,7 +54,7 @@ impl Watch for Lessees<'_> {
         let (mut gone, mut ending) = (0_u64, false);
         self.store.watch_lessees(add, |peer| match peer.identity() {
             // Asked after the life: what it has on lease comes back with the next look, which is made once.
-            Some(identity) if peer.is_gone() => gone = gone.wrapping_add(identity.0),
+            Some(identity) if self.store.users.is_gone(identity) => gone = gone.wrapping_add(identity.0),
             Some(_) => ending = true,
             None => {}
         });
@@ -71,24 +71,45 @@ impl Watch for Lessees<'_> {
     }
 }
 
+/// What is known of the life of one who uses a queue.
+pub(crate) enum Life<'a> {
+    /// The word to sleep on, and what it is while that one lives.
+    Shown(&'a AtomicU32, u32),
+    /// It has ended: its process will be gone in a moment, or shows another one.
+    Ended,
+    Unknown,
+}
+
 impl Store {
+    /// The life of one in the table of peers.
+    pub(crate) fn life_of(&self, peer: &Peer) -> Life<'_> {
+        let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { return Life::Unknown };
+        let shown = match (identity.life(), life) {
+            (Some(_), _) => self.users.watch(identity),
+            (None, 0) => return Life::Unknown,
+            (None, life) => match self.lives() {
+                Some(lives) => lives.watch_of(life, identity),
+                None => return Life::Unknown,
+            },
+        };
+        shown.map_or(Life::Ended, |(word, seen)| Life::Shown(word, seen))
+    }
+
     /// The lives of those who have, or may have, messages on lease; without them, who waits looks now and then. `ended` is told of those
     /// whose life has ended.
     pub(crate) fn watch_lessees<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32), mut ended: impl FnMut(&Peer)) {
         if self.shared.roles.load(Relaxed) & LEASES == 0 {
             return;
         }
-        let Some(lives) = self.lives() else { return };
         for peer in &self.shared.peers.table {
             // Acquire: with the Release in `show_life`.
-            if peer.value.load(Acquire) & LEASES == 0 || peer.is_mine() {
+            if peer.value.load(Acquire) & LEASES == 0 || peer.identity().is_none_or(|identity| self.users.is_me(identity)) {
                 continue;
             }
-            let (Some(identity), life) = (peer.identity(), peer.life.load(Relaxed)) else { continue };
-            match lives.watch_of(life, identity) {
-                Some((word, seen)) => add(word, seen),
-                None if life != 0 => ended(peer),
-                None => {}
+            match self.life_of(peer) {
+                Life::Shown(word, seen) => add(word, seen),
+                Life::Ended => ended(peer),
+                Life::Unknown => {}
             }
         }
     }

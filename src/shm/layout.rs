@@ -16,9 +16,11 @@ pub(crate) struct Header {
     /// `b"rsip"`, the kind, a flavour of it, and the version of its layout. Stored last by the creator (Release), loaded first by who
     /// opens it (Acquire). 0: there is no object here.
     pub(crate) tag: AtomicU64,
-    /// The creator's pid namespace; 0: unknown. Lock words hold thread ids, which mean something in one namespace.
+    /// The creator's pid namespace; 0: unknown. Thread ids in lock words are of this one.
     pub(crate) namespace: AtomicU32,
-    pub(crate) _reserved: AtomicU32,
+    /// Not 0 once a process of another pid namespace uses the object: the inode of the table by which its users are known from then
+    /// on (`sync::strangers`), or the lower half of it.
+    pub(crate) strangers: AtomicU32,
 }
 
 /// What a header says.
@@ -130,7 +132,7 @@ pub(crate) const REGION_DATA: usize = 4096;
 #[repr(C, align(8))]
 pub(crate) struct MutexLayout {
     pub(crate) header: Header,
-    /// A robust futex word: owner's thread id, WAITERS, OWNER_DIED (`sync::lock`).
+    /// A robust futex word: owner, WAITERS, OWNER_DIED (`sync::lock`).
     pub(crate) word: AtomicU32,
     /// Where the owner's C library has the robust list's links. Written and read by the owner only.
     pub(crate) links: [AtomicU32; LINKS_LEN / 4],
@@ -203,8 +205,8 @@ pub(crate) struct Peer {
     pub(crate) identity: AtomicU64,
     /// When it joined, in nanoseconds since 1970 (`CLOCK_REALTIME`).
     pub(crate) since: AtomicU64,
-    /// Its pid namespace.
-    pub(crate) namespace: AtomicU32,
+    /// Its id, in its own pid namespace.
+    pub(crate) pid: AtomicU32,
     /// Permits: how many it holds. Queue: SENDS and RECEIVES.
     pub(crate) value: AtomicU32,
     /// Queue: the process's life, where its death matters to those who wait (`sync::lives`); 0: none.
@@ -345,14 +347,14 @@ pub(crate) const ENVELOPED: u32 = 1 << 31;
 /// Where a slot's payload begins.
 pub(crate) const SLOT_DATA: usize = 12;
 
-/// The first page of a namespace's table of lives (`sync::lives`). Each entry is a page of its own.
+/// The first page of a directory's table of lives (`sync::lives`, `sync::strangers`). Each entry is a page of its own.
 #[repr(C)]
 pub(crate) struct LivesLayout {
     /// `LIVES_TAG`.
     pub(crate) tag: AtomicU64,
-    /// Held to join.
+    /// Held to join (not among strangers, who have no ids yet).
     pub(crate) lock: AtomicU32,
-    /// How many entries have been used: those have memory. Changed under the lock; only grows.
+    /// How many entries have been used: those have memory. Changed by who joins; only grows.
     pub(crate) used: AtomicU32,
     /// Held to take away the files of a dead process (`direct`).
     pub(crate) files: AtomicU32,
@@ -361,8 +363,11 @@ pub(crate) struct LivesLayout {
 /// How such a table begins: `b"rsip"`, a number that no object's kind has, and the version of the layout.
 pub(crate) const LIVES_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xff, 0, 1, 0]);
 
-/// The most processes that can have a life in one namespace at a time.
-pub(crate) const MAX_LIVES: usize = 4096;
+/// How a table of strangers begins.
+pub(crate) const STRANGERS_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xfe, 0, 1, 0]);
+
+/// The most processes of one pid namespace that can have a life in one directory at a time.
+pub(crate) const MAX_LIVES: u32 = 4096;
 
 /// How many bytes before the end of an entry's page its word lies: the list's links begin on the next page.
 pub(crate) const LIFE_BACK: usize = 8;
@@ -370,8 +375,10 @@ pub(crate) const LIFE_BACK: usize = 8;
 /// A page of a table of lives begins with this.
 #[repr(C)]
 pub(crate) struct LifeLayout {
-    /// `Identity` of the process; 0: free. Changed under the lock.
+    /// `Identity` of the process; 0: free. Among strangers that of the thread, and kept when it ends. Changed by who joins.
     pub(crate) identity: AtomicU64,
+    /// Among strangers: the `Identity` of the process whose thread it is.
+    pub(crate) process: AtomicU64,
 }
 
 macro_rules! layouts {
@@ -411,10 +418,10 @@ macro_rules! objects {
 }
 objects! {
     RegionLayout: Region, 0, 1, lock;
-    MutexLayout: Mutex, 0, 1, word;
+    MutexLayout: Mutex, 0, 2, word;
     SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
     PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
-    QueueLayout: Queue, 0, 2, peers.lock;
+    QueueLayout: Queue, 0, 3, peers.lock;
 }
 
 // SAFETY: atomics only, as the trait wants.
@@ -436,7 +443,7 @@ const _: () = {
     assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");
-    assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 8);
+    assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 16);
     assert!(size_of::<SemaphoreLayout>() == 64);
     assert!(size_of::<Peer>() == 32);
     assert!(offset_of!(PermitsLayout, holders) == 64);

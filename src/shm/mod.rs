@@ -11,7 +11,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
@@ -115,7 +114,7 @@ pub(crate) fn create<T: Object>(
     fill: impl FnOnce(&T),
 ) -> Result<(Shared<T>, OwnedFd)> {
     // What keeps this thread from using the object keeps it from making it.
-    drop(Call::enter(&AtomicU32::new(0))?);
+    drop(Call::enter_nowhere()?);
     let path = name.path()?;
     let mode = name.mode()?;
     let dir = name.make_dir()?;
@@ -171,12 +170,15 @@ pub(crate) fn open_or_create<O>(mut open: impl FnMut() -> Result<O>, mut create:
     }
 }
 
-/// Checks that a header is that of a `T` that this process can use.
+/// Checks that a header is that of a `T`.
 pub(crate) fn check<T: Object>(header: &Header) -> Result<()> {
     // Acquire: with the Release in `vouch_for`.
-    T::TAG.expect(header.tag.load(Acquire))?;
-    let (of, mine) = (header.namespace.load(Relaxed), me().namespace);
-    if T::TAG.kind != Kind::Region && of != mine {
+    T::TAG.expect(header.tag.load(Acquire))
+}
+
+/// Checks that an object is of this process's pid namespace: one whose users cannot be strangers to each other.
+pub(crate) fn check_home(header: &Header) -> Result<()> {
+    if header.namespace.load(Relaxed) != me().namespace {
         let why = "the object belongs to processes of another pid namespace, whose thread ids mean nothing in this one";
         return Err(Error::Unsupported(why.into()));
     }

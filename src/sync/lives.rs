@@ -6,18 +6,14 @@
 //! is gone only [`Identity::is_gone`](crate::sys::process::Identity::is_gone) says. A thread may end before its process does; then the next call
 //! of another thread makes that one the owner ([`Lives::mine`]). A program that was started by exec joins again, with the same entry.
 //!
-//! The table is a file of the namespace's directory, one for each pid namespace, whose pages get memory when they are first used. An
-//! entry is a page, with the word at its end. A thread's robust list leads through memory next to the word, which must not be
-//! memory that others can write to. So the owner maps the entry's page once more, with private memory right behind it ([`Annex`]).
+//! There is a table (`sync::life_table`) for each pid namespace in each directory.
 //!
 //! # How to sleep on a life without missing its end
 //!
-//! First [`Lives::watch`], then ask whether the process is gone, then sleep on what `watch` gave. Should the process end after it was asked for, the
-//! word is another one, and there is no sleep. Where `watch` gives nothing, the owner thread has ended: the process will be gone in
+//! First [`Lives::watch_of`], then ask whether the process is gone, then sleep on what it gave. Should the process end after it was asked for, the
+//! word is another one, and there is no sleep. Where it gives nothing, the owner thread has ended: the process will be gone in
 //! a moment, unless it has other threads. [`Ending`] says how long to sleep then.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -27,10 +23,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::shm::layout::{LIFE_BACK, LIVES_TAG, LifeLayout, LivesLayout, MAX_LIVES};
-use crate::shm::{self, Shared};
+use crate::shm::layout::{LIFE_BACK, LIVES_TAG, MAX_LIVES};
+use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{self, TID, WAITERS};
-use crate::sys::file::{self, Annex, Mapping, page_size};
+use crate::sys::file::{self, Annex};
 use crate::sys::futex::{self, Kind};
 use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
 use crate::sys::thread::{Call, forks};
@@ -38,7 +34,7 @@ use crate::time::Deadline;
 
 /// The lives of the processes that use one directory.
 pub(crate) struct Lives {
-    table: Shared<LivesLayout>,
+    table: LifeTable,
     /// The table's device and inode.
     file: (u64, u64),
     /// Where this process's entry is mapped for the list.
@@ -48,6 +44,8 @@ pub(crate) struct Lives {
     /// The thread that has the word on its list, in the same way; 0: none. What the shared word says can be anybody's work.
     owner: AtomicU64,
 }
+
+const KIND: TableKind = TableKind { tag: LIVES_TAG, entries: MAX_LIVES };
 
 /// How long to wait for others that join: who does so was stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -64,29 +62,14 @@ impl Lives {
         if namespace == 0 {
             return Err(Error::Unsupported("the pid namespace of this process cannot be known: is /proc mounted?".into()));
         }
-        let path = dir.join(format!(".lives-{namespace}"));
-        let whole = (1 + MAX_LIVES) * page_size();
-        let fd = loop {
-            if let Some(fd) = file::open_named(&path)? {
-                break fd;
-            }
-            create(dir, &path, whole)?;
-        };
+        let fd = LifeTable::open_file(&KIND, dir, &dir.join(format!(".lives-{namespace}")))?;
         let file = file::identity(&fd)?;
         // A signal handler may have interrupted who has the lock. Then the table is mapped once more.
         let mut known = KNOWN.get().try_lock_for(PATIENCE);
         if let Some(lives) = known.iter().flat_map(|known| known.iter()).find(|lives| lives.file == file) {
             return Ok(Arc::clone(lives));
         }
-        if file::size(&fd)? < whole {
-            return Err(Error::Corrupted("the table of lives was cut short"));
-        }
-        let table = Shared::<LivesLayout>::new(Arc::new(Mapping::new(&fd, whole)?), 0)?;
-        table.mapping().populate(0, size_of::<LivesLayout>())?;
-        // Acquire: with the Release in `create`.
-        if table.tag.load(Acquire) != LIVES_TAG {
-            return Err(Error::Corrupted("this is no table of lives, or that of another release"));
-        }
+        let table = LifeTable::map(&KIND, &fd)?;
         let lives = Arc::new(Self { table, file, own: Annex::new()?, joined: AtomicU64::new(0), owner: AtomicU64::new(0) });
         if let Some(known) = &mut known {
             known.push(Arc::clone(&lives));
@@ -103,7 +86,7 @@ impl Lives {
     #[inline]
     pub(crate) fn mine(&self) -> Result<u32> {
         match self.joined() {
-            Some(life) if self.word_at(life).load(Relaxed) & TID == self.owner.load(Relaxed) as u32 => Ok(life),
+            Some(life) if self.table.word_at(life).load(Relaxed) & TID == self.owner.load(Relaxed) as u32 => Ok(life),
             _ => self.join(Deadline::Now),
         }
     }
@@ -124,51 +107,30 @@ impl Lives {
         (joined as u32 != 0 && (joined >> 32) as u32 == forks()).then_some(joined as u32)
     }
 
-    /// The word of a life, to be slept on; None where there is no such life.
+    /// See [`LifeTable::word`].
     pub(crate) fn word(&self, life: u32) -> Option<&AtomicU32> {
-        let index = (life as usize).checked_sub(1).filter(|&index| index < MAX_LIVES)?;
-        let start = (1 + index) * page_size();
-        self.table.mapping().populate(start, start + page_size()).ok()?;
-        Some(self.word_at(life))
+        self.table.word(life)
     }
 
-    /// The word of a life, and what it is while its process lives. None where the thread that owned it has ended, or there is none.
-    pub(crate) fn watch(&self, life: u32) -> Option<(&AtomicU32, u32)> {
-        let word = self.word(life)?;
-        // die here: WAITERS without a waiter.
-        let seen = word.fetch_or(WAITERS, Relaxed) | WAITERS;
-        (seen & TID != 0).then_some((word, seen))
-    }
-
-    /// As [`Lives::watch`], if the life is that process's.
+    /// See [`LifeTable::watch_of`].
     pub(crate) fn watch_of(&self, life: u32, identity: Identity) -> Option<(&AtomicU32, u32)> {
-        self.watch(life).filter(|_| self.entry_at(life).identity.load(Relaxed) == identity.0)
+        self.table.watch_of(life, identity)
     }
 
     /// Whether it looks as if the process lives: a hint, for a life that [`Lives::word`] has been asked for before.
     #[inline]
     pub(crate) fn shows(&self, life: u32, identity: Identity) -> bool {
-        (1..=MAX_LIVES as u32).contains(&life)
-            && self.word_at(life).load(Relaxed) & TID != 0
-            && self.entry_at(life).identity.load(Relaxed) == identity.0
+        self.table.shows(life, identity)
     }
 
     /// The word that is held to take away the files of a dead process.
     pub(crate) fn files(&self) -> &AtomicU32 {
-        &self.table.files
-    }
-
-    fn word_at(&self, life: u32) -> &AtomicU32 {
-        shm::at(self.table.mapping(), (1 + life as usize) * page_size() - LIFE_BACK)
-    }
-
-    fn entry_at(&self, life: u32) -> &LifeLayout {
-        shm::at(self.table.mapping(), life as usize * page_size())
+        &self.table.shared().files
     }
 
     #[cold]
     fn join(&self, deadline: Deadline) -> Result<u32> {
-        let shared = &*self.table;
+        let shared = self.table.shared();
         let call = Call::enter(&shared.lock)?;
         call.can_link()?;
         lock::acquire_brief(&call, &shared.lock, deadline)?;
@@ -180,7 +142,7 @@ impl Lives {
     }
 
     /// Makes this thread the owner of the word, unless another one is and lives. This process has joined.
-    fn own(&self, call: &Call) {
+    fn own(&self, call: &Call<'_>) {
         let (word, owner) = (self.own.word(LIFE_BACK), self.owner.load(Relaxed));
         let me = u64::from(forks()) << 32 | u64::from(call.tid());
         let lives = |tid: u32| tid != 0 && !thread_is_gone(tid);
@@ -206,49 +168,26 @@ impl Lives {
 
     /// Gets an entry for this process: the one it has, or one that is free, or that of a process that is gone. The caller holds the lock.
     fn claim(&self) -> Result<u32> {
-        let (shared, mapping, page) = (&*self.table, self.table.mapping(), page_size());
         let mine = me();
-        let used = shared.used.load(Relaxed).min(MAX_LIVES as u32);
-        mapping.populate(page, (1 + used as usize) * page)?;
-        let identity = |life: &u32| Identity(self.entry_at(*life).identity.load(Relaxed));
+        let used = self.table.used()?;
+        let identity = |life: &u32| Identity(self.table.entry_at(*life).identity.load(Relaxed));
         // This program may have been started by exec, or have mapped the table twice.
         let own = (1..=used).find(|life| identity(life) == mine.identity);
-        let life = match own.or_else(|| (1..=used).find(|life| identity(life).0 == 0 || identity(life).is_gone(mine.namespace))) {
-            Some(life) => life,
-            None if used as usize == MAX_LIVES => {
-                return Err(Error::LimitReached(format!("{MAX_LIVES} processes have a life in this namespace")));
-            }
-            None => {
-                mapping.populate((1 + used as usize) * page, (2 + used as usize) * page)?;
-                shared.used.store(used + 1, Relaxed);
-                used + 1
-            }
+        let free = || (1..=used).find(|life| identity(life).0 == 0 || identity(life).is_gone(mine.namespace));
+        let Some(life) = own.or_else(free).map_or_else(|| self.table.use_next(), |life| Ok(Some(life)))? else {
+            return Err(Error::LimitReached(format!("{MAX_LIVES} processes have a life in this namespace")));
         };
         // SAFETY: only who has joined uses the page, and nobody of this process has, since it is this one (after a fork).
-        unsafe { self.own.show(mapping, life as usize * page)? };
+        unsafe { self.own.show(self.table.mapping(), self.table.offset(life))? };
         if own.is_none() {
             // die here: the entry is that of a process that is gone, or free.
-            self.word_at(life).fetch_and(WAITERS, Relaxed);
-            self.entry_at(life).identity.store(mine.identity.0, Relaxed);
+            self.table.word_at(life).fetch_and(WAITERS, Relaxed);
+            self.table.entry_at(life).identity.store(mine.identity.0, Relaxed);
         }
         // Release: with the Acquire in `joined`.
         self.joined.store(u64::from(forks()) << 32 | u64::from(life), Release);
         Ok(life)
     }
-}
-
-/// Makes an empty table, unless another process has made one.
-fn create(dir: &Path, path: &Path, whole: usize) -> Result<()> {
-    // Whoever may make files in the directory may have a life there.
-    let mode = fs::metadata(dir).map_or(0o700, |meta| meta.mode()) & 0o666 | 0o600;
-    let fd = file::create_without_name(dir, mode)?;
-    file::set_len(&fd, whole)?;
-    let table = Shared::<LivesLayout>::new(Arc::new(Mapping::new(&fd, whole)?), 0)?;
-    table.mapping().populate(0, size_of::<LivesLayout>())?;
-    // Release: with the Acquire in `of`.
-    table.tag.store(LIVES_TAG, Release);
-    // die here: the file has no name yet, and goes with this process.
-    file::publish(&fd, path).map(drop)
 }
 
 /// What everybody does who was woken by a life, which was `seen` so before: the kernel wakes one only. If it is the same still, somebody has passed
@@ -275,6 +214,8 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::waitpid;
@@ -313,7 +254,7 @@ mod tests {
             let its = u32::from_le_bytes(bytes);
             // The entry of the one killed before is used again.
             assert_eq!(its, mine + 1);
-            let (word, seen) = lives.watch(its).unwrap();
+            let (word, seen) = lives.table.watch(its).unwrap();
             let killer = std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(5));
                 kill(victim, Signal::SIGKILL).unwrap();
@@ -325,7 +266,7 @@ mod tests {
             let took = now.saturating_duration_since(killer.join().unwrap());
             println!("round {round}: awake {took:?} after the kill");
             assert!(took < Duration::from_secs(1));
-            assert!(lives.watch(its).is_none());
+            assert!(lives.table.watch(its).is_none());
             waitpid(victim, None).unwrap();
         }
         // The thread that owned the word ends; another one takes over.
@@ -334,15 +275,15 @@ mod tests {
         let there = Lives::of(&other).unwrap();
         let life = std::thread::scope(|scope| scope.spawn(|| there.mine().unwrap()).join().unwrap());
         let end = Instant::now() + Duration::from_secs(10);
-        while there.watch(life).is_some() || !thread_is_gone(there.owner.load(Relaxed) as u32) {
+        while there.table.watch(life).is_some() || !thread_is_gone(there.owner.load(Relaxed) as u32) {
             assert!(Instant::now() < end);
         }
         assert_eq!(there.mine(), Ok(life));
-        assert!(there.watch(life).is_some());
+        assert!(there.table.watch(life).is_some());
         // Whoever scribbles on the word does not get this process to put it on a list twice.
-        let linked = there.word_at(life).swap(0, Relaxed);
+        let linked = there.table.word_at(life).swap(0, Relaxed);
         assert_eq!(there.mine(), Ok(life));
-        assert_eq!(there.word_at(life).load(Relaxed) & TID, linked & TID);
+        assert_eq!(there.table.word_at(life).load(Relaxed) & TID, linked & TID);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -53,7 +53,6 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
-use crate::sys::process::thread_is_gone;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -85,9 +84,9 @@ pub(crate) enum Left {
 ///
 /// `Deadlock` where this thread has it, `WouldBlock`, `TimedOut`, `Interrupted`; and what the kernel may say.
 #[inline]
-pub(crate) fn acquire(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
     // Acquire: with the Release of `release`, for all that the last owner wrote.
-    match word.compare_exchange(0, call.tid(), Acquire, Relaxed) {
+    match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: the kernel sets OWNER_DIED, and wakes a sleeper if there is one.
         Ok(_) => Ok(Left::Released),
         Err(_) => acquire_slow(call, word, deadline),
@@ -100,9 +99,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(10);
 
 /// Like [`acquire`], for locks that are held for a few instructions only: a call that is told not to wait still waits for those.
 #[inline]
-pub(crate) fn acquire_brief(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
     // Acquire: as in `acquire`.
-    match word.compare_exchange(0, call.tid(), Acquire, Relaxed) {
+    match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: as in `acquire`.
         Ok(_) => Ok(Left::Released),
         Err(_) => acquire_brief_slow(call, word, deadline),
@@ -110,7 +109,7 @@ pub(crate) fn acquire_brief(call: &Call, word: &AtomicU32, deadline: Deadline) -
 }
 
 #[cold]
-fn acquire_brief_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
     let end = if matches!(deadline, Deadline::Now) { Deadline::after(GRACE) } else { deadline };
     acquire_slow(call, word, end).map_err(|e| match (e, deadline) {
         (Error::TimedOut, Deadline::Now) => Error::WouldBlock,
@@ -121,14 +120,16 @@ fn acquire_brief_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Resu
 }
 
 #[cold]
-fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
     static SPIN: Spin = Spin::new();
     let mut spun = false;
+    // Since the last look whether the owner is gone: others may wake us more often than that.
+    let mut looked: Option<Instant> = None;
     loop {
         let seen = word.load(Relaxed);
         let owner = seen & TID;
         if owner == 0 {
-            let mine = call.tid() | (seen & WAITERS);
+            let mine = call.owner() | (seen & WAITERS);
             // Acquire: as in `acquire`.
             if word.compare_exchange_weak(seen, mine, Acquire, Relaxed).is_ok() {
                 // die here: as in `acquire`.
@@ -136,12 +137,12 @@ fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Lef
             }
             continue;
         }
-        if owner == call.tid() {
+        if owner == call.owner() {
             return Err(Error::Deadlock);
         }
         let left = match deadline.left(LOOK) {
             Ok(left) => left,
-            Err(_) if take_from_the_gone(word, seen) => continue,
+            Err(_) if take_from_the_gone(call, word, seen) => continue,
             Err(e) => return Err(e),
         };
         if !spun {
@@ -153,22 +154,24 @@ fn acquire_slow(call: &Call, word: &AtomicU32, deadline: Deadline) -> Result<Lef
         if seen & WAITERS == 0 && word.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed).is_err() {
             continue;
         }
-        match futex::wait(word, seen | WAITERS, Kind::Lock, left)? {
+        let since = looked.get_or_insert_with(Instant::now);
+        match futex::wait(word, seen | WAITERS, Kind::Lock, left.min(LOOK.saturating_sub(since.elapsed())))? {
             Slept::Woken => {
                 woken(word);
             }
-            Slept::TimedOut => {
-                take_from_the_gone(word, seen | WAITERS);
-            }
-            Slept::NotAtAll => {}
+            Slept::TimedOut | Slept::NotAtAll => {}
             Slept::Interrupted => return Err(Error::Interrupted),
+        }
+        if since.elapsed() >= LOOK {
+            looked = None;
+            take_from_the_gone(call, word, seen | WAITERS);
         }
     }
 }
 
 /// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.
-fn take_from_the_gone(word: &AtomicU32, seen: u32) -> bool {
-    thread_is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Relaxed, Relaxed).is_ok()
+fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, seen: u32) -> bool {
+    call.is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Relaxed, Relaxed).is_ok()
 }
 
 /// What everybody does who was woken: if WAITERS is gone, whoever forgot it may have died before it woke the others.
@@ -183,9 +186,9 @@ fn woken(word: &AtomicU32) -> u32 {
 /// Gives the lock of `word` back, and wakes one of those who want it. The caller owns it, and `call` is working on it.
 /// Nobody sleeps on the word for a change.
 #[inline]
-pub(crate) fn release(call: &Call, word: &AtomicU32) {
+pub(crate) fn release(call: &Call<'_>, word: &AtomicU32) {
     // Release: with the Acquire of `acquire`.
-    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+    if word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err() {
         release_slow(word);
     }
 }
@@ -204,17 +207,17 @@ fn release_slow(word: &AtomicU32) {
 /// Like [`release`], for a word on which others sleep for a change, with its `generation`, which the owner of the lock changes, and
 /// the flag that says whether it is `watched`.
 #[inline]
-pub(crate) fn release_changed(call: &Call, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) {
+pub(crate) fn release_changed(call: &Call<'_>, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) {
     // Release: with the Acquire of `acquire`, and of `wait_for_change`.
-    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+    if word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err() {
         release_changed_slow(word, generation, watched);
     }
 }
 
 /// Like [`release_changed`], where the owner has `woken` somebody already, of a third kind.
-pub(crate) fn release_woken(call: &Call, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32, woken: u32) {
+pub(crate) fn release_woken(call: &Call<'_>, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32, woken: u32) {
     // Release: as in `release_changed`.
-    if word.compare_exchange(call.tid(), 0, Release, Relaxed).is_err() {
+    if word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err() {
         release_and_wake(word, generation, watched, woken);
     }
 }
@@ -271,7 +274,7 @@ pub(crate) fn fence_after_rmw() {
 
 /// Like [`notify`] for one sleeper, but `call` works on another word, `own`, and does so again afterwards: who dies here need not have
 /// woken anybody, but must not have made the word forget those who sleep. Says how many were woken.
-pub(crate) fn notify_beside(call: &Call, event: &AtomicU32, watched: &AtomicU32, own: &AtomicU32) -> u32 {
+pub(crate) fn notify_beside(call: &Call<'_>, event: &AtomicU32, watched: &AtomicU32, own: &AtomicU32) -> u32 {
     let seen = event.fetch_xor(GENERATION, Relaxed) ^ GENERATION;
     let woken = futex::wake(event, if is_watched(watched) { u32::MAX } else { 1 }, Kind::Any);
     if woken == 0 {

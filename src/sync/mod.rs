@@ -1,5 +1,6 @@
 //! What several processes hold, wait for and are attached to.
 
+pub(crate) mod life_table;
 pub(crate) mod lives;
 pub(crate) mod lock;
 pub(crate) mod mutex;
@@ -9,4 +10,5 @@ pub(crate) mod semaphore;
 pub(crate) mod signals;
 pub(crate) mod source;
 pub(crate) mod spin;
+pub(crate) mod strangers;
 pub(crate) mod watcher;

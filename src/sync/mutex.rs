@@ -7,7 +7,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::shm::layout::MutexLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
+use crate::sync::strangers::Users;
 use crate::sys::thread::{Call, forks};
 use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
@@ -60,9 +63,10 @@ const CONSISTENT: u32 = 0;
 /// ```
 pub struct Mutex<T: Pod = ()> {
     shared: Shared<MutexLayout>,
+    users: Users,
     data: NonNull<T>,
-    /// The id of the thread that holds it through this handle (0: none), whose robust list leads through this mapping; `forks()` when it
-    /// took it in the upper half.
+    /// Who holds it through this handle (0: nobody), as it stands in the word: a thread whose robust list leads through this mapping, unless it
+    /// is a stranger. In the upper half `forks()` when it took it.
     held: AtomicU64,
 }
 
@@ -88,20 +92,20 @@ impl<T: Pod> Mutex<T> {
         const { assert!(align_of::<T>() <= 64, "the data of a mutex is aligned to 64 bytes at most") };
         let fill = |layout: &MutexLayout| fill(layout, value);
         let (shared, _) = shm::create::<MutexLayout>(name, Self::SIZE, Self::SIZE, fill)?;
-        Self::new(shared)
+        Self::new(shared, Some(name.dir()?))
     }
 
     /// Opens a mutex. One that guards data of another length is `WrongKind`; as `Mutex<()>` any can be opened.
     ///
     /// # Errors
     ///
-    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system.
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system; `Unsupported` as [`Queue::open`](crate::Queue::open).
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         Self::open_named(&name.into())
     }
 
     fn open_named(name: &Name<'_>) -> Result<Self> {
-        Self::new(shm::open(name)?.0)
+        Self::new(shm::open(name)?.0, Some(name.dir()?))
     }
 
     /// Opens a mutex, or creates it guarding `value`. Processes that do so at the same time get the same one.
@@ -127,7 +131,7 @@ impl<T: Pod> Mutex<T> {
         let shared = region.place(offset)?;
         data_behind::<T>(&shared)?;
         shm::create_in(&shared, |layout| fill(layout, value))?;
-        Self::new(shared)
+        Self::new(shared, None)
     }
 
     /// Opens a mutex at `offset` of a region.
@@ -142,10 +146,11 @@ impl<T: Pod> Mutex<T> {
     pub unsafe fn open_in(region: &Region, offset: usize) -> Result<Self> {
         let shared = region.place(offset)?;
         shm::open_in(&shared)?;
-        Self::new(shared)
+        Self::new(shared, None)
     }
 
-    fn new(shared: Shared<MutexLayout>) -> Result<Self> {
+    /// `dir`: where the mutex's name is; None for one in a region.
+    fn new(shared: Shared<MutexLayout>, dir: Option<PathBuf>) -> Result<Self> {
         if size_of::<T>() != 0 && shared.data_len.load(Relaxed) as usize != size_of::<T>() {
             return Err(Error::WrongKind {
                 expected: "mutex with data of this length",
@@ -153,7 +158,8 @@ impl<T: Pod> Mutex<T> {
             });
         }
         let data = data_behind::<T>(&shared)?;
-        Ok(Self { shared, data, held: AtomicU64::new(0) })
+        let users = Users::new(Shared::new(Arc::clone(shared.mapping()), shared.offset())?, dir)?;
+        Ok(Self { shared, users, data, held: AtomicU64::new(0) })
     }
 
     /// Locks it, and waits as long as need be.
@@ -189,8 +195,10 @@ impl<T: Pod> Mutex<T> {
     #[inline]
     fn lock_until(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.word)?;
-        call.can_link()?;
+        let call = self.users.enter(&shared.word)?;
+        if call.is_seen() {
+            call.can_link()?;
+        }
         if lock::acquire(&call, &shared.word, deadline)? == Left::Died {
             note_death(shared);
         }
@@ -203,9 +211,11 @@ impl<T: Pod> Mutex<T> {
             lock::release_and_wake_all(&shared.word);
             return Err(Error::NotRecoverable);
         }
-        // SAFETY: the links are behind the word; the mapping stays while it is held (see `Drop`); it was not held till now.
-        unsafe { call.link(&shared.word) };
-        self.held.store(u64::from(forks()) << 32 | u64::from(call.tid()), Relaxed);
+        if call.is_seen() {
+            // SAFETY: the links are behind the word; the mapping stays while it is held (see `Drop`); it was not held till now.
+            unsafe { call.link(&shared.word) };
+        }
+        self.held.store(u64::from(forks()) << 32 | u64::from(call.owner()), Relaxed);
         Ok(MutexGuard { mutex: self, not_send: PhantomData })
     }
 
@@ -225,14 +235,14 @@ impl<T: Pod> Mutex<T> {
     #[inline]
     fn unlock(&self) -> Result<()> {
         let shared = &*self.shared;
-        let call = Call::enter(&shared.word)?;
+        let call = self.enter_again()?;
         match self.check_held(&call) {
-            Err(CUT_SHORT) if self.held.load(Relaxed) as u32 == call.tid() => {}
+            Err(CUT_SHORT) if self.held.load(Relaxed) as u32 == call.owner() => {}
             result => result?,
         }
         self.held.store(0, Relaxed);
         // SAFETY: this thread holds it through this handle, so it was linked at this address.
-        if !unsafe { call.unlink(&shared.word) } {
+        if call.is_seen() && !unsafe { call.unlink(&shared.word) } {
             std::mem::forget(self.shared.clone());
         }
         if self.shared.is_cut() {
@@ -247,12 +257,18 @@ impl<T: Pod> Mutex<T> {
         Ok(())
     }
 
+    /// Enters a call of who may hold it.
     #[inline]
-    fn check_held(&self, call: &Call) -> Result<()> {
+    fn enter_again(&self) -> Result<Call<'_>> {
+        self.users.enter_again(&self.shared.word, self.held.load(Relaxed) as u32)
+    }
+
+    #[inline]
+    fn check_held(&self, call: &Call<'_>) -> Result<()> {
         let owner = self.shared.word.load(Relaxed) & TID;
         if self.shared.is_cut() {
             Err(CUT_SHORT)
-        } else if self.held.load(Relaxed) as u32 == call.tid() && owner == call.tid() {
+        } else if self.held.load(Relaxed) as u32 == call.owner() && owner == call.owner() {
             Ok(())
         } else {
             Err(Error::NotOwner("this thread does not hold the mutex through this handle"))
@@ -292,7 +308,7 @@ impl<T: Pod> Mutex<T> {
     }
 
     fn set_state(&self, state: u32) -> Result<()> {
-        let call = Call::enter(&self.shared.word)?;
+        let call = self.enter_again()?;
         // Should we die in here the kernel finds the word both pending and on the list, and takes it from us once.
         self.check_held(&call)?;
         self.shared.state.store(state, Relaxed);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::shm::layout::{Peer, Peers};
-use crate::sys::process::{Identity, me};
+use crate::sys::process::Identity;
 
 impl Peer {
     /// Who it is, unless the entry is free.
@@ -18,16 +18,6 @@ impl Peer {
             0 => None,
             bits => Some(Identity(bits)),
         }
-    }
-
-    /// Whether this is this process's entry.
-    pub(crate) fn is_mine(&self) -> bool {
-        self.identity() == Some(me().identity)
-    }
-
-    /// Whether this is the entry of a process that is gone.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.identity().is_some_and(|identity| identity.is_gone(self.namespace.load(Relaxed)))
     }
 
     /// When the process joined.
@@ -43,15 +33,21 @@ impl Peer {
 }
 
 impl<const N: usize> Peers<N> {
-    /// Puts this process on the table; says where. The caller holds the lock; `forget` sees to what a dead process leaves behind.
+    /// Puts this process, `me`, on the table; says where. The caller holds the lock; `is_gone` says which processes are, and `forget` sees to what a dead process leaves behind.
     ///
     /// # Errors
     ///
     /// `LimitReached` where the table is full of living processes.
-    pub(crate) fn join(&self, value: u32, forget: impl Fn(&Peer)) -> Result<usize> {
+    pub(crate) fn join(
+        &self,
+        me: Identity,
+        value: u32,
+        is_gone: impl Fn(Identity) -> bool,
+        forget: impl Fn(&Peer),
+    ) -> Result<usize> {
         let index = if let Some(free) = self.table.iter().position(|peer| peer.identity().is_none()) {
             free
-        } else if let Some(dead) = self.table.iter().position(Peer::is_gone) {
+        } else if let Some(dead) = self.table.iter().position(|peer| peer.identity().is_some_and(&is_gone)) {
             forget(&self.table[dead]);
             self.table[dead].leave();
             dead
@@ -63,12 +59,12 @@ impl<const N: usize> Peers<N> {
         let peer = &self.table[index];
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         peer.since.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-        peer.namespace.store(me().namespace, Relaxed);
+        peer.pid.store(std::process::id(), Relaxed);
         peer.value.store(value, Relaxed);
         peer.life.store(0, Relaxed);
         // die here: the entry is still free.
         // Release: with the Acquire in `identity`, for who looks without the lock.
-        peer.identity.store(me().identity.0, Release);
+        peer.identity.store(me.0, Release);
         Ok(index)
     }
 }

@@ -27,6 +27,7 @@ use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::process::{Identity, me};
 use crate::sys::thread::{Call, forks, unlink_later};
 use crate::time::Deadline;
 
@@ -119,14 +120,14 @@ impl Permits {
     }
 
     /// Does something with this process's entry, whose number it is given, under the lock.
-    fn with_lock<T>(&self, call: &Call, deadline: Deadline, act: impl FnOnce(usize) -> Result<T>) -> Result<T> {
+    fn with_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce(usize) -> Result<T>) -> Result<T> {
         self.lock(call, deadline)?;
         let result = self.my_entry().and_then(act);
         self.unlock(call);
         result
     }
 
-    fn lock(&self, call: &Call, deadline: Deadline) -> Result<()> {
+    fn lock(&self, call: &Call<'_>, deadline: Deadline) -> Result<()> {
         if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {
             self.add_up();
         }
@@ -134,7 +135,7 @@ impl Permits {
     }
 
     /// Lets go of the lock, and wakes those who wait for permits if they were added up anew.
-    fn unlock(&self, call: &Call) {
+    fn unlock(&self, call: &Call<'_>) {
         let shared = &*self.shared;
         let free = shared.free.load(Relaxed);
         let added_up = shared.added_up.load(Relaxed) != 0;
@@ -163,11 +164,11 @@ impl Permits {
         let cached = self.entry.load(Relaxed);
         if (cached >> 32) as u32 == forks
             && let Some(entry) = (cached as u32 as usize).checked_sub(1)
-            && table.get(entry).is_some_and(Peer::is_mine)
+            && table.get(entry).is_some_and(is_mine)
         {
             return Ok(entry);
         }
-        let entry = match table.iter().position(Peer::is_mine) {
+        let entry = match table.iter().position(is_mine) {
             Some(entry) => entry,
             None => self.join()?,
         };
@@ -177,7 +178,7 @@ impl Permits {
 
     #[cold]
     fn join(&self) -> Result<usize> {
-        let entry = self.shared.holders.join(0, |dead| {
+        let entry = self.shared.holders.join(me().identity, 0, is_gone, |dead| {
             // die here: the next who takes the lock adds up what is free.
             dead.value.store(0, Relaxed);
             self.add_up();
@@ -189,14 +190,14 @@ impl Permits {
 
     /// Makes sure that a thread of this process owns the entry's life word. The caller holds the lock.
     #[inline]
-    fn keep_alive(&self, call: &Call, entry: usize) {
+    fn keep_alive(&self, call: &Call<'_>, entry: usize) {
         if self.shared.lives[entry].word.load(Relaxed) & TID == 0 {
             self.come_alive(call, entry);
         }
     }
 
     #[cold]
-    fn come_alive(&self, call: &Call, entry: usize) {
+    fn come_alive(&self, call: &Call<'_>, entry: usize) {
         let word = &self.shared.lives[entry].word;
         call.unlink_strays();
         // One handle leads one thread's list through its mapping. Without a life word those who wait look for themselves.
@@ -213,7 +214,7 @@ impl Permits {
     }
 
     /// Takes the life word off the list of the thread that has it there, if that is this thread or one that has ended.
-    fn leave_life(&self, call: &Call) -> bool {
+    fn leave_life(&self, call: &Call<'_>) -> bool {
         let alive_as = self.alive_as.load(Relaxed);
         let cached = self.entry.load(Relaxed);
         if (cached >> 32) as u32 != forks() {
@@ -242,12 +243,12 @@ impl Permits {
     }
 
     /// Frees the permits of processes that are gone; says whether there are some now. `call` is working on the lock, which is free.
-    fn take_from_the_dead(&self, call: &Call, deadline: Deadline) -> Result<bool> {
+    fn take_from_the_dead(&self, call: &Call<'_>, deadline: Deadline) -> Result<bool> {
         let shared = &*self.shared;
         let mut found = false;
         for peer in &shared.holders.table {
             let identity = peer.identity();
-            if identity.is_none() || peer.is_mine() || !peer.is_gone() {
+            if !identity.is_some_and(is_gone) || is_mine(peer) {
                 continue;
             }
             // Asking took a while, and was done without the lock: is it still the same entry?
@@ -287,6 +288,16 @@ impl Permits {
     }
 }
 
+/// Whether this is this process's entry.
+fn is_mine(peer: &Peer) -> bool {
+    peer.identity() == Some(me().identity)
+}
+
+/// Whether a holder is gone: all are of this process's pid namespace.
+fn is_gone(holder: Identity) -> bool {
+    holder.is_gone(me().namespace)
+}
+
 impl Source for Permits {
     fn event(&self) -> (On<'_>, &AtomicU32) {
         (On::Event { watched: &self.shared.watched }, &self.shared.event)
@@ -300,7 +311,7 @@ impl Source for Permits {
         let mut ended = false;
         for (peer, life) in self.shared.holders.table.iter().zip(&self.shared.lives) {
             // Acquire: with the Release in `release`.
-            if peer.value.load(Acquire) == 0 || peer.identity().is_none() || peer.is_mine() {
+            if peer.value.load(Acquire) == 0 || peer.identity().is_none() || is_mine(peer) {
                 continue;
             }
             // die here: WAITERS without a waiter.

@@ -90,7 +90,7 @@ impl Semaphore {
     /// As [`Semaphore::create`].
     pub fn create_permits<'a>(name: impl Into<Name<'a>>, total: u32) -> Result<Self> {
         check_value(total)?;
-        create(&name.into(), permits(total)).map(Self::permits)
+        create(&name.into(), permits(total)).and_then(Self::permits)
     }
 
     /// Opens a semaphore of either kind.
@@ -102,7 +102,7 @@ impl Semaphore {
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         let name = name.into();
         if shm::tag_of(&name)?.flavour == PERMITS {
-            shm::open(&name).map(|(shared, _)| Self::permits(shared))
+            shm::open(&name).and_then(|(shared, _)| Self::permits(shared))
         } else {
             shm::open(&name).map(|(shared, _)| Self::signals(shared))
         }
@@ -127,7 +127,8 @@ impl Semaphore {
     pub fn open_or_create_permits<'a>(name: impl Into<Name<'a>>, total: u32) -> Result<Self> {
         check_value(total)?;
         let name = name.into();
-        shm::open_or_create(|| shm::open(&name).map(|(shared, _)| shared), || create(&name, permits(total))).map(Self::permits)
+        shm::open_or_create(|| shm::open(&name).map(|(shared, _)| shared), || create(&name, permits(total)))
+            .and_then(Self::permits)
     }
 
     /// Creates a signalling semaphore at `offset` of a region, in [`Semaphore::SIZE`] bytes that are zero.
@@ -160,7 +161,7 @@ impl Semaphore {
         check_value(total)?;
         let shared = region.place(offset)?;
         shm::create_in(&shared, permits(total))?;
-        Ok(Self::permits(shared))
+        Self::permits(shared)
     }
 
     /// Opens a semaphore of either kind at `offset` of a region.
@@ -179,7 +180,7 @@ impl Semaphore {
             Err(Error::WrongKind { .. }) => {
                 let shared = region.place::<PermitsLayout>(offset)?;
                 shm::open_in(&shared)?;
-                Ok(Self::permits(shared))
+                Self::permits(shared)
             }
             Err(e) => Err(e),
         }
@@ -189,8 +190,10 @@ impl Semaphore {
         Self { flavour: Flavour::Signals(Signals::new(shared)), readiness: Readiness::new() }
     }
 
-    fn permits(shared: Shared<PermitsLayout>) -> Self {
-        Self { flavour: Flavour::Permits(Permits::new(shared)), readiness: Readiness::new() }
+    fn permits(shared: Shared<PermitsLayout>) -> Result<Self> {
+        // Their holders are known by their process ids.
+        shm::check_home(&shared.header)?;
+        Ok(Self { flavour: Flavour::Permits(Permits::new(shared)), readiness: Readiness::new() })
     }
 
     /// Takes a unit, and waits for one if need be.

@@ -23,8 +23,13 @@ pub(crate) trait Source: Send + Sync {
 
     /// Called once its word is prepared for a sleep, and before the last look: others may wait for somebody who waits. The call works on that
     /// word before and after.
-    fn waits(&self, call: &Call) {
+    fn waits(&self, call: &Call<'_>) {
         let _ = call;
+    }
+
+    /// Whether its users are strangers to each other (`sync::strangers`): then the kernel must not know who works on its words.
+    fn has_strangers(&self) -> bool {
+        false
     }
 
     /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether one is marked
@@ -44,8 +49,12 @@ impl<S: Source + ?Sized> Source for &S {
         (**self).ready(closely)
     }
 
-    fn waits(&self, call: &Call) {
+    fn waits(&self, call: &Call<'_>) {
         (**self).waits(call);
+    }
+
+    fn has_strangers(&self) -> bool {
+        (**self).has_strangers()
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
@@ -82,7 +91,7 @@ impl Sleeper {
             return Ok(Slept::NotAtAll);
         };
         // The kernel passes on what our death would take from the first; for the others their flags see to that.
-        let call = Call::enter(first)?;
+        let call = if sources.iter().any(|source| source.has_strangers()) { Call::enter_nowhere() } else { Call::enter(first) }?;
         let mut words: Vec<_> = sources.iter().map(|source| (source.event().1, lock::watch(source.event()))).collect();
         words.extend(also);
         for source in sources {

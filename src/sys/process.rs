@@ -1,8 +1,8 @@
 //! Which process this is, and whether another one still lives.
 //!
 //! A process id alone is no identity: it is used again. With the time the process was started (field 22 of `/proc/pid/stat`,
-//! `proc_pid_stat(5)`) it is one, within one pid namespace (`pid_namespaces(7)`). Of a process in another namespace nothing can be
-//! known. Whoever is not known to be gone counts as alive.
+//! `proc_pid_stat(5)`) it is one, within one pid namespace (`pid_namespaces(7)`). Among several namespaces processes are told apart by
+//! lives (`sync::strangers`). Whoever is not known to be gone counts as alive.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,14 +15,19 @@ use nix::unistd::Pid;
 
 use crate::sys::thread::{forks, watch_forks};
 
-/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks in the next 39 (enough
-/// for a century). The upper three bits are 0: they are other people's to use. 0 is nobody.
+/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks in the next 38 (enough
+/// for 80 years). Or, with bit 60 set, the number of a life in the next 12, and how often that was begun in the other 48. The upper three
+/// bits are 0: they are other people's to use. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(pub(crate) u64);
 
 const PID_BITS: u32 = 22;
 const PID_MASK: u64 = (1 << PID_BITS) - 1;
-const IDENTITY_MASK: u64 = (1 << 61) - 1;
+const NATIVE: u64 = (1 << 60) - 1;
+const OF_LIFE: u64 = 1 << 60;
+const LIFE_SHIFT: u32 = 48;
+/// The most lives there can be.
+pub(crate) const MOST_LIVES: u32 = (1 << 12) - 1;
 
 /// What this process knows of itself.
 #[derive(Debug, Clone, Copy)]
@@ -73,21 +78,36 @@ fn meet_process() {
 }
 
 impl Identity {
-    /// The process's id.
+    /// The process's id; 0 where it is known by a life.
     pub(crate) fn pid(self) -> u32 {
-        (self.0 & PID_MASK) as u32
+        if self.0 & OF_LIFE == 0 { (self.0 & PID_MASK) as u32 } else { 0 }
     }
 
     /// When it was started, in clock ticks since boot; 0 where that cannot be known.
     pub(crate) fn start(self) -> u64 {
-        (self.0 & IDENTITY_MASK) >> PID_BITS
+        (self.0 & NATIVE) >> PID_BITS
     }
 
     pub(crate) fn new(pid: u32, start: u64) -> Self {
-        Self((start << PID_BITS | u64::from(pid)) & IDENTITY_MASK)
+        Self((start << PID_BITS | u64::from(pid)) & NATIVE)
     }
 
-    /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in.
+    /// Who is known by a life, which was begun so often.
+    pub(crate) fn of_life(life: u32, begun: u64) -> Self {
+        Self(OF_LIFE | u64::from(life & MOST_LIVES) << LIFE_SHIFT | begun & ((1 << LIFE_SHIFT) - 1))
+    }
+
+    /// The life by which it is known, if it is.
+    pub(crate) fn life(self) -> Option<u32> {
+        (self.0 & OF_LIFE != 0).then_some((self.0 >> LIFE_SHIFT) as u32 & MOST_LIVES)
+    }
+
+    /// How often that life was begun.
+    pub(crate) fn begun(self) -> u64 {
+        self.0 & ((1 << LIFE_SHIFT) - 1)
+    }
+
+    /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in. Of who is known by a life, nothing is known here.
     pub(crate) fn is_gone(self, namespace: u32) -> bool {
         let me = me();
         if namespace != me.namespace || namespace == 0 || self.pid() == 0 {
@@ -107,6 +127,13 @@ impl Identity {
 /// Whether no thread of this pid namespace has this id.
 pub(crate) fn thread_is_gone(tid: u32) -> bool {
     me().namespace != 0 && i32::try_from(tid).is_ok_and(|tid| tid > 0 && kill(Pid::from_raw(tid), None) == Err(Errno::ESRCH))
+}
+
+/// Whether this process has no thread of this id.
+pub(crate) fn own_thread_is_gone(tid: u32) -> bool {
+    // SAFETY: without a signal nothing is sent.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) };
+    result != 0 && Errno::last() == Errno::ESRCH
 }
 
 /// A value of this process. A child of fork begins with another: of the parent's, some thread may have been about to change it.

@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::sys::process::me;
+use crate::sys::process::{me, thread_is_gone};
 use crate::sys::truncation;
 
 /// `struct robust_list_head` of `linux/futex.h`; `list` and `pending` hold addresses of nodes, each the word's less `futex_offset`.
@@ -51,6 +51,19 @@ struct Thread {
 }
 
 const NOBODY: Thread = Thread { head: null_mut(), tid: 0 };
+
+impl Thread {
+    /// `Reentrant` where it is inside a call.
+    #[inline]
+    fn is_outside(&self) -> Result<()> {
+        // SAFETY: the head lives as long as the thread, which alone writes to it.
+        if unsafe { (&raw const (*self.head).list_op_pending).read_volatile() }.is_null() {
+            Ok(())
+        } else {
+            Err(Error::Reentrant)
+        }
+    }
+}
 
 /// How many words a thread can have on its list: the kernel looks at 2048 (ROBUST_LIST_LIMIT), and some may be the program's own.
 const MAX_LINKED: u32 = 1900;
@@ -134,12 +147,30 @@ pub(crate) fn spawn_without_signals(name: &str, work: impl FnOnce() + Send + 'st
     spawned.map(drop).map_err(|e| doing(e.raw_os_error().unwrap_or(libc::EAGAIN)))
 }
 
-/// While it lives, this thread is inside a call, and the kernel knows which lock word it works on.
-pub(crate) struct Call {
-    thread: Thread,
+/// Who knows of an object's lock words whether their owners are gone.
+pub(crate) trait Owners {
+    /// Whether the thread is known to be gone that stands in a word as `owner`.
+    fn is_gone(&self, owner: u32) -> bool;
 }
 
-impl Call {
+/// The owners in words that hold thread ids of this pid namespace.
+struct Neighbours;
+
+impl Owners for Neighbours {
+    fn is_gone(&self, owner: u32) -> bool {
+        thread_is_gone(owner)
+    }
+}
+
+/// While it lives, this thread is inside a call, and the kernel knows which lock word it works on.
+pub(crate) struct Call<'a> {
+    thread: Thread,
+    /// How this thread stands in the words that it owns.
+    owner: u32,
+    owners: &'a dyn Owners,
+}
+
+impl<'a> Call<'a> {
     /// Enters a call that works on `word`.
     ///
     /// # Errors
@@ -147,26 +178,75 @@ impl Call {
     /// `Reentrant` where this thread is inside a call already, which a signal handler interrupted.
     #[inline]
     pub(crate) fn enter(word: &AtomicU32) -> Result<Self> {
+        Self::enter_among(word, &Neighbours)
+    }
+
+    /// As [`Call::enter`], on a word whose owners may also be others.
+    #[inline]
+    pub(crate) fn enter_among(word: &AtomicU32, owners: &'a dyn Owners) -> Result<Self> {
         let thread = this_thread()?;
-        // SAFETY: the head lives as long as the thread, which alone writes to it.
-        if !unsafe { (&raw const (*thread.head).list_op_pending).read_volatile() }.is_null() {
-            return Err(Error::Reentrant);
-        }
-        let call = Self { thread };
+        thread.is_outside()?;
+        let call = Self { thread, owner: thread.tid, owners };
         call.turn_to(word);
         Ok(call)
     }
 
-    /// The calling thread's id, as it stands in the words it owns.
+    /// Enters a call of a thread that stands as `owner` in the words it owns, which is not its id: the kernel does not see to them.
+    ///
+    /// It must not know of them either: to the kernel, a word is this thread's if the id in it is, and in such words it may be that of a
+    /// thread in another pid namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::enter`].
+    pub(crate) fn enter_unseen(owner: u32, owners: &'a dyn Owners) -> Result<Self> {
+        /// Nobody's, and of this process alone.
+        static NOWHERE: AtomicU32 = AtomicU32::new(0);
+        let thread = this_thread()?;
+        thread.is_outside()?;
+        let call = Self { thread, owner, owners };
+        call.point_at(call.node(&NOWHERE));
+        Ok(call)
+    }
+
+    /// Enters a call that works on no word.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::enter`].
+    pub(crate) fn enter_nowhere() -> Result<Self> {
+        Self::enter_unseen(0, &Neighbours)
+    }
+
+    /// Whether the kernel sees to the words that this thread owns.
+    #[inline]
+    pub(crate) fn is_seen(&self) -> bool {
+        self.owner == self.thread.tid
+    }
+
+    /// The calling thread's id.
     #[inline]
     pub(crate) fn tid(&self) -> u32 {
         self.thread.tid
     }
 
+    /// How the calling thread stands in the words it owns.
+    #[inline]
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// Whether the thread is known to be gone that stands in a word as `owner`.
+    pub(crate) fn is_gone(&self, owner: u32) -> bool {
+        self.owners.is_gone(owner)
+    }
+
     /// From here on the call works on `word`. It must not own the word that it worked on before.
     #[inline]
     pub(crate) fn turn_to(&self, word: &AtomicU32) {
-        self.point_at(self.node(word));
+        if self.is_seen() {
+            self.point_at(self.node(word));
+        }
     }
 
     /// Where the list node of `word` lies: in front of or behind it, as the C library of this process has it.
@@ -333,7 +413,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for Call<'_> {
     #[inline]
     fn drop(&mut self) {
         self.point_at(null_mut());

@@ -3,7 +3,7 @@
 #[cfg(feature = "async")]
 pub(crate) mod tasks;
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::direct::Endpoint;
@@ -147,7 +147,7 @@ impl<'a> WaitSet<'a> {
             return Err(Error::LimitReached(format!("a set waits for at most {MAX_WAIT} things, not {count}")));
         }
         // What keeps this thread from using the objects keeps it from waiting for them.
-        drop(Call::enter(&AtomicU32::new(0))?);
+        drop(Call::enter_nowhere()?);
         let sources: Vec<&dyn Source> = self.sources.iter().map(|source| &**source).collect();
         let mut sleeper = Sleeper::new();
         let mut spun = false;

@@ -37,7 +37,14 @@ class Peers:
         self.running: list[subprocess.Popen[str]] = []
 
     def start(self, language: str, *arguments: object) -> subprocess.Popen[str]:
-        command = [*PEERS[language], *map(str, arguments)]
+        return self._start([], language, *arguments)
+
+    def start_contained(self, language: str, *arguments: object) -> subprocess.Popen[str]:
+        """Starts a peer in a pid namespace of its own, where it is number 1."""
+        return self._start(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], language, *arguments)
+
+    def _start(self, prefix: list[str], language: str, *arguments: object) -> subprocess.Popen[str]:
+        command = [*prefix, *PEERS[language], *map(str, arguments)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
         self.running.append(process)
         return process

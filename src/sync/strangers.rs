@@ -1,0 +1,429 @@
+//! How processes of several pid namespaces are told apart (`pid_namespaces(7)`).
+//!
+//! A thread id means something in one pid namespace. In two containers that share a directory there are two threads of the same id, and
+//! the kernel goes by nothing else: if one of them dies while it is busy with a lock word that the other one owns, the kernel takes the
+//! lock from its living owner. So a process that opens an object of another namespace's makes its users *strangers*: from then on they
+//! stand in the object's words by numbers that are no thread ids, which the kernel never touches.
+//!
+//! These numbers are those of *lives* (`sync::life_table`), in one table for all the pid namespaces that use a directory. Each thread
+//! of a stranger begins a life with its first call: a robust word that it alone owns, so that there the kernel's mark can be trusted. An owner is
+//! gone when its life has ended. A process is known by the life of a thread that it starts for this purpose, and which does nothing
+//! but live; it is gone when that life and those of all its other threads have ended: a killed process's threads do not end at once.
+//!
+//! # What survivors see
+//!
+//! The kernel does not wake them for a death of a stranger: who waits looks after [`lock::LOOK`](crate::sync::lock::LOOK) at the latest, sees
+//! that the owner is gone, and does to the word what the kernel would have done. Who waits for messages that others have on lease sleeps
+//! on the lives of those, as it would on those of its own namespace.
+//!
+//! What a process had begun before the first stranger came it ends as it began it, by its own id, which then is known to be gone
+//! only in its own pid namespace. There, and wherever something cannot be known, it counts as alive.
+//!
+//! # Joining
+//!
+//! Who joins has no number yet to own a lock word with. It holds a record lock on the table's file instead (`fcntl_locking(2)`), which the
+//! kernel frees when the process ends, in every pid namespace. Closing any descriptor of that file frees it, too: so only
+//! who holds [`OURS`] opens or closes one.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::{Error, Result};
+use crate::shm::Shared;
+use crate::shm::layout::{Header, LIFE_BACK, STRANGERS_TAG};
+use crate::sync::life_table::{LifeTable, TableKind};
+use crate::sync::lock::{TID, WAITERS};
+use crate::sys::file::{self, Annex};
+use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
+use crate::sys::thread::{Call, Owners, forks, spawn_without_signals, watch_forks};
+use crate::time::Deadline;
+
+const KIND: TableKind = TableKind { tag: STRANGERS_TAG, entries: MOST_LIVES };
+
+/// Set in the owner of a lock word that is a stranger: its life is in the next 12 bits, and the lower bits of how often it was begun in the other
+/// 17. Thread ids are below 2^22.
+const STRANGER: u32 = 1 << 29;
+const BEGUN_BITS: u32 = 17;
+const BEGUN: u32 = (1 << BEGUN_BITS) - 1;
+
+/// How long to wait for others that join: who does so was stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The strangers that share a directory.
+pub(crate) struct Strangers {
+    table: LifeTable,
+    fd: OwnedFd,
+    /// The table's device and inode.
+    file: (u64, u64),
+    /// This process, by a life.
+    process: AtomicU64,
+    /// `forks()` when it came to be known so, plus one; 0: it has not.
+    known_at: AtomicU32,
+}
+
+/// What this process has of all tables.
+#[derive(Default)]
+struct Ours {
+    tables: Vec<Arc<Strangers>>,
+    /// Where lives are mapped for the lists of the threads with these ids.
+    annexes: Vec<(u32, Annex)>,
+}
+
+static OURS: PerProcess<Mutex<Ours>> = PerProcess::new();
+
+/// How a thread stands in the lock words of those who use a table.
+struct Standing {
+    file: (u64, u64),
+    forks: u32,
+    owner: u32,
+}
+
+thread_local! {
+    static STANDINGS: RefCell<Vec<Standing>> = const { RefCell::new(Vec::new()) };
+}
+
+fn ours() -> Result<MutexGuard<'static, Ours>> {
+    // A signal handler may have interrupted who has it.
+    OURS.get().try_lock_for(PATIENCE).ok_or(Error::WouldBlock)
+}
+
+impl Strangers {
+    /// Those of the directory `dir`, which exists.
+    fn of(dir: &Path) -> Result<Arc<Self>> {
+        watch_forks();
+        let path = dir.join(".strangers");
+        let mut ours = ours()?;
+        let find = |file| ours.tables.iter().find(|table| table.file == file).map(Arc::clone);
+        if let Some(known) = fs::symlink_metadata(&path).ok().and_then(|meta| find((meta.dev(), meta.ino()))) {
+            return Ok(known);
+        }
+        let fd = LifeTable::open_file(&KIND, dir, &path)?;
+        let file = file::identity(&fd)?;
+        if let Some(known) = find(file) {
+            return Ok(known);
+        }
+        let table = LifeTable::map(&KIND, &fd)?;
+        let strangers = Arc::new(Self { table, fd, file, process: AtomicU64::new(0), known_at: AtomicU32::new(0) });
+        // It stays there, and so does its descriptor.
+        ours.tables.push(Arc::clone(&strangers));
+        Ok(strangers)
+    }
+
+    fn enter<'a>(self: &Arc<Self>, owners: &'a dyn Owners) -> Result<Call<'a>> {
+        if self.process().is_none() {
+            self.make_known()?;
+        }
+        Call::enter_unseen(self.standing()?, owners)
+    }
+
+    /// This process, once it has entered a call.
+    fn process(&self) -> Option<Identity> {
+        // Acquire: with the Release in `make_known`.
+        (self.known_at.load(Acquire) == forks().wrapping_add(1)).then(|| Identity(self.process.load(Relaxed)))
+    }
+
+    /// How the calling thread stands in lock words.
+    fn standing(&self) -> Result<u32> {
+        let ending = |_| Error::Unsupported("this thread is about to end, and begins no life for an object of strangers".into());
+        let known = |standing: &&Standing| standing.file == self.file && standing.forks == forks();
+        let standing = STANDINGS.try_with(|all| all.borrow().iter().find(known).map(|standing| standing.owner));
+        if let Some(owner) = standing.map_err(ending)? {
+            return Ok(owner);
+        }
+        let life = self.begin_life(self.process())?;
+        let owner = STRANGER | life.life().unwrap_or_default() << BEGUN_BITS | life.begun() as u32 & BEGUN;
+        let add = |all: &RefCell<Vec<Standing>>| {
+            let mut all = all.borrow_mut();
+            all.retain(|standing| standing.forks == forks());
+            all.push(Standing { file: self.file, forks: forks(), owner });
+        };
+        STANDINGS.try_with(add).map_err(ending)?;
+        Ok(owner)
+    }
+
+    /// Starts the thread by whose life this process is known.
+    #[cold]
+    fn make_known(self: &Arc<Self>) -> Result<()> {
+        static ONE_AT_A_TIME: PerProcess<Mutex<()>> = PerProcess::new();
+        let _one = ONE_AT_A_TIME.get().try_lock_for(PATIENCE).ok_or(Error::WouldBlock)?;
+        if self.process().is_some() {
+            return Ok(());
+        }
+        let (tell, told) = channel();
+        let this = Arc::clone(self);
+        spawn_without_signals("rsipc-life", move || {
+            let life = this.begin_life(None);
+            let failed = life.is_err();
+            // Who started it waits.
+            let _ = tell.send(life);
+            if failed {
+                return;
+            }
+            loop {
+                // SAFETY: no preconditions. No signal is delivered here.
+                unsafe { libc::pause() };
+            }
+        })?;
+        let life = told.recv().unwrap_or(Err(Error::WouldBlock))?;
+        self.process.store(life.0, Relaxed);
+        // Release: with the Acquire in `process`.
+        self.known_at.store(forks().wrapping_add(1), Release);
+        Ok(())
+    }
+
+    /// Begins a life of the calling thread, of a process; without one, it is that by which its process is known.
+    #[cold]
+    fn begin_life(&self, process: Option<Identity>) -> Result<Identity> {
+        let mut ours = ours()?;
+        let _record = RecordLock::wait_for(&self.fd)?;
+        let ended = |life: &u32| self.table.word_at(*life).load(Relaxed) & TID == 0;
+        let free = (1..=self.table.used()?).find(ended);
+        let Some(life) = free.map_or_else(|| self.table.use_next(), |life| Ok(Some(life)))? else {
+            return Err(Error::LimitReached(format!(
+                "{MOST_LIVES} threads of several pid namespaces have a life in this directory"
+            )));
+        };
+        let at = match ours.annexes.iter().position(|(tid, _)| own_thread_is_gone(*tid)) {
+            Some(at) => at,
+            None => {
+                ours.annexes.push((0, Annex::new()?));
+                ours.annexes.len() - 1
+            }
+        };
+        let (tid, annex) = &mut ours.annexes[at];
+        // SAFETY: the thread that used the page has ended, or none ever did.
+        unsafe { annex.show(self.table.mapping(), self.table.offset(life))? };
+        let (word, entry) = (annex.word(LIFE_BACK), self.table.entry_at(life));
+        let call = Call::enter(word)?;
+        call.can_link()?;
+        let identity = Identity::of_life(life, Identity(entry.identity.load(Relaxed)).begun().wrapping_add(1));
+        entry.process.store(process.unwrap_or(identity).0, Relaxed);
+        entry.identity.store(identity.0, Relaxed);
+        // die here: the entry is free.
+        word.fetch_and(WAITERS, Relaxed);
+        // Release: with the Acquire in `has_ended` and `is_gone`: who sees that it is owned sees whose it is.
+        word.fetch_or(call.tid(), Release);
+        // die here: the word is ours and pending; from here on it may be on the list as well, and is marked once.
+        // SAFETY: the links fall on memory of this process behind the word, which stays mapped. It is on no list: that of its last owner ended
+        // with that thread.
+        unsafe { call.link(word) };
+        *tid = call.tid();
+        Ok(identity)
+    }
+
+    /// Whether the life has ended that stands in a lock word.
+    fn has_ended(&self, owner: u32) -> bool {
+        let life = (owner & !STRANGER) >> BEGUN_BITS;
+        // Acquire: with the Release in `begin_life`.
+        let is_over = |word: &AtomicU32| {
+            word.load(Acquire) & TID == 0
+                || Identity(self.table.entry_at(life).identity.load(Relaxed)).begun() as u32 & BEGUN != owner & BEGUN
+        };
+        self.table.word(life).is_some_and(is_over)
+    }
+
+    /// Whether the process that is known by a life has ended.
+    fn is_gone(&self, identity: Identity) -> bool {
+        let Some(life) = identity.life().filter(|&life| self.table.word(life).is_some()) else { return false };
+        if self.table.shows(life, identity) {
+            return false;
+        }
+        let Ok(used) = self.table.used() else { return false };
+        // Acquire: with the Release in `begin_life`.
+        let lives = |life| self.table.word_at(life).load(Acquire) & TID != 0;
+        !(1..=used).any(|life| lives(life) && self.table.entry_at(life).process.load(Relaxed) == identity.0)
+    }
+}
+
+/// A record lock on a table's file.
+struct RecordLock<'a>(&'a OwnedFd);
+
+impl<'a> RecordLock<'a> {
+    fn set(fd: &OwnedFd, kind: libc::c_int) -> nix::Result<()> {
+        // SAFETY: all zeros is a lock of the whole file.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = kind as libc::c_short;
+        fcntl(fd, FcntlArg::F_SETLK(&lock)).map(drop)
+    }
+
+    fn wait_for(fd: &'a OwnedFd) -> Result<Self> {
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            match Self::set(fd, libc::F_WRLCK) {
+                Ok(()) => return Ok(Self(fd)),
+                Err(Errno::EAGAIN | Errno::EACCES) => {
+                    sleep(deadline.left(Duration::from_millis(1)).map_err(|_| Error::WouldBlock)?)
+                }
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::os(e as i32, "locking the table of strangers")),
+            }
+        }
+    }
+}
+
+impl Drop for RecordLock<'_> {
+    fn drop(&mut self) {
+        // It cannot fail, and would end with this process.
+        let _ = Self::set(self.0, libc::F_UNLCK);
+    }
+}
+
+/// The users of one object: how this process stands in its words, and which of the others are gone.
+pub(crate) struct Users {
+    header: Shared<Header>,
+    /// Where the object's name is; None for one in a region.
+    dir: Option<PathBuf>,
+    strangers: OnceLock<Arc<Strangers>>,
+}
+
+impl Users {
+    /// # Errors
+    ///
+    /// `Unsupported` where the object is another pid namespace's and cannot be used from this one.
+    pub(crate) fn new(header: Shared<Header>, dir: Option<PathBuf>) -> Result<Self> {
+        let users = Self { header, dir, strangers: OnceLock::new() };
+        if !users.are_at_home() {
+            users.become_strangers()?;
+        }
+        Ok(users)
+    }
+
+    /// Whether the object is of this process's pid namespace.
+    pub(crate) fn are_at_home(&self) -> bool {
+        let home = self.header.namespace.load(Relaxed);
+        home != 0 && home == me().namespace
+    }
+
+    /// Whether they are known by their lives.
+    #[inline]
+    pub(crate) fn are_strangers(&self) -> bool {
+        self.header.strangers.load(Relaxed) != 0
+    }
+
+    fn become_strangers(&self) -> Result<()> {
+        if self.dir.is_none() {
+            return Err(Error::Unsupported(
+                "the object lies in a region, and belongs to processes of another pid namespace: give it a name of its own"
+                    .into(),
+            ));
+        }
+        let strangers = self.table()?;
+        // Who cannot be one of them leaves the object as it is.
+        drop(strangers.enter(self)?);
+        // Those who are in the middle of something end it as they began it.
+        let _ = self.header.strangers.compare_exchange(0, table_number(strangers), Relaxed, Relaxed);
+        self.strangers().map(drop)
+    }
+
+    fn table(&self) -> Result<&Arc<Strangers>> {
+        if let Some(strangers) = self.strangers.get() {
+            return Ok(strangers);
+        }
+        let dir = self.dir.as_ref().ok_or(Error::Corrupted("an object in a region has strangers among its users"))?;
+        let strangers = Strangers::of(dir)?;
+        Ok(self.strangers.get_or_init(|| strangers))
+    }
+
+    /// The table by which they are known.
+    fn strangers(&self) -> Result<&Arc<Strangers>> {
+        let strangers = self.table()?;
+        if self.header.strangers.load(Relaxed) == table_number(strangers) {
+            return Ok(strangers);
+        }
+        Err(Error::Unsupported(
+            "the object's users are known by a table (.strangers) that is not in the object's directory any more".into(),
+        ))
+    }
+
+    /// Enters a call of who holds the lock of `word` as `owner`, and may have taken it before there were strangers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Users::enter`].
+    #[inline]
+    pub(crate) fn enter_again(&self, word: &AtomicU32, owner: u32) -> Result<Call<'_>> {
+        if owner & STRANGER == 0 { Call::enter_among(word, self) } else { self.enter_as_stranger() }
+    }
+
+    /// Enters a call that works on `word`.
+    ///
+    /// # Errors
+    ///
+    /// `Reentrant`, as [`Call::enter`]. Among strangers, in this process's and this thread's first call, also `LimitReached` where 4095
+    /// threads of several pid namespaces use the directory, `WouldBlock` where somebody was stopped while joining, and errors of the system.
+    #[inline]
+    pub(crate) fn enter(&self, word: &AtomicU32) -> Result<Call<'_>> {
+        if self.are_strangers() { self.enter_as_stranger() } else { Call::enter_among(word, self) }
+    }
+
+    #[cold]
+    fn enter_as_stranger(&self) -> Result<Call<'_>> {
+        self.strangers()?.enter(self)
+    }
+
+    /// Who this process is, once it has entered a call.
+    #[inline]
+    pub(crate) fn me(&self) -> Identity {
+        if self.are_strangers() { self.stranger_or_native() } else { me().identity }
+    }
+
+    #[cold]
+    fn stranger_or_native(&self) -> Identity {
+        // At home, the first stranger may have come since the call was entered. Elsewhere a call is not entered before the process has a life.
+        self.stranger().unwrap_or(if self.are_at_home() { me().identity } else { Identity::of_life(0, 0) })
+    }
+
+    fn stranger(&self) -> Option<Identity> {
+        self.strangers.get()?.process()
+    }
+
+    /// Whether it is this process.
+    pub(crate) fn is_me(&self, identity: Identity) -> bool {
+        if identity.life().is_none() {
+            identity == me().identity && self.are_at_home()
+        } else {
+            self.stranger() == Some(identity)
+        }
+    }
+
+    /// Whether a process is known to be gone.
+    pub(crate) fn is_gone(&self, identity: Identity) -> bool {
+        match identity.life() {
+            None => self.are_at_home() && identity.is_gone(me().namespace),
+            Some(_) => self.strangers().is_ok_and(|strangers| strangers.is_gone(identity)),
+        }
+    }
+
+    /// The life to sleep on, to see a stranger's end, and what it is until then; None where that has ended.
+    pub(crate) fn watch(&self, identity: Identity) -> Option<(&AtomicU32, u32)> {
+        self.strangers().ok()?.table.watch_of(identity.life()?, identity)
+    }
+}
+
+impl Owners for Users {
+    fn is_gone(&self, owner: u32) -> bool {
+        if owner & STRANGER == 0 {
+            self.are_at_home() && thread_is_gone(owner)
+        } else {
+            self.strangers().is_ok_and(|strangers| strangers.has_ended(owner))
+        }
+    }
+}
+
+/// How a table is called in an object's header: never 0.
+fn table_number(strangers: &Strangers) -> u32 {
+    (strangers.file.1 as u32).max(1)
+}

@@ -30,7 +30,7 @@ fn lives(namespace: &Namespace) -> PathBuf {
 }
 
 fn is_lives(path: &Path) -> bool {
-    path.file_name().unwrap().to_str().unwrap().starts_with(".lives")
+    path.file_name().unwrap().to_str().unwrap().starts_with('.')
 }
 
 fn files(namespace: &Namespace) -> Vec<PathBuf> {

@@ -84,7 +84,7 @@ impl Memory {
         let heads = SLOTS + slots * slot_size;
         let log = (heads + blocks * HEAD).next_multiple_of(PAGE);
         let data = (log + log_size).next_multiple_of(PAGE);
-        let mut places = vec![(16, FIELDS - 16), (64, 64), (128, 64), (256, 64)];
+        let mut places = vec![(8, FIELDS - 8), (8, 8), (64, 64), (128, 64), (256, 64)];
         places.extend((0..slots.min(4)).map(|slot| (SLOTS + slot * slot_size, 16)));
         places.extend((0..blocks.min(4)).map(|block| (heads + block * HEAD, 48)));
         places.extend((log_size != 0).then_some((log, 256)));
@@ -173,9 +173,9 @@ impl Memory {
         locks.iter().for_each(|&at| self.half(at).store(0, Relaxed));
     }
 
-    /// Not a table of lives.
+    /// Not a table of lives, or of strangers.
     fn is_queue(&self) -> bool {
-        self.read(0) >> 32 & 0xff != 0xff
+        self.read(0) >> 32 & 0xff < 0xfe
     }
 
     /// Writes without end, while `act` does something.

@@ -251,12 +251,15 @@ fn inside_a_long_copy() {
 fn the_programs_own_access_to_a_region_goes_on() {
     let test = Test::new("a region");
     let region = Region::create(test.name("r"), 8 * 4096).unwrap();
+    // SAFETY: these bytes are left to it.
+    let mutex = unsafe { Mutex::create_in(&region, 64, ()).unwrap() };
     let board = Board::new(2);
     let user = fork("user", || {
         catch_truncation().unwrap();
         let view = region.view().unwrap();
         // SAFETY: the bytes lie in the view.
         let byte = |i: usize| unsafe { &*view.as_ptr().add(i).cast::<std::sync::atomic::AtomicU8>() };
+        let guard = mutex.lock().unwrap();
         byte(0).store(1, SeqCst);
         byte(7 * 4096).store(7, SeqCst);
         let gone: Vec<_> = (0..4)
@@ -280,13 +283,23 @@ fn the_programs_own_access_to_a_region_goes_on() {
         byte(1).store(3, SeqCst);
         is_cut("a view", region.view().map(drop));
         is_cut("growing", region.grow(1 << 20));
+        // So is the mutex.
+        drop(guard);
+        is_cut("locking", mutex.lock().map(drop));
+        board.set(0, 3);
+        board.wait(0, 4);
     });
     board.wait(0, 1);
     // The first page is the region's own.
     cut(&test.dir, "r", 4 * 4096);
     // SAFETY: as above.
     unsafe { region.view().unwrap().write(0, &[2]).unwrap() };
+    assert_eq!(mutex.try_lock().err(), Some(Error::WouldBlock));
     board.set(0, 2);
+    assert!(!mutex.lock_timeout(LONG).unwrap().owner_died());
+    board.wait(0, 3);
+    assert!(!mutex.lock_timeout(LONG).unwrap().owner_died());
+    board.set(0, 4);
     user.join();
     let mut bytes = [0; 2];
     // SAFETY: as above.

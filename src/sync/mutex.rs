@@ -245,16 +245,16 @@ impl<T: Pod> Mutex<T> {
         if call.is_seen() && !unsafe { call.unlink(&shared.word) } {
             std::mem::forget(self.shared.clone());
         }
-        if self.shared.is_cut() {
-            return Err(CUT_SHORT);
+        // Of a region that was cut behind it, the mutex is there still, and others wait for it.
+        if shared.word.load(Relaxed) & TID == call.owner() {
+            // die here: the word is still ours, and pending.
+            if shared.state.load(Relaxed) == NOT_RECOVERABLE {
+                lock::release_and_wake_all(&shared.word);
+            } else {
+                lock::release(&call, &shared.word);
+            }
         }
-        // die here: the word is still ours, and pending.
-        if shared.state.load(Relaxed) == NOT_RECOVERABLE {
-            lock::release_and_wake_all(&shared.word);
-        } else {
-            lock::release(&call, &shared.word);
-        }
-        Ok(())
+        self.shared.checked(Ok(()))
     }
 
     /// Enters a call of who may hold it.

@@ -9,7 +9,16 @@ LIBDIR := target/release
 DEMO := target/demo
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-.PHONY: help demo test kill storm bench lint header clean lib
+# What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
+RSIPC_FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := attach queues endpoints
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
+	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
+
+.PHONY: help demo test kill storm fuzz bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +26,7 @@ help:
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
 	@echo "make kill     kill at every single instruction of every operation, and print the table"
 	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
+	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -44,12 +54,22 @@ storm: lib $(VENV)/.tools
 	$(MAKE) -C tests/c peers LIBDIR=$(abspath $(LIBDIR))
 	RSIPC_STORM_MINUTES=$${RSIPC_STORM_MINUTES:-3} $(VENV)/bin/python -m pytest -s tests/mixed/test_storm.py
 
+# New inputs go to fuzz/found; those that are worth keeping are put into fuzz/corpus by hand (`-merge=1`).
+fuzz:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path fuzz/Cargo.toml --target-dir fuzz/target --target $(FUZZ_HOST)
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		fuzz/target/$(FUZZ_HOST)/release/$$target -max_total_time=$(RSIPC_FUZZ_SECONDS) -timeout=60 -max_len=256 -len_control=0 -detect_leaks=0 \
+			-artifact_prefix=fuzz/found/$$target- fuzz/found/$$target fuzz/corpus/$$target || exit 1; \
+	done
+
 bench:
 	cargo bench --bench passing
 	cargo bench --bench objects
 
 lint: $(VENV)/.tools
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --features async -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
@@ -92,4 +112,4 @@ $(VENV)/.tools: $(VENV)/.installed
 
 clean:
 	cargo clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) fuzz/target

@@ -52,7 +52,8 @@ pub enum Error {
         found: u16,
     },
     /// What is in the shared memory cannot have been written by rsipc: the file is not an object, was cut short, or a process
-    /// wrote over it. Nothing was read from it or written to it outside its bounds.
+    /// wrote over it; or its file was cut short meanwhile ([`catch_truncation`](crate::catch_truncation)). Nothing was read from it or
+    /// written to it outside its bounds.
     #[error("corrupted: {0}")]
     Corrupted(&'static str),
     /// A call that was told not to wait would have had to: the mutex is held, no permit is free, the queue is full or empty.

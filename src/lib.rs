@@ -67,6 +67,7 @@ pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, Queue
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};
+pub use sys::truncation::catch_truncation;
 #[cfg(feature = "async")]
 pub use wait::tasks::Messages;
 pub use wait::{MAX_WAIT, WaitSet};

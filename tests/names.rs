@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use rsipc::{Error, Kind, MAX_NAME, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
+use rsipc::{Endpoint, Error, Kind, MAX_NAME, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
 use support::{Board, Child, LONG, Test, fork};
 
 fn small() -> QueueOptions {
@@ -130,7 +130,7 @@ fn the_wrong_kind_says_what_is_there() {
 }
 
 /// Opens the file as whatever it may be, which must all be refused.
-fn open_all(test: &Test, name: &str) -> [Error; 4] {
+fn open_all(test: &Namespace, name: &str) -> [Error; 4] {
     [
         Region::open(test.name(name)).map(drop).expect_err("a region"),
         Mutex::<()>::open(test.name(name)).map(drop).expect_err("a mutex"),
@@ -159,6 +159,225 @@ fn files_that_are_no_objects_are_refused() {
     }
     let listed: Vec<String> = test.list().unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(listed, ["first"]);
+}
+
+/// A name that leads to something else than a file of ours: nothing is opened, made or written through it.
+#[test]
+fn names_that_somebody_made_something_else_of() {
+    let test = Test::new("something else");
+    let elsewhere = Test::new("elsewhere");
+    Queue::create(elsewhere.name("q"), &small()).unwrap().send(b"theirs").unwrap();
+    Region::create(elsewhere.name("r"), 10).unwrap();
+    Mutex::create(elsewhere.name("m"), ()).unwrap();
+    Semaphore::create(elsewhere.name("s"), 1).unwrap();
+    Region::create(test.name("first"), 1).unwrap();
+    let at = |name: &str| test.dir.join(name);
+    for kind in ["q", "r", "m", "s"] {
+        symlink(elsewhere.dir.join(kind), at(&format!("link-{kind}"))).unwrap();
+    }
+    symlink(elsewhere.dir.join("nothing"), at("dangling")).unwrap();
+    symlink(at("loop"), at("loop")).unwrap();
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let board = Board::new(1);
+    let reader = fork("one who waits for a writer", || {
+        fs::File::open(at("pipe")).unwrap();
+        board.set(0, 1);
+    });
+    fs::create_dir(at("directory")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    for name in ["link-q", "link-r", "link-m", "link-s", "dangling", "loop", "pipe", "directory", "socket"] {
+        let open_or_create = [
+            Region::open_or_create(test.name(name), 10).err(),
+            Mutex::open_or_create(test.name(name), ()).err(),
+            Semaphore::open_or_create(test.name(name), 1).err(),
+            Semaphore::open_or_create_permits(test.name(name), 1).err(),
+            Queue::open_or_create(test.name(name), &small()).err(),
+        ];
+        for e in open_all(&test, name).into_iter().chain(open_or_create.into_iter().flatten()) {
+            let is_clear = ["regular file", "symbolic link"].iter().any(|why| e.to_string().contains(why));
+            assert!(matches!(e, Error::Corrupted(_)) && is_clear, "{name}: {e}");
+        }
+        let create = [
+            Region::create(test.name(name), 10).err(),
+            Mutex::create(test.name(name), ()).err(),
+            Semaphore::create(test.name(name), 1).err(),
+            Queue::create(test.name(name), &small()).err(),
+            Endpoint::open_named(test.name(name), &small()).err(),
+        ];
+        for e in create {
+            assert!(matches!(e, Some(Error::AlreadyExists { .. })), "{name}: {e:?}");
+        }
+        let endpoint = Endpoint::open(&test, &small()).unwrap();
+        assert!(matches!(endpoint.find(name), Err(Error::Corrupted(_))), "{name}");
+    }
+    let devices = Namespace::at("/dev");
+    for name in ["null", "zero"] {
+        for e in open_all(&devices, name) {
+            assert!(matches!(e, Error::Corrupted(_)) && e.to_string().contains("regular file"), "{name}: {e}");
+        }
+    }
+    // Nobody came to the socket or to the pipe, and nothing was made or changed elsewhere.
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().err().unwrap().kind(), std::io::ErrorKind::WouldBlock);
+    assert!(reader.is_alive() && board.get(0) == 0);
+    assert_eq!(elsewhere.files(), ["m", "q", "r", "s"]);
+    assert_eq!(Queue::open(elsewhere.name("q")).unwrap().try_recv(), Ok(b"theirs".to_vec()));
+    let listed: Vec<String> = test.list().unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(listed, ["first"]);
+    // The name is taken away, not what it leads to. What is no file at all is not removed in passing.
+    test.unlink("link-q").unwrap();
+    Queue::open(elsewhere.name("q")).unwrap();
+    assert!(test.unlink("directory").is_err());
+    assert!(at("directory").is_dir());
+}
+
+/// The names that rsipc uses itself, in the same way.
+#[test]
+fn hidden_names_that_somebody_made_something_else_of() {
+    for kind in ["link", "pipe", "directory", "socket"] {
+        let test = Test::new("hidden names");
+        let elsewhere = Test::new("elsewhere");
+        fs::create_dir(&test.dir).unwrap();
+        fs::create_dir(&elsewhere.dir).unwrap();
+        let namespace = fs::metadata("/proc/self/ns/pid").unwrap().ino() as u32;
+        let lives = test.dir.join(format!(".lives-{namespace}"));
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let start = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap();
+        let address = test.dir.join(format!("@{}.{start}.0", std::process::id()));
+        for path in [&lives, &address] {
+            match kind {
+                "link" => symlink(elsewhere.dir.join("made"), path).unwrap(),
+                "pipe" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                "directory" => fs::create_dir(path).unwrap(),
+                _ => drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+            }
+        }
+        // Without a table of lives those who wait look now and then; an address that is taken is not used.
+        let (one, other) = (Endpoint::open(&test, &small()).unwrap(), Endpoint::open(&test, &small()).unwrap());
+        assert!(one.address().serial() != 0 && other.address().serial() != 0, "{kind}");
+        one.send(other.address(), b"hello").unwrap();
+        assert_eq!(other.recv_timeout(LONG).unwrap().bytes(), b"hello");
+        assert_eq!(elsewhere.files(), Vec::<String>::new(), "{kind}");
+        assert!(fs::symlink_metadata(&lives).is_ok() && fs::symlink_metadata(&address).is_ok(), "{kind}");
+    }
+}
+
+/// Does something in a process of another user.
+fn as_another(what: &str, work: &dyn Fn()) {
+    fork(what, || {
+        // SAFETY: no preconditions.
+        assert_eq!(unsafe { libc::setresuid(65534, 65534, 65534) }, 0, "the tests run as root");
+        work();
+    })
+    .join();
+}
+
+#[test]
+fn objects_of_another_user() {
+    let test = Test::new("another user");
+    let open = test.space.clone().mode(0o666);
+    Queue::create(test.name("own"), &small()).unwrap();
+    Queue::create(open.name("shared"), &small()).unwrap();
+    fs::set_permissions(&test.dir, fs::Permissions::from_mode(0o1777)).unwrap();
+    let refused = |what: &str, e: Option<Error>| assert!(matches!(e, Some(Error::PermissionDenied(_))), "{what}: {e:?}");
+    // Modes that let others do less than read and write: there is no half access.
+    for mode in [0o600, 0o604, 0o602, 0o644, 0o622] {
+        fs::set_permissions(test.dir.join("own"), fs::Permissions::from_mode(mode)).unwrap();
+        as_another("one who opens", &|| {
+            let what = format!("{mode:o}");
+            refused(&what, Queue::open(test.name("own")).err());
+            refused(&what, Queue::open_or_create(test.name("own"), &small()).err());
+            refused(&what, Endpoint::open(&test, &small()).unwrap().find("own").err());
+            // It is there, whether one may open it or not.
+            assert!(matches!(Queue::create(test.name("own"), &small()), Err(Error::AlreadyExists { .. })), "{what}");
+            assert!(test.list().unwrap().iter().all(|entry| entry.name != "own"), "{what}");
+        });
+    }
+    as_another("one who is let in", &|| {
+        Queue::open(test.name("shared")).unwrap().send(b"hello").unwrap();
+        // What is in a directory of all belongs to who made it.
+        refused("unlinking", test.unlink("shared").err());
+        Queue::create(open.name("theirs"), &small()).unwrap().send(b"from another").unwrap();
+        Queue::create(test.name("private"), &small()).unwrap();
+    });
+    assert_eq!(Queue::open(test.name("shared")).unwrap().try_recv(), Ok(b"hello".to_vec()));
+    assert_eq!(Queue::open(test.name("theirs")).unwrap().try_recv(), Ok(b"from another".to_vec()));
+    let third = fork("a third one", || {
+        // SAFETY: no preconditions.
+        assert_eq!(unsafe { libc::setresuid(65533, 65533, 65533) }, 0);
+        refused("of another", Queue::open(test.name("private")).err());
+        refused("unlinking", test.unlink("theirs").err());
+        Queue::open(test.name("theirs")).unwrap();
+    });
+    third.join();
+}
+
+#[test]
+fn a_directory_of_another_user() {
+    let test = Test::new("a directory of another user");
+    fs::create_dir(&test.dir).unwrap();
+    std::os::unix::fs::chown(&test.dir, Some(65533), Some(65533)).unwrap();
+    let refused = |what: &str, e: Option<Error>| assert!(matches!(e, Some(Error::PermissionDenied(_))), "{what}: {e:?}");
+    for mode in [0o700, 0o755] {
+        fs::set_permissions(&test.dir, fs::Permissions::from_mode(mode)).unwrap();
+        as_another("one without access", &|| {
+            refused("a queue", Queue::create(test.name("q"), &small()).err());
+            refused("a queue", Queue::open_or_create(test.name("q"), &small()).err());
+            refused("a region", Region::create(test.name("r"), 10).err());
+            refused("an endpoint", Endpoint::open(&test, &small()).err());
+            let below = Namespace::at(test.dir.join("below"));
+            refused("a directory", Queue::create(below.name("q"), &small()).err());
+        });
+    }
+    assert_eq!(test.files(), Vec::<String>::new());
+    // Its owner lets others in.
+    fs::set_permissions(&test.dir, fs::Permissions::from_mode(0o777)).unwrap();
+    as_another("one who is let in", &|| Queue::create(test.name("q"), &small()).unwrap().send(b"x").unwrap());
+    assert_eq!(Queue::open(test.name("q")).unwrap().try_recv(), Ok(b"x".to_vec()));
+}
+
+#[test]
+fn the_users_own_directory_is_nobody_elses() {
+    // In a mount namespace of its own, where nobody else uses /dev/shm.
+    fork("one with a /dev/shm of its own", || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+        nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        let nothing = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), nothing, Some("mode=1777")).unwrap();
+        // SAFETY: this process has one thread.
+        unsafe { std::env::remove_var(rsipc::DIR_VARIABLE) };
+        let shm = std::path::Path::new("/dev/shm");
+        let user = 65534;
+        // Taken by others, in every way, before the user came.
+        fs::create_dir(shm.join(format!("rsipc-{user}"))).unwrap();
+        fs::create_dir(shm.join("open")).unwrap();
+        fs::set_permissions(shm.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        std::os::unix::fs::chown(shm.join("open"), Some(user), Some(user)).unwrap();
+        symlink(shm.join("open"), shm.join(format!("rsipc-{user}.1"))).unwrap();
+        fs::write(shm.join(format!("rsipc-{user}.2")), b"").unwrap();
+        nix::unistd::mkfifo(&shm.join(format!("rsipc-{user}.3")), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::rename(shm.join("open"), shm.join(format!("rsipc-{user}.4"))).unwrap();
+        as_another("the user", &|| {
+            Queue::create("q", &small()).unwrap().send(b"x").unwrap();
+            assert_eq!(Namespace::default().dir().unwrap(), shm.join(format!("rsipc-{user}.5")));
+            assert_eq!(Queue::open("q").unwrap().try_recv(), Ok(b"x".to_vec()));
+        });
+        // None of the others was used.
+        for n in ["", ".4"] {
+            assert_eq!(fs::read_dir(shm.join(format!("rsipc-{user}{n}"))).unwrap().count(), 0, "{n}");
+        }
+        // And when all are taken.
+        for n in 5..8 {
+            let _ = fs::remove_dir_all(shm.join(format!("rsipc-{user}.{n}")));
+            fs::create_dir(shm.join(format!("rsipc-{user}.{n}"))).unwrap();
+        }
+        as_another("the user", &|| match Queue::create("q", &small()).err() {
+            Some(Error::PermissionDenied(why)) => assert!(why.contains("another user's") && why.contains("RSIPC_DIR"), "{why}"),
+            e => panic!("{e:?}"),
+        });
+    })
+    .join();
 }
 
 #[test]
@@ -235,14 +454,6 @@ fn other_users_are_kept_out_unless_let_in() {
     Queue::create(test.name("own"), &small()).unwrap();
     let queue = Queue::create(open.name("shared"), &small()).unwrap();
     let refused = |e: Option<Error>| assert!(matches!(e, Some(Error::PermissionDenied(_))), "{e:?}");
-    let as_another = |what: &str, work: &dyn Fn()| {
-        fork(what, || {
-            // SAFETY: no preconditions.
-            assert_eq!(unsafe { libc::setresuid(65534, 65534, 65534) }, 0, "the tests run as root");
-            work();
-        })
-        .join();
-    };
     as_another("a private directory", &|| {
         refused(Queue::open(test.name("own")).err());
         refused(Queue::open(test.name("shared")).err());

@@ -9,7 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use rsipc::{Error, Mutex, Queue, QueueOptions, Region, Result, Semaphore};
+use rsipc::{Endpoint, Error, Mutex, Queue, QueueOptions, Region, Result, Semaphore};
 use support::{Board, LONG, Random, Test, fork};
 
 /// Shorter than a slot has room for.
@@ -254,6 +254,52 @@ fn wake_ups_for_nothing_do_not_make_a_wait_longer() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(board.get(0), 1, "the wait did not end");
+}
+
+/// The inboxes in a namespace: those for replies, or those for messages.
+fn inboxes(test: &Test, for_replies: bool) -> Vec<fs::File> {
+    let serial = |name: &str| name.rsplit('.').next().and_then(|serial| serial.parse::<u32>().ok());
+    let names = test.files().into_iter().filter(|name| name.starts_with('@'));
+    let names = names.filter(|name| serial(name).is_some_and(|serial| (serial >= 1 << 31) == for_replies));
+    names.map(|name| OpenOptions::new().read(true).write(true).open(test.dir.join(name)).unwrap()).collect()
+}
+
+#[test]
+fn a_forged_number_of_replies_is_not_counted_to() {
+    let test = Test::new("a forged number");
+    fork("a caller", || {
+        let endpoint = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+        let call = || endpoint.call_timeout(endpoint.address(), b"x", SHORT);
+        assert_eq!(call(), Err(Error::TimedOut));
+        let [inbox] = &inboxes(&test, true)[..] else { panic!("one inbox") };
+        let size = |at: u64, len: usize| {
+            let mut bytes = [0; 8];
+            inbox.read_exact_at(&mut bytes[..len], at).unwrap();
+            u64::from_le_bytes(bytes)
+        };
+        let heads = SLOTS + size(16, 4) * size(24, 8);
+        let log = (heads + size(32, 4) * HEAD).next_multiple_of(4096);
+        // The log ends behind its first record, and that is the message with this number.
+        inbox.write_all_at(&16u64.to_le_bytes(), 160).unwrap();
+        inbox.write_all_at(&(1u64 << 40).to_le_bytes(), log + 16 + 8).unwrap();
+        let _ = call();
+    })
+    .join();
+}
+
+#[test]
+fn closing_does_not_wait_for_a_lock_that_nobody_lets_go_of() {
+    let test = Test::new("a forged lock");
+    let use_endpoints = || {
+        let endpoint = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+        assert_eq!(endpoint.call_timeout(endpoint.address(), b"x", SHORT), Err(Error::TimedOut));
+        // The first process lives as long as the others do.
+        let inboxes = inboxes(&test, true).into_iter().chain(inboxes(&test, false)).collect::<Vec<_>>();
+        assert_eq!(inboxes.len(), 2);
+        inboxes.iter().for_each(|inbox| inbox.write_all_at(&1u32.to_le_bytes(), LOCKS[0]).unwrap());
+    };
+    // The thread has an inbox for replies, until it ends.
+    fork("one with endpoints", || std::thread::scope(|scope| scope.spawn(use_endpoints).join().unwrap())).join();
 }
 
 /// Opens a file as whatever it may be, and uses what is for peers that need not trust each other.

@@ -448,9 +448,10 @@ impl Drop for Endpoint {
         }
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
         inner.place.remove(inner.address, self.name.as_deref());
-        let _ = inner.inbox.shutdown();
+        let _ = inner.inbox.close();
         // die here: those who wait for a reply learn that this process is gone.
-        while let Ok((_, envelope)) = recv_from(&inner.inbox, Deadline::Now, None) {
+        // What has no envelope is the work of somebody who scribbles: of that there may be any number.
+        while let Ok((_, envelope @ Some(_))) = recv_from(&inner.inbox, Deadline::Now, None) {
             drop(Message::new(inner, Vec::new(), envelope));
         }
         OPEN.get().lock().remove(&(inner.place.id, inner.address.serial()));

@@ -42,7 +42,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// `Corrupted` where the queue's file was cut short ([`catch_truncation`](crate::catch_truncation)); errors of the system.
     pub fn peers(&self) -> Result<Vec<Peer>> {
         self.note(0)?;
         let living = self.store.shared.peers.table.iter().filter(|entry| !self.is_gone(entry));
@@ -52,7 +52,8 @@ impl Queue {
             let pid = entry.pid.load(Relaxed);
             Some(Peer { pid, since: entry.since(), sends: roles & SENDS != 0, receives: roles & RECEIVES != 0 })
         };
-        Ok(living.filter_map(peer).collect())
+        let peers = living.filter_map(peer).collect();
+        self.store.shared.checked(Ok(peers))
     }
 
     /// Writes down, the first time, that this handle is used for this.
@@ -146,6 +147,11 @@ impl Queue {
 
     #[cold]
     pub(super) fn note(&self, role: u32) -> Result<()> {
+        self.store.shared.checked(self.note_whole(role))
+    }
+
+    /// As `note`, if the queue's memory is there.
+    fn note_whole(&self, role: u32) -> Result<()> {
         match self.join(role) {
             // Somebody was stopped while joining or leaving: it can be noted another time.
             Err(Error::WouldBlock) => return Ok(()),

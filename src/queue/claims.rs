@@ -138,6 +138,11 @@ impl Store {
 
     /// Ends a lease: the message is gone (`done`), or is received again.
     pub(crate) fn finish(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
+        self.shared.checked(self.finish_whole(ticket, done))
+    }
+
+    /// As `finish`, if the queue's memory is there.
+    fn finish_whole(&self, ticket: &LeaseTicket, done: bool) -> Result<()> {
         let shared = &*self.shared;
         let lost = Error::NotOwner("this process does not have this message on lease (any more)");
         // It may be no lease at all that a program hands in.

@@ -360,7 +360,13 @@ impl Queue {
     /// `Interrupted` by a signal handler, while a sender was stopped inside a commit: senders are refused from then on, and the
     /// next call on the queue completes it.
     pub fn shutdown(&self) -> Result<()> {
-        self.store.shutdown()
+        self.store.shutdown(Deadline::Never)
+    }
+
+    /// Shuts an inbox down whose process closes it, which is not to wait for a sender that was stopped, or for one that does not exist: the next
+    /// call on the queue completes it then.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.store.shutdown(Deadline::after(Duration::from_secs(1)))
     }
 
     /// Whether the queue was shut down.

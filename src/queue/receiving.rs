@@ -42,6 +42,12 @@ impl Store {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
+        self.shared.checked(self.recv_whole(sink, take, deadline, watch))
+    }
+
+    /// As `recv`, if the queue's memory is there.
+    #[inline]
+    fn recv_whole(&self, sink: &mut impl Sink, take: Take, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Received> {
         let shared = &*self.shared;
         let call = self.users.enter(&shared.recv.lock)?;
         if take != Take::Whole && self.blocks.is_empty() {
@@ -137,7 +143,7 @@ impl Store {
         }
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
-        let change = || Ok((self.is_readable() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
+        let change = || Ok((self.message_is_there() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
         self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
     }
 
@@ -185,6 +191,11 @@ impl Store {
     /// Whether a receiver would find something at this moment: a message, the end, or an error.
     #[inline]
     pub(crate) fn is_readable(&self) -> bool {
+        self.message_is_there() || self.shared.is_cut()
+    }
+
+    #[inline]
+    fn message_is_there(&self) -> bool {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             return self.has_offer() || shared.recv.returned.load(Relaxed) != 0 || shared.phase.load(Relaxed) != 0;

@@ -25,6 +25,12 @@ impl Store {
     /// Sends a message, with an envelope or with none: takes the lock, waits for room, commits.
     #[inline]
     pub(crate) fn send(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        self.shared.checked(self.send_whole(envelope, message, deadline, watch))
+    }
+
+    /// As `send`, if the queue's memory is there.
+    #[inline]
+    fn send_whole(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         if message.len() > self.max_message {
             return Err(Error::MessageTooLong { len: message.len(), max: self.max_message });
         }
@@ -180,6 +186,10 @@ impl Store {
 
     /// Whether a sender would find room at this moment, the end, or an error.
     pub(crate) fn is_writable(&self) -> bool {
+        self.room_is_there() || self.shared.is_cut()
+    }
+
+    fn room_is_there(&self) -> bool {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             return shared.send.lock.load(Relaxed) & lock::WAITERS != 0 || shared.phase.load(Relaxed) != 0;

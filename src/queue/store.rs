@@ -214,7 +214,16 @@ impl Store {
     }
 
     /// Refuses senders from now on, and receivers once the queue is empty; wakes all who wait.
-    pub(crate) fn shutdown(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// As [`lock::acquire`], where a sender has the lock for good: senders are refused from now on, and the next call completes it.
+    pub(crate) fn shutdown(&self, deadline: Deadline) -> Result<()> {
+        self.shared.checked(self.shutdown_whole(deadline))
+    }
+
+    /// As `shutdown`, if the queue's memory is there.
+    fn shutdown_whole(&self, deadline: Deadline) -> Result<()> {
         if self.is_rendezvous() {
             return self.end_handoffs();
         }
@@ -227,7 +236,7 @@ impl Store {
         // die here: one of those who wait is woken, and completes it; if nobody waits, the next call does.
         lock::notify_all(&shared.recv.lock, &shared.recv.generation);
         call.turn_to(&shared.send.lock);
-        lock::acquire(&call, &shared.send.lock, Deadline::Never)?;
+        lock::acquire_brief(&call, &shared.send.lock, deadline)?;
         self.finish_shutdown(&call);
         Ok(())
     }
@@ -263,6 +272,11 @@ impl Store {
 
     /// How many messages wait, at this moment; those on lease are not counted.
     pub(crate) fn len(&self) -> Result<usize> {
+        self.shared.checked(self.len_whole())
+    }
+
+    /// As `len`, if the queue's memory is there.
+    fn len_whole(&self) -> Result<usize> {
         let in_ring = if self.is_rendezvous() { 0 } else { self.ring.len()? };
         let in_log = match &self.log {
             Some(log) => log.len()?,

@@ -72,6 +72,18 @@ impl<T: Layout> Shared<T> {
         (unsafe { self.mapping.base().add(end) }, self.mapping.len() - end)
     }
 
+    /// Whether the file was found to be cut short: what there is instead is this process's alone.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.mapping.is_cut()
+    }
+
+    /// What a call gave that used the structure, or `Corrupted` where its memory was not there. Asked when the call has done with it.
+    #[inline]
+    pub(crate) fn checked<R>(&self, result: Result<R>) -> Result<R> {
+        self.mapping.checked(result)
+    }
+
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
     }

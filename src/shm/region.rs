@@ -162,8 +162,10 @@ impl Region {
     /// `NoSpace` where so much memory cannot be reserved (the region is as it was); `InvalidArgument` for a `len` below its length:
     /// regions only grow; errors of the system.
     pub fn grow(&self, len: usize) -> Result<()> {
-        if len < self.len() {
-            return Err(Error::invalid(format!("the region has {} bytes, and cannot shrink to {len}", self.len())));
+        let now = self.len();
+        self.check()?;
+        if len < now {
+            return Err(Error::invalid(format!("the region has {} bytes, and cannot shrink to {len}", now)));
         }
         if file::identity(&self.fd)? != self.file {
             return Err(Error::invalid("the program has closed the region's file descriptor: open the region anew to grow it"));
@@ -182,6 +184,7 @@ impl Region {
     /// `Corrupted` where the file was cut short; `NoMemory` where the address space has no room.
     pub fn view(&self) -> Result<View> {
         let len = self.len();
+        self.check()?;
         let whole = whole_len(len).map_err(|_| Error::Corrupted("the region's length is impossible"))?;
         if let Some((_, mapping)) = self.mappings.iter().find(|(_, mapping)| mapping.len() >= whole) {
             return Ok(View { mapping: Arc::clone(mapping), len });
@@ -192,6 +195,11 @@ impl Region {
         let mapping = Arc::new(Mapping::new(&self.fd, whole)?);
         self.mappings.push(Arc::clone(&mapping));
         Ok(View { mapping, len })
+    }
+
+    /// `Corrupted` where the file was found to be cut short.
+    fn check(&self) -> Result<()> {
+        self.mappings.iter().try_for_each(|(_, mapping)| mapping.checked(Ok(())))
     }
 
     /// The structure at `offset` of the user's bytes.
@@ -275,7 +283,8 @@ impl View {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where they are not all in the view; nothing is copied then.
+    /// `InvalidArgument` where they are not all in the view; nothing is copied then. `Corrupted` where the region's file was cut short
+    /// ([`catch_truncation`](crate::catch_truncation)); what was copied may be zeros then.
     ///
     /// # Safety
     ///
@@ -284,7 +293,7 @@ impl View {
         self.check(offset, into.len())?;
         // SAFETY: the range was checked, and a user's slice does not overlap it but by unsafe code of theirs.
         unsafe { self.as_ptr().add(offset).copy_to(into.as_mut_ptr(), into.len()) };
-        Ok(())
+        self.mapping.checked(Ok(()))
     }
 
     /// Copies `bytes` to `offset`.
@@ -300,7 +309,7 @@ impl View {
         self.check(offset, bytes.len())?;
         // SAFETY: as in `read`.
         unsafe { self.as_ptr().add(offset).copy_from(bytes.as_ptr(), bytes.len()) };
-        Ok(())
+        self.mapping.checked(Ok(()))
     }
 
     fn check(&self, offset: usize, len: usize) -> Result<()> {

@@ -24,6 +24,7 @@ use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
 use crate::sync::strangers::Users;
 use crate::sys::thread::{Call, forks};
+use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
 
 /// The states of `MutexLayout::state`. An owner died, and nobody has marked the data consistent since.
@@ -202,6 +203,10 @@ impl<T: Pod> Mutex<T> {
             note_death(shared);
         }
         let state = shared.state.load(Relaxed);
+        if self.shared.is_cut() {
+            lock::release_and_wake_all(&shared.word);
+            return Err(CUT_SHORT);
+        }
         if state == NOT_RECOVERABLE {
             lock::release_and_wake_all(&shared.word);
             return Err(Error::NotRecoverable);
@@ -231,19 +236,25 @@ impl<T: Pod> Mutex<T> {
     fn unlock(&self) -> Result<()> {
         let shared = &*self.shared;
         let call = self.enter_again()?;
-        self.check_held(&call)?;
+        match self.check_held(&call) {
+            Err(CUT_SHORT) if self.held.load(Relaxed) as u32 == call.owner() => {}
+            result => result?,
+        }
         self.held.store(0, Relaxed);
-        if call.is_seen() {
-            // SAFETY: this thread holds it through this handle, so it was linked at this address.
-            unsafe { call.unlink(&shared.word) };
+        // SAFETY: this thread holds it through this handle, so it was linked at this address.
+        if call.is_seen() && !unsafe { call.unlink(&shared.word) } {
+            std::mem::forget(self.shared.clone());
         }
-        // die here: the word is still ours, and pending.
-        if shared.state.load(Relaxed) == NOT_RECOVERABLE {
-            lock::release_and_wake_all(&shared.word);
-        } else {
-            lock::release(&call, &shared.word);
+        // Of a region that was cut behind it, the mutex is there still, and others wait for it.
+        if shared.word.load(Relaxed) & TID == call.owner() {
+            // die here: the word is still ours, and pending.
+            if shared.state.load(Relaxed) == NOT_RECOVERABLE {
+                lock::release_and_wake_all(&shared.word);
+            } else {
+                lock::release(&call, &shared.word);
+            }
         }
-        Ok(())
+        self.shared.checked(Ok(()))
     }
 
     /// Enters a call of who may hold it.
@@ -254,7 +265,10 @@ impl<T: Pod> Mutex<T> {
 
     #[inline]
     fn check_held(&self, call: &Call<'_>) -> Result<()> {
-        if self.held.load(Relaxed) as u32 == call.owner() && self.shared.word.load(Relaxed) & TID == call.owner() {
+        let owner = self.shared.word.load(Relaxed) & TID;
+        if self.shared.is_cut() {
+            Err(CUT_SHORT)
+        } else if self.held.load(Relaxed) as u32 == call.owner() && owner == call.owner() {
             Ok(())
         } else {
             Err(Error::NotOwner("this thread does not hold the mutex through this handle"))
@@ -265,7 +279,8 @@ impl<T: Pod> Mutex<T> {
     #[must_use]
     pub fn is_held(&self) -> bool {
         let held = self.held.load(Relaxed);
-        held as u32 != 0 && (held >> 32) as u32 == forks() && self.shared.word.load(Relaxed) & TID == held as u32
+        let owner = self.shared.word.load(Relaxed) & TID;
+        held as u32 != 0 && (held >> 32) as u32 == forks() && (owner == held as u32 || self.shared.is_cut())
     }
 
     /// Whether an owner died and nobody has marked the data consistent since. For who holds it without a guard.

@@ -51,6 +51,11 @@ impl Permits {
     }
 
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
+        self.shared.checked(self.acquire_whole(deadline))
+    }
+
+    /// As `acquire`, if the semaphore's memory is there.
+    fn acquire_whole(&self, deadline: Deadline) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
         let mut ending = None;
@@ -79,6 +84,11 @@ impl Permits {
     }
 
     pub(crate) fn release(&self, count: u32, deadline: Deadline) -> Result<()> {
+        self.shared.checked(self.release_whole(count, deadline))
+    }
+
+    /// As `release`, if the semaphore's memory is there.
+    fn release_whole(&self, count: u32, deadline: Deadline) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
         let give = |entry: usize| {
@@ -106,8 +116,7 @@ impl Permits {
     /// How many permits are held by no living process.
     pub(crate) fn free(&self) -> Result<u32> {
         let call = Call::enter(&self.shared.holders.lock)?;
-        self.take_from_the_dead(&call, Deadline::Now)?;
-        Ok(self.shared.free.load(Relaxed))
+        self.shared.checked(self.take_from_the_dead(&call, Deadline::Now).map(|_| self.shared.free.load(Relaxed)))
     }
 
     /// Does something with this process's entry, whose number it is given, under the lock.
@@ -216,11 +225,17 @@ impl Permits {
         let Some(life) = (cached as u32 as usize).checked_sub(1).and_then(|entry| self.shared.lives.get(entry)) else {
             return alive_as == 0;
         };
-        if life.word.load(Relaxed) & TID == alive_as && alive_as == call.tid() {
+        let owner = life.word.load(Relaxed) & TID;
+        if self.shared.is_cut() && alive_as != 0 && alive_as != call.tid() {
+            // Nobody can tell whether that thread's list still leads here.
+            std::mem::forget(self.shared.clone());
+        } else if alive_as == call.tid() && (owner == alive_as || self.shared.is_cut()) {
             // SAFETY: `come_alive` linked it at this address, on this thread.
-            unsafe { call.unlink(&life.word) };
+            if !unsafe { call.unlink(&life.word) } {
+                std::mem::forget(self.shared.clone());
+            }
             life.word.fetch_and(WAITERS, Relaxed);
-        } else if life.word.load(Relaxed) & TID != 0 {
+        } else if owner != 0 {
             return false;
         }
         self.alive_as.store(0, Relaxed);
@@ -289,7 +304,7 @@ impl Source for Permits {
     }
 
     fn ready(&self, closely: bool) -> bool {
-        self.shared.free.load(Relaxed) != 0 || closely && self.free() != Ok(0)
+        self.shared.free.load(Relaxed) != 0 || closely && self.free() != Ok(0) || self.shared.is_cut()
     }
 
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {

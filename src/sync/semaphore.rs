@@ -280,7 +280,10 @@ impl Semaphore {
     /// For permits what the system may say: those of the dead are taken back first.
     pub fn value(&self) -> Result<u32> {
         match &self.flavour {
-            Flavour::Signals(signals) => Ok(signals.shared.value.load(std::sync::atomic::Ordering::Relaxed)),
+            Flavour::Signals(signals) => {
+                let value = signals.shared.value.load(std::sync::atomic::Ordering::Relaxed);
+                signals.shared.checked(Ok(value))
+            }
             Flavour::Permits(permits) => permits.free(),
         }
     }

@@ -44,7 +44,8 @@ impl Signals {
 
     #[inline]
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
-        if self.take() { Ok(()) } else { self.acquire_slow(deadline) }
+        let result = if self.take() { Ok(()) } else { self.acquire_slow(deadline) };
+        self.shared.checked(result)
     }
 
     #[cold]
@@ -73,7 +74,7 @@ impl Signals {
         }
         // die here: the units are there, and the event is pending, so the kernel wakes one sleeper, who wakes the next.
         lock::notify(&shared.event, &shared.watched, count);
-        Ok(())
+        self.shared.checked(Ok(()))
     }
 }
 
@@ -83,6 +84,6 @@ impl Source for Signals {
     }
 
     fn ready(&self, _closely: bool) -> bool {
-        self.shared.value.load(Relaxed) != 0
+        self.shared.value.load(Relaxed) != 0 || self.shared.is_cut()
     }
 }

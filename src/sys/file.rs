@@ -13,10 +13,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FallocateFlags, OFlag, fallocate, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{ftruncate, linkat};
 
 use crate::error::{Error, Result};
+use crate::sys::truncation::{CUT_SHORT, Registered};
 
 /// A file of shared memory that has no name (yet): it goes when the last process that has it open or mapped ends.
 pub(crate) fn create_without_name(dir: &Path, mode: u32) -> Result<OwnedFd> {
@@ -60,21 +61,33 @@ pub(crate) fn publish(fd: &OwnedFd, path: &Path) -> Result<bool> {
 
 /// Opens a file that [`publish`] named; None where there is none.
 pub(crate) fn open_named(path: &Path) -> Result<Option<OwnedFd>> {
+    // To open a pipe or a device may do something by itself.
+    if let Ok(stat) = lstat(path)
+        && !matches!(kind_of(&stat), SFlag::S_IFREG | SFlag::S_IFLNK)
+    {
+        return Err(NO_FILE);
+    }
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     match open(path, flags, Mode::empty()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT) => Ok(None),
         Err(Errno::ELOOP) => Err(Error::Corrupted("the name is a symbolic link, which rsipc never makes")),
-        Err(Errno::EISDIR | Errno::ENXIO) => Err(Error::Corrupted("the name is not that of a regular file")),
+        Err(Errno::EISDIR | Errno::ENXIO) => Err(NO_FILE),
         Err(e) => Err(Error::os(e as i32, format!("opening {}", path.display()))),
     }
+}
+
+const NO_FILE: Error = Error::Corrupted("the name is not that of a regular file");
+
+fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// The length of a regular file.
 pub(crate) fn size(fd: &OwnedFd) -> Result<usize> {
     let stat = fstat(fd).map_err(|e| Error::os(e as i32, "looking at an object's file"))?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(Error::Corrupted("the name is not that of a regular file"));
+    if kind_of(&stat) != SFlag::S_IFREG {
+        return Err(NO_FILE);
     }
     usize::try_from(stat.st_size).map_err(|_| Error::Corrupted("the object's file has an impossible size"))
 }
@@ -116,29 +129,45 @@ fn within_file_size_limit(len: usize) -> Result<()> {
 }
 
 /// A file's first `len` bytes, mapped to be read and written, and shared with every process that maps them.
-pub(crate) struct Mapping(MmapRaw);
+pub(crate) struct Mapping {
+    /// Dropped before the memory is unmapped.
+    registered: Registered,
+    memory: MmapRaw,
+}
 
 impl Mapping {
     /// Maps the first `len` bytes of a file.
     pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
-        MmapOptions::new()
+        let memory = MmapOptions::new()
             .len(len)
             .map_raw(fd)
-            .map(Self)
-            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))
+            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))?;
+        Ok(Self { registered: Registered::new(memory.as_ptr().addr(), memory.len()), memory })
+    }
+
+    /// Whether its file was found to be shorter than it is (`sys::truncation`): what there is instead is this process's alone.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.registered.is_cut()
+    }
+
+    /// What a call gave that used this memory: `Corrupted` where that was not there.
+    #[inline]
+    pub(crate) fn checked<T>(&self, result: Result<T>) -> Result<T> {
+        if self.is_cut() { Err(CUT_SHORT) } else { result }
     }
 
     /// Where it begins.
     #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
         // SAFETY: a mapping never begins at address 0.
-        unsafe { NonNull::new_unchecked(self.0.as_mut_ptr()) }
+        unsafe { NonNull::new_unchecked(self.memory.as_mut_ptr()) }
     }
 
     /// How many bytes it has.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.memory.len()
     }
 
     /// Reserves memory for the pages that the bytes from `start` to `end` lie on, so that touching them cannot fail. Needs no
@@ -202,7 +231,11 @@ impl Annex {
         // SAFETY: new memory, which overlaps nothing.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), 2 * page_size(), access, flags, -1, 0) };
         match NonNull::new(at.cast()).filter(|_| at != libc::MAP_FAILED) {
-            Some(at) => Ok(Self(at)),
+            Some(at) => {
+                // It stays, as the memory does.
+                std::mem::forget(Registered::new(at.addr().get(), page_size()));
+                Ok(Self(at))
+            }
             None => Err(Error::os(Errno::last_raw(), "mapping two pages of memory")),
         }
     }

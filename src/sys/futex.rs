@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
+use crate::sys::truncation;
 
 /// How a sleep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,12 @@ const FUTEX2_SIZE_U32: u32 = 2;
 static NO_FUTEX_WAIT: AtomicBool = AtomicBool::new(false);
 
 /// Sleeps while `word` is `expected`, for at most `time`, as one of `kind`.
+///
+/// # Errors
+///
+/// `Corrupted` where the word's file was cut short: what changes the word is elsewhere then. Otherwise what the kernel may say.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, kind: Kind, time: Duration) -> Result<Slept> {
+    truncation::check(word)?;
     let end = end_of(time)?;
     loop {
         let old = NO_FUTEX_WAIT.load(Relaxed);
@@ -83,7 +89,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, kind: Kind, time: Duration) 
             libc::ETIMEDOUT => return Ok(Slept::TimedOut),
             libc::EINTR => return Ok(Slept::Interrupted),
             libc::ENOSYS | libc::EPERM if !old => NO_FUTEX_WAIT.store(true, Relaxed),
-            libc::EFAULT => return Err(Error::Corrupted("the memory of the object is gone: its file was cut short")),
+            libc::EFAULT => return Err(truncation::CUT_SHORT),
             errno => return Err(Error::os(errno, "waiting on a futex")),
         }
     }
@@ -104,7 +110,12 @@ pub(crate) const MOST_WORDS: usize = 128;
 /// Sleeps while all the words have their values, for at most `time`; says which one woke it. Of more than [`MOST_WORDS`], the first.
 ///
 /// `futex_waitv(2)` (Linux 5.16). Where the kernel has none, the thread sleeps on the first word alone.
+///
+/// # Errors
+///
+/// As [`wait`], for the first word.
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(Slept, usize)> {
+    truncation::check(words[0].0)?;
     let end = end_of(time)?;
     let waiters: Vec<WaitV> = words
         .iter()
@@ -128,7 +139,7 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], time: Duration) -> Result<(S
         libc::ETIMEDOUT => Ok((Slept::TimedOut, 0)),
         libc::EINTR => Ok((Slept::Interrupted, 0)),
         libc::ENOSYS | libc::EPERM => wait(words[0].0, words[0].1, Kind::Any, time).map(|slept| (slept, 0)),
-        libc::EFAULT => Err(Error::Corrupted("the memory of the object is gone: its file was cut short")),
+        libc::EFAULT => Err(truncation::CUT_SHORT),
         errno => Err(Error::os(errno, "waiting on futexes")),
     }
 }

@@ -5,3 +5,4 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod process;
 pub(crate) mod thread;
+pub(crate) mod truncation;

@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, compiler_fence};
 
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::sys::process::{me, thread_is_gone};
+use crate::sys::truncation;
 
 /// `struct robust_list_head` of `linux/futex.h`; `list` and `pending` hold addresses of nodes, each the word's less `futex_offset`.
 #[repr(C)]
@@ -134,11 +135,13 @@ fn meet_thread() -> Result<Thread> {
     Ok(thread)
 }
 
-/// Starts a thread that no signal is delivered to.
+/// Starts a thread that no signal is delivered to, but those that it brings upon itself (`sys::truncation`).
 pub(crate) fn spawn_without_signals(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let doing = |errno| Error::os(errno, "starting a thread");
     // It inherits the mask.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|e| doing(e as i32))?;
+    let mut all = SigSet::all();
+    all.remove(Signal::SIGBUS);
+    let mask = all.thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|e| doing(e as i32))?;
     let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
     mask.thread_set_mask().map_err(|e| doing(e as i32))?;
     spawned.map(drop).map_err(|e| doing(e.raw_os_error().unwrap_or(libc::EAGAIN)))
@@ -282,10 +285,20 @@ impl<'a> Call<'a> {
     /// Takes off this thread's list what other threads could not ([`unlink_later`]).
     pub(crate) fn unlink_strays(&self) {
         let Some(mut strays) = STRAYS.try_lock() else { return };
-        strays.retain(|stray| {
+        strays.retain_mut(|stray| {
             // SAFETY: what the stray keeps keeps the word mapped.
             let word = unsafe { stray.word.as_ref() };
-            if stray.forks != forks() || word.load(Relaxed) & TID != stray.tid {
+            let owner = word.load(Relaxed) & TID;
+            if stray.forks == forks() && truncation::check(word).is_err() {
+                if stray.tid == self.tid() {
+                    // SAFETY: as below.
+                    unsafe { self.unlink(word) };
+                }
+                // Nobody can tell whether that thread still has it.
+                std::mem::forget(std::mem::replace(&mut stray.keeps, Box::new(())));
+                return false;
+            }
+            if stray.forks != forks() || owner != stray.tid {
                 // It was a thread of the parent's, or has ended: no list of this process leads here any more.
                 return false;
             }
@@ -293,7 +306,9 @@ impl<'a> Call<'a> {
                 return true;
             }
             // SAFETY: this thread linked it, as `unlink_later` was promised.
-            unsafe { self.unlink(word) };
+            if !unsafe { self.unlink(word) } {
+                std::mem::forget(std::mem::replace(&mut stray.keeps, Box::new(())));
+            }
             word.fetch_and(!TID, Relaxed);
             false
         });
@@ -334,18 +349,23 @@ impl<'a> Call<'a> {
         LINKED.set(LINKED.get() + 1);
     }
 
-    /// Takes a word off this thread's robust list.
+    /// Takes a word off this thread's robust list. False where the links were lost, with the memory that they were in (`sys::truncation`): then
+    /// what is there in its place must stay mapped for good, since those of other words may lead there.
     ///
     /// # Safety
     ///
     /// This thread put it there with [`Call::link`], at this address.
     #[inline]
-    pub(crate) unsafe fn unlink(&self, word: &AtomicU32) {
+    pub(crate) unsafe fn unlink(&self, word: &AtomicU32) -> bool {
         let (head, node) = (self.thread.head, self.node(word));
         // SAFETY: as in `link`; the nodes beside this one belong to locks that this thread holds.
         unsafe {
             let next = (&raw const (*node).next).read_unaligned();
             let prev = prev_of(node);
+            if next.is_null() || prev.is_null() {
+                self.unlink_lost(node, next);
+                return false;
+            }
             compiler_fence(SeqCst);
             if untagged(prev) == head.cast() {
                 (&raw mut (*head).list).write_volatile(next);
@@ -356,6 +376,38 @@ impl<'a> Call<'a> {
                 set_prev(untagged(next), prev);
             }
             compiler_fence(SeqCst);
+        }
+        LINKED.set(LINKED.get().saturating_sub(1));
+        true
+    }
+
+    /// Takes a node off the list whose links are not both there: its `next` if that is, and the end of the list if not.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Call::unlink`].
+    #[cold]
+    unsafe fn unlink_lost(&self, node: *mut Node, next: *mut Node) {
+        let head = self.thread.head;
+        let next = if next.is_null() { head.cast() } else { next };
+        // SAFETY: all nodes on the list belong to locks that this thread holds, or to what stays in the place of such.
+        unsafe {
+            let mut link = &raw mut (*head).list;
+            // The kernel goes no further, either.
+            for _ in 0..2048 {
+                let at = link.read_unaligned();
+                if untagged(at) == node {
+                    link.write_unaligned(next);
+                    if untagged(next) != head.cast() {
+                        set_prev(untagged(next), link.cast());
+                    }
+                    break;
+                }
+                if untagged(at).is_null() || untagged(at) == head.cast() {
+                    break;
+                }
+                link = &raw mut (*untagged(at)).next;
+            }
         }
         LINKED.set(LINKED.get().saturating_sub(1));
     }
@@ -379,7 +431,7 @@ struct Stray {
     tid: u32,
     word: NonNull<AtomicU32>,
     /// Keeps the word mapped.
-    _keeps: Box<dyn Send>,
+    keeps: Box<dyn Send>,
 }
 
 // SAFETY: the word is an atomic, and stays mapped.
@@ -396,7 +448,7 @@ const TID: u32 = libc::FUTEX_TID_MASK;
 ///
 /// That thread owns the word and has it on its list, and `keeps` keeps it mapped.
 pub(crate) unsafe fn unlink_later(tid: u32, word: &AtomicU32, keeps: Box<dyn Send>) {
-    let stray = Stray { forks: forks(), tid, word: NonNull::from(word), _keeps: keeps };
+    let stray = Stray { forks: forks(), tid, word: NonNull::from(word), keeps };
     // In a child of fork it may be held by a thread that does not exist there. Then the word stays mapped for good.
     match STRAYS.try_lock_for(Duration::from_millis(100)) {
         Some(mut strays) => strays.push(stray),

@@ -12,6 +12,7 @@ mod ready;
 mod region;
 mod semaphore;
 mod tasks;
+mod truncation;
 mod wait;
 
 /// The compiled half of the package rsipc, which exports all of it.
@@ -33,6 +34,8 @@ mod _rsipc {
     use crate::region::Region;
     #[pymodule_export]
     use crate::semaphore::Semaphore;
+    #[pymodule_export]
+    use crate::truncation::catch_truncation;
 
     /// The version of the library.
     #[pymodule_export]

@@ -19,6 +19,7 @@ __all__ = [
     "Region",
     "Semaphore",
     "__version__",
+    "catch_truncation",
     "list",
     "unlink",
     "wait",
@@ -28,6 +29,7 @@ _Waitable = TypeVar("_Waitable", bound=Queue | Semaphore | Endpoint)
 
 __version__: str
 
+def catch_truncation() -> None: ...
 def list(dir: str | os.PathLike[str] | None = None) -> builtins.list[Entry]: ...
 def unlink(name: str, dir: str | os.PathLike[str] | None = None) -> None: ...
 def wait(objects: Iterable[_Waitable], timeout: float | None = None) -> builtins.list[_Waitable]: ...

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/garbage/mod.rs"]
+mod garbage;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| garbage::queues(data));

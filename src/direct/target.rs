@@ -56,7 +56,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(place: &Place, identity: Identity, life: u32) -> Self {
         // From here on the life can be looked at.
-        let lives = place.lives.clone().filter(|lives| lives.word(life).is_some());
+        let lives = Some(&place.lives).filter(|lives| lives.word(life).is_some()).cloned();
         Self { identity, life, lives, known: Instant::now(), seen: AtomicU64::new(0) }
     }
 

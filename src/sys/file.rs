@@ -121,11 +121,11 @@ pub(crate) struct Mapping(MmapRaw);
 impl Mapping {
     /// Maps the first `len` bytes of a file.
     pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
-        MmapOptions::new()
-            .len(len)
-            .map_raw(fd)
-            .map(Self)
-            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))
+        let doing = || format!("mapping {len} bytes of shared memory");
+        MmapOptions::new().len(len).map_raw(fd).map(Self).map_err(|e| match e.raw_os_error().unwrap_or(0) {
+            libc::EAGAIN => Error::NoMemory(format!("{}: this process may not lock so much (mlockall, ulimit -l)", doing())),
+            errno => Error::os(errno, doing()),
+        })
     }
 
     /// Where it begins.

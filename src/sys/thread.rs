@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, compiler_fence};
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
 
@@ -123,12 +124,15 @@ fn meet_thread() -> Result<Thread> {
 
 /// Starts a thread that no signal is delivered to.
 pub(crate) fn spawn_without_signals(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let doing = |errno| Error::os(errno, "starting a thread");
+    let masking = |e: Errno| Error::os(e as i32, "blocking signals for a new thread");
     // It inherits the mask.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|e| doing(e as i32))?;
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(masking)?;
     let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
-    mask.thread_set_mask().map_err(|e| doing(e as i32))?;
-    spawned.map(drop).map_err(|e| doing(e.raw_os_error().unwrap_or(libc::EAGAIN)))
+    mask.thread_set_mask().map_err(masking)?;
+    spawned.map(drop).map_err(|_| {
+        let why = "no thread can be started: there are as many as there may be (ulimit -u, pids.max), or no room for its stack (ulimit -v)";
+        Error::NoMemory(why.into())
+    })
 }
 
 /// While it lives, this thread is inside a call, and the kernel knows which lock word it works on.

@@ -361,6 +361,11 @@ fn a_request_that_is_dropped_on_a_full_file_system_ends_its_callers_wait() {
     let server = Endpoint::open_named(space.name("server"), &QueueOptions::new()).unwrap();
     let mailbox = Queue::create(space.name("mailbox"), &QueueOptions::new()).unwrap();
     let (to, board) = (server.address(), Board::new(1));
+    // What a mailbox needs to hand out a request, it has.
+    for _ in 0..2 {
+        mailbox.send(b"x").unwrap();
+        server.recv_mailbox(&mailbox).unwrap();
+    }
     for by_mailbox in [false, true] {
         board.set(0, 0);
         let caller = fork("caller", || {
@@ -391,5 +396,73 @@ fn a_request_that_is_dropped_on_a_full_file_system_ends_its_callers_wait() {
             board.set(0, 2 * round + 2);
         }
         caller.join();
+    }
+}
+
+/// The same without descriptors: then it is told when there are some again, and what is in a mailbox stays there.
+#[test]
+fn a_request_that_is_dropped_without_descriptors_ends_its_callers_wait_later() {
+    let test = Test::new("dropped without descriptors");
+    let mailbox = Queue::create(test.name("mailbox"), &QueueOptions::new()).unwrap();
+    let board = Board::new(2);
+    let server = fork("server", || {
+        let server = Endpoint::open_named(test.name("server"), &QueueOptions::new()).unwrap();
+        board.set(0, 1);
+        let starve = |free| limit(Resource::RLIMIT_NOFILE, free);
+        let none = |e: Error| assert!(matches!(e, Error::TooManyFiles(_)), "{e}");
+        wait_for("the request", || server.len() == Ok(1));
+        starve(0);
+        let mut request = server.recv_timeout(LONG).unwrap();
+        none(request.reply(b"reply").unwrap_err());
+        drop(request);
+        assert_eq!(server.try_recv().unwrap_err(), Error::WouldBlock);
+        starve(1000);
+        assert_eq!(server.try_recv().unwrap_err(), Error::WouldBlock);
+        wait_for("the request in the mailbox", || mailbox.len() == Ok(1));
+        starve(0);
+        (0..3).for_each(|_| none(server.recv_mailbox_timeout(&mailbox, LONG).unwrap_err()));
+        assert_eq!(mailbox.len(), Ok(1));
+        starve(1000);
+        server.recv_mailbox_timeout(&mailbox, LONG).unwrap().reply(b"reply").unwrap();
+        board.wait(0, 2);
+    });
+    board.wait(0, 1);
+    let caller = |ask: &dyn Fn(&Endpoint)| fork("caller", || ask(&Endpoint::open(&test, &QueueOptions::new()).unwrap())).join();
+    caller(&|mine| assert_eq!(mine.call_timeout(mine.find("server").unwrap(), b"request", LONG), Err(Error::NoReply)));
+    caller(&|mine| assert_eq!(mine.call_mailbox_timeout(&mailbox, b"request", LONG).unwrap(), b"reply"));
+    board.set(0, 2);
+    server.join();
+}
+
+/// Who it is a process finds out when it first needs it, and that needs a descriptor. What it holds is its own also where it had none then.
+#[test]
+fn a_child_of_fork_without_descriptors_keeps_what_it_takes() {
+    let test = Test::new("identity without descriptors");
+    let permits = Semaphore::create_permits(test.name("p"), 1).unwrap();
+    let queue = Queue::create(test.name("q"), &QueueOptions::new().max_message(5000)).unwrap();
+    queue.send(&[7; 5000]).unwrap();
+    for dies in [false, true] {
+        let child = fork("child", || {
+            limit(Resource::RLIMIT_NOFILE, 0);
+            permits.try_acquire().unwrap();
+            let lease = queue.try_lease().unwrap();
+            limit(Resource::RLIMIT_NOFILE, 1000);
+            // It opens something, and looks who is there.
+            assert_eq!(Queue::open(test.name("q")).unwrap().peers().unwrap().len(), 3);
+            if dies {
+                support::die();
+            }
+            permits.release().unwrap();
+            assert_eq!(permits.value(), Ok(1));
+            lease.give_back().unwrap();
+        });
+        if dies {
+            child.end();
+        } else {
+            child.join();
+        }
+        permits.acquire_timeout(LONG).unwrap();
+        permits.release().unwrap();
+        assert_eq!(queue.lease_timeout(LONG).unwrap().message().len(), 5000);
     }
 }

@@ -384,7 +384,8 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// As [`Queue::lease`]: while it is taken it is on lease. `NotOwner` in a child of fork.
+    /// As [`Queue::lease`]: while it is taken it is on lease. `TooManyFiles`, `NoMemory` and `NoSpace` also where its sender could not be told who has
+    /// it: it stays in the mailbox then. `NotOwner` in a child of fork.
     pub fn recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
         self.recv_mailbox_until(mailbox, Deadline::Never)
     }
@@ -431,7 +432,13 @@ impl Endpoint {
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         if let Some(request) = &envelope {
             // die here: another one receives it.
-            let _ = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            match message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"") {
+                Err(e @ (Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_))) => {
+                    mailbox.end_lease(&ticket, false)?;
+                    return Err(e);
+                }
+                _ => {}
+            }
             // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
         }
         let message = Message::new(&self.inner, Vec::new(), envelope);
@@ -448,6 +455,7 @@ impl Drop for Endpoint {
         }
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
         inner.place.remove(inner.address, self.name.as_deref());
+        inner.answer_dropped();
         let _ = inner.inbox.shutdown();
         // die here: those who wait for a reply learn that this process is gone.
         while let Ok((_, envelope)) = recv_from(&inner.inbox, Deadline::Now, None) {

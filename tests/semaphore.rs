@@ -173,7 +173,7 @@ fn permits_survive_the_end_of_the_thread_and_not_exec() {
             if second_thread {
                 std::thread::scope(|scope| drop(scope.spawn(exec).join()));
             }
-            exec();
+            exec().unwrap();
         });
         let name = format!("/proc/{}/comm", holder.pid);
         wait_for("the exec", || std::fs::read_to_string(&name).unwrap() == "sleep\n");

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, unlink};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 200;
@@ -127,6 +128,7 @@ impl Namespace {
     ///
     /// `PermissionDenied` and other errors of the system when the directory cannot be read; `TooManyFiles` and the like when an object cannot.
     pub fn list(&self) -> Result<Vec<Entry>> {
+        let _uncancelled = Uncancelled::new();
         let dir = self.dir()?;
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,

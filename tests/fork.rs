@@ -33,7 +33,8 @@ fn unbounded() -> QueueOptions {
 
 impl Handles {
     fn new(test: &Test) -> Self {
-        let queue = |name: &str, options: QueueOptions| Queue::create(test.name(name), &options.max_message(9000).leases(8)).unwrap();
+        let queue =
+            |name: &str, options: QueueOptions| Queue::create(test.name(name), &options.max_message(9000).leases(8)).unwrap();
         let anonymous = Region::anonymous(10_000).unwrap();
         Self {
             mutex: Mutex::create(test.name("m"), 0).unwrap(),
@@ -412,7 +413,7 @@ extern "C" fn handler(_: libc::c_int) {
         handles.mutex.try_lock().map(drop),
         handles.signals.release().and_then(|()| handles.signals.try_acquire()),
         handles.permits.try_acquire().and_then(|()| handles.permits.release()),
-        handles.queues[0].try_send(b"12345678").and_then(|()| handles.queues[0].try_recv().map(drop)),
+        handles.queues[0].try_send(b"12345678").and_then(|()| handles.queues[0].try_recv_into(&mut [0; 200]).map(drop)),
     ];
     for result in results {
         let count = match result {

@@ -94,7 +94,13 @@ fn descriptors() -> Vec<PathBuf> {
 
 /// Runs a program in which a step may fail for the shortage, which begins with `amount` before step number `from`, and ends with the step that
 /// failed. Says which that was, or 0, and how many steps there are.
-fn survive(program: Program, space: &Namespace, others: &Others, shortage: &Shortage<'_>, (from, amount): (u64, u64)) -> (u64, u64) {
+fn survive(
+    program: Program,
+    space: &Namespace,
+    others: &Others,
+    shortage: &Shortage<'_>,
+    (from, amount): (u64, u64),
+) -> (u64, u64) {
     let (mut failed, mut count) = (0, 0);
     program(space, shortage, &mut |steps: Vec<Step<'_>>| {
         count = steps.len() as u64;
@@ -465,4 +471,97 @@ fn a_child_of_fork_without_descriptors_keeps_what_it_takes() {
         permits.release().unwrap();
         assert_eq!(queue.lease_timeout(LONG).unwrap().message().len(), 5000);
     }
+}
+
+#[test]
+fn a_directory_that_is_removed_while_objects_are_open() {
+    let test = Test::new("removed directory");
+    fs::create_dir(&test.dir).unwrap();
+    let space = Namespace::at(test.dir.join("space"));
+    let others = Others::new(&space);
+    let queue = Queue::create(space.name("rendezvous"), &QueueOptions::new().capacity(0)).unwrap();
+    let region = Region::create(space.name("r"), 100).unwrap();
+    let [server, client] = ["server", "client"].map(|name| Endpoint::open_named(space.name(name), &QueueOptions::new()).unwrap());
+    let to = server.address();
+    client.send(to, b"before").unwrap();
+    fs::remove_dir_all(space.dir().unwrap()).unwrap();
+    // What is open goes on, in all processes.
+    let another = fork("another", || {
+        others.work();
+        queue.send_timeout(b"x", LONG).unwrap();
+        region.grow(100_000).unwrap();
+        others.semaphore.acquire().unwrap();
+        others.queue.try_send(b"left").unwrap();
+    });
+    assert_eq!(queue.recv_timeout(LONG).unwrap(), b"x");
+    another.join();
+    assert_eq!((region.len(), region.view().unwrap().len()), (100_000, 100_000));
+    assert_eq!(others.queue.recv_timeout(LONG).unwrap(), b"left");
+    others.work();
+    client.send(to, b"after").unwrap();
+    assert_eq!([(); 2].map(|()| server.recv_timeout(LONG).unwrap().bytes().to_vec()), [b"before".to_vec(), b"after".to_vec()]);
+    // What was there is not found, and can be made anew.
+    assert_eq!(space.list(), Ok(vec![]));
+    assert!(matches!(Queue::open(space.name("q")), Err(Error::NotFound { .. })));
+    assert!(matches!(space.unlink("q"), Err(Error::NotFound { .. })));
+    assert!(matches!(client.find("server"), Err(Error::NotFound { .. })));
+    assert!(matches!(client.address_of(std::process::id()), Err(Error::NotFound { .. } | Error::Os { .. })));
+    drop((server, client));
+    Others::new(&space).work();
+    others.work();
+    let again = Endpoint::open_named(space.name("server"), &QueueOptions::new()).unwrap();
+    again.send(again.address(), b"x").unwrap();
+    // One that cannot be made, since what it is to be in is missing.
+    let missing = Namespace::at(test.dir.join("missing/space"));
+    let refused = Mutex::create(missing.name("m"), ()).unwrap_err();
+    assert!(refused.to_string().contains("missing/space") && refused.to_string().contains("No such file"), "{refused}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to() {
+    let test = Test::new("read-only");
+    let disk = Disk::new(&test, "size=8m");
+    let space = disk.space("space");
+    let others = Others::new(&space);
+    let server = Endpoint::open_named(space.name("server"), &QueueOptions::new()).unwrap();
+    let denied = |what: Option<Error>, dir: &Path| {
+        let is = matches!(&what, Some(Error::PermissionDenied(why)) if why.contains(dir.to_str().unwrap()));
+        assert!(is, "{what:?}");
+    };
+    let all_denied = |space: &Namespace| {
+        let dir = space.dir().unwrap();
+        denied(Queue::create(space.name("new"), &QueueOptions::new()).err(), &dir);
+        denied(Queue::open(space.name("q")).err(), &dir);
+        denied(Mutex::<u64>::open_or_create(space.name("m"), 0).err(), &dir);
+        denied(Semaphore::open(space.name("s")).err(), &dir);
+        denied(Region::create(space.name("r"), 10).err(), &dir);
+        denied(Endpoint::open(space, &QueueOptions::new()).err(), &dir);
+    };
+    // The same file system, mounted to be read only.
+    let view = test.dir.join("view");
+    fs::create_dir(&view).unwrap();
+    mount(Some(&disk.dir), &view, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let view = Disk { dir: view };
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, &view.dir, None::<&str>, flags, None::<&str>).unwrap();
+    all_denied(&view.space("space"));
+    assert!(matches!(view.space("space").unlink("q"), Err(Error::PermissionDenied(_))));
+    others.work();
+    // Another user, who may look into it or not; and who was let in before, and keeps what is open.
+    for mode in [0o755, 0o700] {
+        fs::set_permissions(space.dir().unwrap(), fs::Permissions::from_mode(mode)).unwrap();
+        fork("another user", || {
+            become_somebody();
+            all_denied(&space);
+            match space.list() {
+                Ok(list) => assert!(mode == 0o755 && list.is_empty()),
+                Err(e) => assert!(mode == 0o700 && matches!(e, Error::PermissionDenied(_)), "{e}"),
+            }
+            others.work();
+        })
+        .join();
+    }
+    server.send(server.address(), b"x").unwrap();
+    assert_eq!(server.recv_timeout(LONG).unwrap().bytes(), b"x");
+    assert_eq!(space.list().unwrap().len(), 4);
 }

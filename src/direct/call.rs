@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::queue::{MAX_MESSAGE, Queue, QueueOptions, Watch};
 use crate::sync::lock::LOOK;
 use crate::sys::process::me;
-use crate::sys::thread::forks;
+use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 
 thread_local! {
@@ -46,12 +46,13 @@ impl Inbox {
     fn new(place: &Arc<Place>) -> Result<Self> {
         /// The serial number of the next.
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        let _uncancelled = Uncancelled::new();
         let life = place.life();
         loop {
             let address = Address::new(me().identity, NEXT.fetch_add(1, Relaxed) | REPLIES);
             let owner = address.owner(life);
             let name = address.file_name();
-            // One of that number may be left from before an exec.
+            // One of that number may be left from before an exec that nobody noticed.
             match Queue::create_owned(&place.namespace.address(&name), &options(), &owner) {
                 Err(Error::AlreadyExists { .. }) => {}
                 queue => return Ok(Self { place: Arc::clone(place), queue: queue?, address, forks: forks(), number: 0 }),

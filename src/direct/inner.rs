@@ -67,7 +67,7 @@ impl Inner {
                 continue;
             }
             match Queue::create_owned(&place.namespace.address(&name), options, &address.owner(life)) {
-                // It is left from before an exec.
+                // It is left from before an exec that nobody noticed.
                 Err(Error::AlreadyExists { .. }) if shm::namespace_of_file(&place.path(address)) == Some(me().namespace) => {
                     place.remove(address, None);
                 }
@@ -78,7 +78,15 @@ impl Inner {
                     open.insert(key);
                     let (targets, unanswered) = (Mutex::default(), Mutex::default());
                     let unanswered_count = AtomicUsize::new(0);
-                    return Ok(Self { place: Arc::new(place), inbox, address, forks: forks(), targets, unanswered, unanswered_count });
+                    return Ok(Self {
+                        place: Arc::new(place),
+                        inbox,
+                        address,
+                        forks: forks(),
+                        targets,
+                        unanswered,
+                        unanswered_count,
+                    });
                 }
             }
         }

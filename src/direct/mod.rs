@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::name::{Name, Namespace};
 use crate::queue::{Queue, QueueOptions, Received, Sink, Take};
 use crate::sys::process::me;
-use crate::sys::thread::forks;
+use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
 use inner::{Inner, OPEN, recv_from};
@@ -39,8 +39,7 @@ pub use message::Message;
 /// [`Error::NoReply`].
 ///
 /// All methods may be called from any thread; several threads may receive. An endpoint belongs to the process that opened it: in a child of
-/// fork every call on it is [`Error::NotOwner`]; a child opens its own. It should be dropped before the process calls exec: the process lives
-/// on then, and those who wait for a reply go on waiting.
+/// fork every call on it is [`Error::NotOwner`]; a child opens its own. When the process calls exec, that is for others as if it had died.
 ///
 /// # When a process dies
 ///
@@ -127,6 +126,7 @@ impl Endpoint {
     /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object; `InvalidArgument` for an
     /// impossible name; errors of the system.
     pub fn find(&self, name: &str) -> Result<Address> {
+        let _uncancelled = Uncancelled::new();
         let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let full = place.namespace.name(name);
@@ -148,6 +148,7 @@ impl Endpoint {
     ///
     /// `NotFound` where the process has none, or is gone; errors of the system.
     pub fn address_of(&self, pid: u32) -> Result<Address> {
+        let _uncancelled = Uncancelled::new();
         let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let mut dead = None;

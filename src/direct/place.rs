@@ -19,7 +19,7 @@ use crate::shm;
 use crate::sync::lives::Lives;
 use crate::sync::lock;
 use crate::sys::process::{Identity, me};
-use crate::sys::thread::Call;
+use crate::sys::thread::{Call, Uncancelled};
 use crate::time::Deadline;
 
 pub(super) struct Place {
@@ -76,6 +76,7 @@ impl Place {
 
     /// Takes away the files of processes that are gone: of all of them, or of one.
     pub(super) fn clear(&self, only: Option<Identity>) {
+        let _uncancelled = Uncancelled::new();
         let (Ok(files), here) = (self.files(), me().namespace) else { return };
         let mut known = HashMap::new();
         let mut is_gone = |identity: Identity| *known.entry(identity.0).or_insert_with(|| identity.is_gone(here));

@@ -12,6 +12,7 @@ use crate::queue::{Queue, Watch};
 use crate::sync::lives::{Ending, Lives};
 use crate::sync::lock::LOOK;
 use crate::sys::process::{Identity, me};
+use crate::sys::thread::Uncancelled;
 
 /// An inbox that is open for sending.
 pub(super) struct Target {
@@ -26,6 +27,7 @@ impl Target {
     ///
     /// `PeerGone` where there is none, or its owner is gone; its files are taken away then.
     pub(super) fn open(place: &Place, address: Address) -> Result<Self> {
+        let _uncancelled = Uncancelled::new();
         let inbox = match place.open(address) {
             Err(Error::NotFound { .. }) => return Err(Error::PeerGone),
             inbox => inbox?,

@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::{ftruncate, linkat};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 
 /// A file of shared memory that has no name (yet): it goes when the last process that has it open or mapped ends.
 pub(crate) fn create_without_name(dir: &Path, mode: u32) -> Result<OwnedFd> {
@@ -97,6 +98,7 @@ pub(crate) fn set_len(fd: &OwnedFd, len: usize) -> Result<()> {
 /// Reserves memory for the first `len` bytes of a file, which is made at least that long.
 pub(crate) fn reserve(fd: &OwnedFd, len: usize) -> Result<()> {
     within_file_size_limit(len)?;
+    let _uncancelled = Uncancelled::new();
     loop {
         match fallocate(fd, FallocateFlags::empty(), 0, i64::try_from(len).unwrap_or(i64::MAX)) {
             Ok(()) => return Ok(()),

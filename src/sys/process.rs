@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::sys::thread::{forks, watch_forks};
+use crate::sys::thread::{Uncancelled, forks, watch_forks};
 
 /// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its [`Start`] in the next 39. The upper three bits are 0:
 /// they are other people's to use. 0 is nobody.
@@ -166,6 +166,7 @@ struct Stat {
 const PF_EXITING: u32 = 4;
 
 fn stat(process: &str) -> Option<Stat> {
+    let _uncancelled = Uncancelled::new();
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may itself contain spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rsipc::{Endpoint, Error, Lease, Mutex, Namespace, Queue, QueueOptions, Region, Result, Semaphore, WaitSet};
 
 use crate::support::LONG;
@@ -261,10 +262,13 @@ fn rendezvous(space: &Namespace, shortage: &Shortage<'_>, run: &mut dyn FnMut(Ve
     };
     run(vec![
         ("create", Box::new(|| queue.set(Queue::create(space.name("q"), &options)?))),
-        ("nobody waits", Box::new(|| match queue.with(|queue| queue.try_send(b"x")) {
-            Err(Error::WouldBlock) => Ok(()),
-            result => result,
-        })),
+        (
+            "nobody waits",
+            Box::new(|| match queue.with(|queue| queue.try_send(b"x")) {
+                Err(Error::WouldBlock) => Ok(()),
+                result => result,
+            }),
+        ),
         ("hand over", Box::new(|| meet(8))),
         ("hand over a long one", Box::new(|| meet(30_000))),
     ]);
@@ -308,9 +312,14 @@ fn endpoints(space: &Namespace, shortage: &Shortage<'_>, run: &mut dyn FnMut(Vec
         ("a long call", Box::new(|| ask(20_000))),
         ("create a mailbox", Box::new(|| mailbox.set(Queue::create(space.name("mailbox"), &options)?))),
         ("send to it", Box::new(|| mailbox.with(|mailbox| mailbox.send(b"y")))),
-        ("receive from it", Box::new(|| {
-            server.with(|server| mailbox.with(|mailbox| server.recv_mailbox_timeout(mailbox, LONG))).map(|got| assert_eq!(got.bytes(), b"y"))
-        })),
+        (
+            "receive from it",
+            Box::new(|| {
+                server
+                    .with(|server| mailbox.with(|mailbox| server.recv_mailbox_timeout(mailbox, LONG)))
+                    .map(|got| assert_eq!(got.bytes(), b"y"))
+            }),
+        ),
     ]);
     assert_eq!((asked.take(), answered.take()), (2, 2));
 }
@@ -322,17 +331,42 @@ fn readiness(space: &Namespace, _: &Shortage<'_>, run: &mut dyn FnMut(Vec<Step<'
     run(vec![
         ("create", Box::new(|| queue.set(Queue::create(space.name("q"), &options)?))),
         ("create permits", Box::new(|| permits.set(Semaphore::create_permits(space.name("p"), 1)?))),
-        ("a set", Box::new(|| queue.with(|queue| permits.with(|permits| {
-            let set = WaitSet::new().recv(queue).acquire(permits);
-            assert_eq!(set.wait_timeout(LONG)?, [1]);
-            permits.try_acquire()?;
-            assert_eq!(set.wait_timeout(Duration::from_millis(2)), Err(Error::TimedOut));
-            permits.release()
-        })))),
+        (
+            "a set",
+            Box::new(|| {
+                queue.with(|queue| {
+                    permits.with(|permits| {
+                        let set = WaitSet::new().recv(queue).acquire(permits);
+                        assert_eq!(set.wait_timeout(LONG)?, [1]);
+                        permits.try_acquire()?;
+                        assert_eq!(set.wait_timeout(Duration::from_millis(2)), Err(Error::TimedOut));
+                        permits.release()
+                    })
+                })
+            }),
+        ),
         ("a descriptor", Box::new(|| queue.with(|queue| is_readable(queue.readiness_fd())))),
         ("another", Box::new(|| permits.with(|permits| is_readable(permits.readiness_fd())))),
         ("one for sending", Box::new(|| queue.with(|queue| is_readable(queue.send_readiness_fd())))),
+        (
+            "it is quiet",
+            Box::new(|| match queue.with(Queue::try_recv) {
+                Err(Error::WouldBlock) => Ok(()),
+                result => result.map(drop),
+            }),
+        ),
         ("send", Box::new(|| queue.with(|queue| queue.send(b"x")))),
-        ("it is ready", Box::new(|| queue.with(|queue| queue.try_recv()).map(|got| assert_eq!(got, b"x")))),
+        (
+            "it is told",
+            Box::new(|| {
+                queue.with(|queue| {
+                    let fd = queue.readiness_fd()?;
+                    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+                    assert_eq!(poll(&mut fds, PollTimeout::try_from(LONG).unwrap()), Ok(1), "it is not told");
+                    assert_eq!(queue.try_recv()?, b"x");
+                    Ok(())
+                })
+            }),
+        ),
     ]);
 }

@@ -109,14 +109,13 @@ impl Inner {
 
     /// Tells the sender of a request that it was dropped: now, or in a later call if something is lacking.
     pub(super) fn drop_request(&self, request: Envelope) {
-        match answer(self, &request, Kind::NoReply, 0, b"") {
-            Err(Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_) | Error::LimitReached(_) | Error::WouldBlock) => {
-                let mut unanswered = self.unanswered.lock();
-                unanswered.push(request);
-                self.unanswered_count.store(unanswered.len(), Relaxed);
-            }
-            // Told, or gone.
-            _ => {}
+        use Error::{LimitReached, NoMemory, NoSpace, TooManyFiles, WouldBlock};
+        let told = answer(self, &request, Kind::NoReply, 0, b"");
+        // In all other cases it was told, or is gone, or will never be told.
+        if let Err(NoSpace(_) | NoMemory(_) | TooManyFiles(_) | LimitReached(_) | WouldBlock) = told {
+            let mut unanswered = self.unanswered.lock();
+            unanswered.push(request);
+            self.unanswered_count.store(unanswered.len(), Relaxed);
         }
     }
 

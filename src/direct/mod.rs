@@ -433,12 +433,10 @@ impl Endpoint {
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         if let Some(request) = &envelope {
             // die here: another one receives it.
-            match message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"") {
-                Err(e @ (Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_))) => {
-                    mailbox.end_lease(&ticket, false)?;
-                    return Err(e);
-                }
-                _ => {}
+            let told = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            if let Err(e @ (Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_))) = told {
+                mailbox.end_lease(&ticket, false)?;
+                return Err(e);
             }
             // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
         }

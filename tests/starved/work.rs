@@ -96,11 +96,16 @@ fn small_objects(space: &Namespace, _: &Shortage<'_>, run: &mut dyn FnMut(Vec<St
         ("write behind", Box::new(|| region.with(|region| put(region, 49_000, b"behind")))),
         ("open it, too", Box::new(|| Region::open(space.name("r")).map(|region| assert_eq!(get(&region, 49_000), b"behind")))),
         ("an anonymous region", Box::new(|| anonymous.set(Region::anonymous(100_000)?))),
-        ("a mutex in it", Box::new(|| anonymous.with(|region| unsafe { Mutex::create_in(region, 64, ()) }).map(drop))),
+        ("a mutex in it", Box::new(|| anonymous.with(placed))),
         ("list", Box::new(|| space.list().map(|list| assert_eq!(list.len(), 4)))),
     ]);
     assert_eq!(*held.borrow(), 1);
     region.with(|region| assert_eq!((region.len(), get(region, 9_000)), (50_000, b"there\0".to_vec())));
+}
+
+fn placed(region: &Region) -> Result<()> {
+    // SAFETY: nothing else is there.
+    unsafe { Mutex::create_in(region, 64, ()) }.map(drop)
 }
 
 fn put(region: &Region, offset: usize, bytes: &[u8]) -> Result<()> {

@@ -273,7 +273,7 @@ with rsipc.Queue.open("jobs").lease(60) as lease:
     assert lease.message == b"job" and lease.deliveries == 2, lease
 server = rsipc.Endpoint.open("server")
 server.send(server.address, b"x")
-assert server.recv(60) == b"x"
+assert server.recv(60).data == b"x"
 """
     text = """
         mutex, permits = rsipc.Mutex.open('m'), rsipc.Semaphore.open('p')

@@ -9,6 +9,8 @@ def test_no_descriptor_left() -> None:
         queue = rsipc.Queue.create('q', capacity=4, max_message=100)
         permits = rsipc.Semaphore.create_permits('p', 1)
         server = rsipc.Endpoint.open('server')
+        server.send(server.address, b'first')
+        server.recv(0)
         calls = [
             lambda: rsipc.Queue.open('q'),
             lambda: rsipc.Mutex.create('m'),
@@ -34,7 +36,7 @@ def test_no_descriptor_left() -> None:
         with permits:
             assert queue.recv(0) == b'x'
         server.send(server.address, b'y')
-        assert server.recv(0) == b'y'
+        assert server.recv(0).data == b'y'
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for call in calls:
             call()

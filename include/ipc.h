@@ -56,6 +56,9 @@
  * library's robust mutexes) returns IPC_ERR_REENTRANT; nothing hangs. Other calls from handlers are not
  * promised to work.
  *
+ * A thread that is cancelled (pthread_cancel) inside a call ends after it, and the call does what it was
+ * called for: no call is a cancellation point. Asynchronous cancellation must be off.
+ *
  * RELEASES
  *
  * This interface only grows: a program that was compiled with one release's header works with the next
@@ -693,11 +696,11 @@ IPC_MUST_USE ipc_result ipc_mutex_is_inconsistent(const ipc_mutex *mutex, bool *
  * acquired with it.
  *
  * Permits (ipc_semaphore_create_permits): a fixed number of them; a process gives back what it acquired,
- * and what it holds when it dies comes back by itself. It limits how many use something at a time. As with
- * SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may give them
- * back, they survive exec, and a child of fork holds none of its parent's. At most 120 processes can use
- * one such semaphore at a time. Permits of the dead are free again within a millisecond or so, at the
- * latest 100 ms after the death.
+ * and what it holds when it dies, or calls exec, comes back by itself. It limits how many use something at a
+ * time. As with SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may
+ * give them back, and a child of fork holds none of its parent's. At most 120 processes can use one such
+ * semaphore at a time. Permits of the dead are free again within a millisecond or so, at the latest 100 ms
+ * after the death.
  *
  * Neither kind makes a system call unless it has to wait, or to wake somebody.
  */
@@ -1175,8 +1178,8 @@ IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers,
  * been done before.)
  *
  * A lease belongs to the process, as permits do, not to a thread or a handle: any of its threads may end
- * it, through any handle of the queue; a child of fork has none of its parent's. Who calls exec keeps its
- * leases until it ends, without being able to end them.
+ * it, through any handle of the queue; a child of fork has none of its parent's. When the process calls exec,
+ * its leases come back as if it had died.
  *
  * While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
  * is shut down, receivers get IPC_ERR_CLOSED when no message is left in it and no other process has one on
@@ -1244,8 +1247,8 @@ ipc_result ipc_queue_give_back(ipc_queue *queue, const ipc_lease *lease);
  * the request, that waits for its reply.
  *
  * An endpoint belongs to the process that opened it; all its threads may use it, several may receive. In a
- * child of fork every call on it but closing is IPC_ERR_NOT_OWNER: a child opens its own. Close it before the
- * process calls exec: the process lives on then, and those who wait for a reply go on waiting.
+ * child of fork every call on it but closing is IPC_ERR_NOT_OWNER: a child opens its own. When the process
+ * calls exec, that is for others as if it had died.
  *
  * When a process dies, sending to it is IPC_ERR_PEER_GONE at once, also for those who wait for room in its
  * inbox or for its reply, and its address and name go when somebody comes upon them. What was in its inbox

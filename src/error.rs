@@ -180,10 +180,12 @@ impl Error {
             libc::EACCES | libc::EPERM | libc::EROFS => {
                 Self::PermissionDenied(format!("{doing}: {}", std::io::Error::from_raw_os_error(errno)))
             }
-            libc::ENOSPC | libc::EDQUOT | libc::EFBIG => {
-                Self::NoSpace(format!("{doing}: {}", std::io::Error::from_raw_os_error(errno)))
-            }
-            libc::ENOMEM | libc::EAGAIN => Self::NoMemory(doing),
+            libc::ENOSPC => Self::NoSpace(format!("{doing}: the file system has no memory or no inodes left (df, df -i)")),
+            libc::EDQUOT | libc::EFBIG => Self::NoSpace(format!("{doing}: {}", std::io::Error::from_raw_os_error(errno))),
+            libc::ENOMEM => Self::NoMemory(format!(
+                "{doing}: the machine has none left, or this process may have no more of it (ulimit -v, vm.max_map_count)"
+            )),
+            libc::EAGAIN => Self::NoMemory(doing),
             libc::EMFILE | libc::ENFILE => Self::TooManyFiles(doing),
             _ => Self::Os { doing, errno },
         }

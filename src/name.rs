@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{geteuid, unlink};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 200;
@@ -121,28 +122,29 @@ impl Namespace {
         Name { address: true, ..self.name(name) }
     }
 
-    /// The objects in this namespace, sorted by name. Files that are not objects are left out.
+    /// The objects in this namespace, sorted by name. Files that are not objects are left out, and those that this user may not open.
     ///
     /// # Errors
     ///
-    /// `PermissionDenied` and other errors of the system when the directory or an object cannot be read.
+    /// `PermissionDenied` and other errors of the system when the directory cannot be read; `TooManyFiles` and the like when an object cannot.
     pub fn list(&self) -> Result<Vec<Entry>> {
+        let _uncancelled = Uncancelled::new();
         let dir = self.dir()?;
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(Error::os(e.raw_os_error().unwrap_or(0), format!("listing {}", dir.display()))),
         };
-        let mut list: Vec<Entry> = entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let name = entry.file_name().into_string().ok()?;
-                check_name(&name).ok()?;
-                let kind = crate::shm::kind_of_file(&entry.path())?;
-                let meta = entry.metadata().ok()?;
-                Some(Entry { name, kind, size: meta.len(), memory: meta.blocks() * 512 })
-            })
-            .collect();
+        let mut list = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("listing {}", dir.display())))?;
+            let Some(name) = entry.file_name().into_string().ok().filter(|name| check_name(name).is_ok()) else { continue };
+            let kind = crate::shm::kind_of_file(&entry.path())?;
+            // It may have been unlinked meanwhile.
+            if let (Some(kind), Ok(meta)) = (kind, entry.metadata()) {
+                list.push(Entry { name, kind, size: meta.len(), memory: meta.blocks() * 512 });
+            }
+        }
         list.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(list)
     }

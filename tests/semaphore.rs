@@ -159,22 +159,29 @@ fn permits_of_the_dead_come_back() {
 }
 
 #[test]
-fn permits_survive_exec_and_the_end_of_the_thread() {
+fn permits_survive_the_end_of_the_thread_and_not_exec() {
     let test = Test::new("exec");
     let permits = Semaphore::create_permits(test.name("p"), 2).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| permits.acquire().unwrap());
     });
     assert_eq!(permits.value(), Ok(1));
-    let holder = fork("one that execs", || {
-        permits.acquire().unwrap();
-        let _ = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"60"]);
-    });
-    let name = format!("/proc/{}/comm", holder.pid);
-    wait_for("the exec", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
-    assert_eq!(permits.acquire_timeout(Duration::from_millis(150)), Err(Error::TimedOut));
-    holder.kill();
-    permits.acquire_timeout(LONG).unwrap();
+    for second_thread in [false, true] {
+        let holder = fork("one that execs", || {
+            permits.acquire().unwrap();
+            let exec = || nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"60"]);
+            if second_thread {
+                std::thread::scope(|scope| drop(scope.spawn(exec).join()));
+            }
+            exec().unwrap();
+        });
+        let name = format!("/proc/{}/comm", holder.pid);
+        wait_for("the exec", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
+        permits.acquire_timeout(LONG).unwrap();
+        assert_eq!(permits.value(), Ok(0));
+        assert!(holder.is_alive());
+        permits.release().unwrap();
+    }
 }
 
 #[test]

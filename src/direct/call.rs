@@ -1,7 +1,8 @@
 //! The caller's side of a call: the inbox that the reply comes to.
 //!
 //! Each thread that makes calls has one for each directory, and keeps it. Requests are numbered, and a reply has its request's number, so
-//! that one that comes after its caller has stopped waiting is known, and thrown away.
+//! that one that comes after its caller has stopped waiting is known, and thrown away. Before a caller asks it sees to it that there is memory
+//! for a short answer: it learns that its request was taken, or dropped, also from a server that has none.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,13 +20,16 @@ use crate::error::{Error, Result};
 use crate::queue::{MAX_MESSAGE, Queue, QueueOptions, Watch};
 use crate::sync::lock::LOOK;
 use crate::sys::process::me;
-use crate::sys::thread::forks;
+use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 
 thread_local! {
     /// Those that are not in use at this moment.
     static INBOXES: RefCell<Vec<Inbox>> = const { RefCell::new(Vec::new()) };
 }
+
+/// That the request was taken, that it was dropped, and as many that come late.
+const ANSWERS: usize = 4;
 
 /// An inbox for replies, of one thread.
 struct Inbox {
@@ -42,12 +46,13 @@ impl Inbox {
     fn new(place: &Arc<Place>) -> Result<Self> {
         /// The serial number of the next.
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        let _uncancelled = Uncancelled::new();
         let life = place.life();
         loop {
             let address = Address::new(me().identity, NEXT.fetch_add(1, Relaxed) | REPLIES);
             let owner = address.owner(life);
             let name = address.file_name();
-            // One of that number may be left from before an exec.
+            // One of that number may be left from before an exec that nobody noticed.
             match Queue::create_owned(&place.namespace.address(&name), &options(), &owner) {
                 Err(Error::AlreadyExists { .. }) => {}
                 queue => return Ok(Self { place: Arc::clone(place), queue: queue?, address, forks: forks(), number: 0 }),
@@ -147,6 +152,7 @@ fn with_inbox(inner: &Arc<Inner>, send: impl FnOnce(&Envelope) -> Result<Option<
     let _inside = inner.enter()?;
     let mut inbox = Taken::take(&inner.place)?;
     inbox.throw_away();
+    inbox.queue.make_room(ANSWERS)?;
     inbox.number += 1;
     let envelope = Envelope { kind: Kind::Request, from: inner.address, reply_to: inbox.address.serial(), number: inbox.number };
     let has_it = send(&envelope)?;

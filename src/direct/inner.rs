@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use crate::direct::address::Address;
-use crate::direct::envelope::Envelope;
+use crate::direct::envelope::{Envelope, Kind};
+use crate::direct::message::answer;
 use crate::direct::place::{DirId, Place};
 use crate::direct::target::Target;
 use crate::error::{Error, Result};
@@ -27,6 +29,10 @@ pub(super) struct Inner {
     pub(super) forks: u32,
     /// The inboxes that it has sent to.
     targets: Mutex<HashMap<Address, Arc<Target>>>,
+    /// Requests that were dropped, whose senders could not be told yet: there was no descriptor, say, to open their inboxes with.
+    unanswered: Mutex<Vec<Envelope>>,
+    /// How many those are: a hint.
+    unanswered_count: AtomicUsize,
 }
 
 /// So many inboxes of others are kept open.
@@ -34,6 +40,15 @@ const MAX_TARGETS: usize = 128;
 
 /// The endpoints of this process, by their directory and serial number.
 pub(super) static OPEN: PerProcess<Mutex<HashSet<(DirId, u32)>>> = PerProcess::new();
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.forks != forks() && self.targets.is_locked() {
+            // A thread of the parent's was changing them when it forked.
+            std::mem::forget(std::mem::take(self.targets.get_mut()));
+        }
+    }
+}
 
 impl Inner {
     /// Opens an endpoint with the lowest serial number that is free.
@@ -52,7 +67,7 @@ impl Inner {
                 continue;
             }
             match Queue::create_owned(&place.namespace.address(&name), options, &address.owner(life)) {
-                // It is left from before an exec.
+                // It is left from before an exec that nobody noticed.
                 Err(Error::AlreadyExists { .. }) if shm::namespace_of_file(&place.path(address)) == Some(me().namespace) => {
                     place.remove(address, None);
                 }
@@ -61,7 +76,17 @@ impl Inner {
                 inbox => {
                     let inbox = inbox?;
                     open.insert(key);
-                    return Ok(Self { place: Arc::new(place), inbox, address, forks: forks(), targets: Mutex::default() });
+                    let (targets, unanswered) = (Mutex::default(), Mutex::default());
+                    let unanswered_count = AtomicUsize::new(0);
+                    return Ok(Self {
+                        place: Arc::new(place),
+                        inbox,
+                        address,
+                        forks: forks(),
+                        targets,
+                        unanswered,
+                        unanswered_count,
+                    });
                 }
             }
         }
@@ -76,7 +101,30 @@ impl Inner {
         }
         let inside = Inside::enter()?;
         self.place.life();
+        if self.unanswered_count.load(Relaxed) != 0 {
+            self.answer_dropped();
+        }
         Ok(inside)
+    }
+
+    /// Tells the sender of a request that it was dropped: now, or in a later call if something is lacking.
+    pub(super) fn drop_request(&self, request: Envelope) {
+        use Error::{LimitReached, NoMemory, NoSpace, TooManyFiles, WouldBlock};
+        let told = answer(self, &request, Kind::NoReply, 0, b"");
+        // In all other cases it was told, or is gone, or will never be told.
+        if let Err(NoSpace(_) | NoMemory(_) | TooManyFiles(_) | LimitReached(_) | WouldBlock) = told {
+            let mut unanswered = self.unanswered.lock();
+            unanswered.push(request);
+            self.unanswered_count.store(unanswered.len(), Relaxed);
+        }
+    }
+
+    /// Tells those who could not be told before.
+    #[cold]
+    pub(super) fn answer_dropped(&self) {
+        let unanswered = std::mem::take(&mut *self.unanswered.lock());
+        self.unanswered_count.store(0, Relaxed);
+        unanswered.into_iter().for_each(|request| self.drop_request(request));
     }
 
     /// Sends to an address; gives what the wait for a reply watches.

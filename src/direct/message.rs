@@ -15,7 +15,8 @@ use crate::time::Deadline;
 ///
 /// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the endpoint has
 /// been closed. A message that wants a reply and is dropped without one ends its sender's wait with [`Error::NoReply`]; where this process dies
-/// the wait ends with [`Error::PeerGone`].
+/// the wait ends with [`Error::PeerGone`]. (Where this process lacks the descriptors or the memory to tell it, it is told in the next call on
+/// the endpoint for which there are some.)
 pub struct Message {
     bytes: Vec<u8>,
     from: Address,
@@ -90,10 +91,10 @@ pub(super) fn answer(inner: &Inner, request: &Envelope, kind: Kind, reply_to: u3
 impl Drop for Message {
     fn drop(&mut self) {
         // A child of fork leaves the reply to its parent.
-        if let Some(request) = &self.request
+        if let Some(request) = self.request
             && self.inner.forks == forks()
         {
-            let _ = answer(&self.inner, request, Kind::NoReply, 0, b"");
+            self.inner.drop_request(request);
         }
     }
 }

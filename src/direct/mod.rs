@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::name::{Name, Namespace};
 use crate::queue::{Queue, QueueOptions, Received, Sink, Take};
 use crate::sys::process::me;
-use crate::sys::thread::forks;
+use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
 use inner::{Inner, OPEN, recv_from};
@@ -39,8 +39,7 @@ pub use message::Message;
 /// [`Error::NoReply`].
 ///
 /// All methods may be called from any thread; several threads may receive. An endpoint belongs to the process that opened it: in a child of
-/// fork every call on it is [`Error::NotOwner`]; a child opens its own. It should be dropped before the process calls exec: the process lives
-/// on then, and those who wait for a reply go on waiting.
+/// fork every call on it is [`Error::NotOwner`]; a child opens its own. When the process calls exec, that is for others as if it had died.
 ///
 /// # When a process dies
 ///
@@ -127,6 +126,7 @@ impl Endpoint {
     /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object; `InvalidArgument` for an
     /// impossible name; errors of the system.
     pub fn find(&self, name: &str) -> Result<Address> {
+        let _uncancelled = Uncancelled::new();
         let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let full = place.namespace.name(name);
@@ -148,6 +148,7 @@ impl Endpoint {
     ///
     /// `NotFound` where the process has none, or is gone; errors of the system.
     pub fn address_of(&self, pid: u32) -> Result<Address> {
+        let _uncancelled = Uncancelled::new();
         let _inside = self.inner.enter()?;
         let place = &self.inner.place;
         let mut dead = None;
@@ -384,7 +385,8 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// As [`Queue::lease`]: while it is taken it is on lease. `NotOwner` in a child of fork.
+    /// As [`Queue::lease`]: while it is taken it is on lease. `TooManyFiles`, `NoMemory` and `NoSpace` also where its sender could not be told who has
+    /// it: it stays in the mailbox then. `NotOwner` in a child of fork.
     pub fn recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
         self.recv_mailbox_until(mailbox, Deadline::Never)
     }
@@ -431,7 +433,11 @@ impl Endpoint {
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         if let Some(request) = &envelope {
             // die here: another one receives it.
-            let _ = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            let told = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
+            if let Err(e @ (Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_))) = told {
+                mailbox.end_lease(&ticket, false)?;
+                return Err(e);
+            }
             // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
         }
         let message = Message::new(&self.inner, Vec::new(), envelope);
@@ -448,6 +454,7 @@ impl Drop for Endpoint {
         }
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
         inner.place.remove(inner.address, self.name.as_deref());
+        inner.answer_dropped();
         let _ = inner.inbox.close();
         // die here: those who wait for a reply learn that this process is gone.
         // What has no envelope is the work of somebody who scribbles: of that there may be any number.

@@ -19,15 +19,14 @@ use crate::shm;
 use crate::sync::lives::Lives;
 use crate::sync::lock;
 use crate::sys::process::{Identity, me};
-use crate::sys::thread::Call;
+use crate::sys::thread::{Call, Uncancelled};
 use crate::time::Deadline;
 
 pub(super) struct Place {
     pub(super) namespace: Namespace,
     pub(super) dir: PathBuf,
     pub(super) id: DirId,
-    /// None where the directory has no room for them: those who wait look often then.
-    pub(super) lives: Option<Arc<Lives>>,
+    pub(super) lives: Arc<Lives>,
 }
 
 /// A directory's device and inode.
@@ -42,18 +41,18 @@ impl Place {
         let dir = name.make_dir()?;
         let meta = fs::metadata(&dir).map_err(|e| os(&e, format!("looking at {}", dir.display())))?;
         let namespace = Namespace::at(&dir).mode(name.mode()?);
-        Ok(Self { namespace, id: (meta.dev(), meta.ino()), lives: Lives::of(&dir).ok(), dir })
+        Ok(Self { namespace, id: (meta.dev(), meta.ino()), lives: Lives::of(&dir)?, dir })
     }
 
     /// This process's life, which a living thread owns from here on; 0: none.
     #[inline]
     pub(super) fn life(&self) -> u32 {
-        self.lives.as_ref().and_then(|lives| lives.mine().ok()).unwrap_or(0)
+        self.lives.mine().unwrap_or(0)
     }
 
     /// As [`Place::life`], to be written down in a new inbox.
     pub(super) fn life_for_good(&self) -> u32 {
-        self.lives.as_ref().and_then(|lives| lives.mine_for_good().ok()).unwrap_or(0)
+        self.lives.mine_for_good().unwrap_or(0)
     }
 
     pub(super) fn path(&self, address: Address) -> PathBuf {
@@ -77,6 +76,7 @@ impl Place {
 
     /// Takes away the files of processes that are gone: of all of them, or of one.
     pub(super) fn clear(&self, only: Option<Identity>) {
+        let _uncancelled = Uncancelled::new();
         let (Ok(files), here) = (self.files(), me().namespace) else { return };
         let mut known = HashMap::new();
         let mut is_gone = |identity: Identity| *known.entry(identity.0).or_insert_with(|| identity.is_gone(here));
@@ -138,7 +138,7 @@ impl Place {
 
     /// Does something while nobody else takes names away. Not at all where somebody was stopped doing so: the next one will.
     fn locked(&self, act: impl FnOnce()) {
-        let Some(word) = self.lives.as_ref().map(|lives| lives.files()) else { return };
+        let word = self.lives.files();
         if let Ok(call) = Call::enter(word)
             && lock::acquire_brief(&call, word, Deadline::Now).is_ok()
         {

@@ -12,6 +12,7 @@ use crate::queue::{Queue, Watch};
 use crate::sync::lives::{Ending, Lives};
 use crate::sync::lock::LOOK;
 use crate::sys::process::{Identity, me};
+use crate::sys::thread::Uncancelled;
 
 /// An inbox that is open for sending.
 pub(super) struct Target {
@@ -26,6 +27,7 @@ impl Target {
     ///
     /// `PeerGone` where there is none, or its owner is gone; its files are taken away then.
     pub(super) fn open(place: &Place, address: Address) -> Result<Self> {
+        let _uncancelled = Uncancelled::new();
         let inbox = match place.open(address) {
             Err(Error::NotFound { .. }) => return Err(Error::PeerGone),
             inbox => inbox?,
@@ -56,7 +58,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(place: &Place, identity: Identity, life: u32) -> Self {
         // From here on the life can be looked at.
-        let lives = place.lives.clone().filter(|lives| lives.word(life).is_some());
+        let lives = Some(&place.lives).filter(|lives| lives.word(life).is_some()).cloned();
         Self { identity, life, lives, known: Instant::now(), seen: AtomicU64::new(0) }
     }
 

@@ -6,8 +6,8 @@
 //! the request, that waits for its reply.
 //!
 //! An endpoint belongs to the process that opened it; all its threads may use it, several may receive. In a
-//! child of fork every call on it but closing is IPC_ERR_NOT_OWNER: a child opens its own. Close it before the
-//! process calls exec: the process lives on then, and those who wait for a reply go on waiting.
+//! child of fork every call on it but closing is IPC_ERR_NOT_OWNER: a child opens its own. When the process
+//! calls exec, that is for others as if it had died.
 //!
 //! When a process dies, sending to it is IPC_ERR_PEER_GONE at once, also for those who wait for room in its
 //! inbox or for its reply, and its address and name go when somebody comes upon them. What was in its inbox

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::error::{Error, Result};
 use crate::ffi::{Out, ipc_endpoint, ipc_mutex, ipc_queue, ipc_region, ipc_request, ipc_semaphore, null};
+use crate::sys::thread::Uncancelled;
 use crate::{Endpoint, Message, Mutex, Queue, Region, Semaphore};
 
 /// A request, which any thread may reply to.
@@ -90,6 +91,7 @@ pub(super) fn new<H: Handle>(object: H::Object) -> *mut H {
 pub(super) unsafe fn put<H: Handle>(out: *mut *mut H, make: impl FnOnce() -> Result<H::Object>) -> Result<()> {
     // SAFETY: the caller's promise.
     let out = unsafe { Out::new(out, "out", null_mut()) }?;
+    let _uncancelled = Uncancelled::new();
     out.set(new(make()?));
     Ok(())
 }
@@ -158,6 +160,7 @@ unsafe fn object<'a>(cell: *const Cell, kind: &str) -> Result<&'a Object> {
 pub(super) unsafe fn close<H: Handle>(handle: *mut H) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe { get(handle) }?;
+    let _uncancelled = Uncancelled::new();
     let cell = handle.cast::<Cell>();
     // SAFETY: `get` saw a cell. Its object is dropped by the one who closes it.
     unsafe {

@@ -7,8 +7,8 @@
 //! been done before.)
 //!
 //! A lease belongs to the process, as permits do, not to a thread or a handle: any of its threads may end
-//! it, through any handle of the queue; a child of fork has none of its parent's. Who calls exec keeps its
-//! leases until it ends, without being able to end them.
+//! it, through any handle of the queue; a child of fork has none of its parent's. When the process calls exec,
+//! its leases come back as if it had died.
 //!
 //! While as many messages are out on lease as the queue was made for, ipc_queue_lease waits. Once the queue
 //! is shut down, receivers get IPC_ERR_CLOSED when no message is left in it and no other process has one on

@@ -7,11 +7,11 @@
 //! acquired with it.
 //!
 //! Permits (ipc_semaphore_create_permits): a fixed number of them; a process gives back what it acquired,
-//! and what it holds when it dies comes back by itself. It limits how many use something at a time. As with
-//! SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may give them
-//! back, they survive exec, and a child of fork holds none of its parent's. At most 120 processes can use
-//! one such semaphore at a time. Permits of the dead are free again within a millisecond or so, at the
-//! latest 100 ms after the death.
+//! and what it holds when it dies, or calls exec, comes back by itself. It limits how many use something at a
+//! time. As with SEM_UNDO of semop(2), permits belong to the process, not to a thread: any of its threads may
+//! give them back, and a child of fork holds none of its parent's. At most 120 processes can use one such
+//! semaphore at a time. Permits of the dead are free again within a millisecond or so, at the latest 100 ms
+//! after the death.
 //!
 //! Neither kind makes a system call unless it has to wait, or to wake somebody.
 

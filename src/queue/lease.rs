@@ -10,8 +10,7 @@ use crate::time::Deadline;
 /// A message on lease: it is this process's until it is [finished](Lease::finish). If the process dies, or drops the lease, the message goes back to the
 /// front of the queue, for the next receiver.
 ///
-/// It may be finished or dropped by any thread of the process. A process that calls exec keeps its leases until it ends, without being able
-/// to finish them.
+/// It may be finished or dropped by any thread of the process. When the process calls exec, its messages on lease come back as if it had died.
 #[must_use = "a lease that is dropped gives its message back to the queue"]
 pub struct Lease<'a> {
     queue: &'a Queue,

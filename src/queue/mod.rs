@@ -234,6 +234,11 @@ impl Queue {
         self.store.recv(sink, take, deadline, watch).inspect_err(|e| self.readiness.after(e))
     }
 
+    /// Sees to it that there is memory for `count` short messages, in a queue that is empty.
+    pub(crate) fn make_room(&self, count: usize) -> Result<()> {
+        self.store.make_room(count)
+    }
+
     fn attach(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let queue = Self::over(shared, dir)?;
         queue.note(0)?;

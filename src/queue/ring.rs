@@ -156,6 +156,12 @@ impl Ring {
         side.position.store(self.next(position), Release);
     }
 
+    /// Makes sure that the slot of a position has memory; gives the next position.
+    pub(crate) fn back(&self, position: u64) -> Result<u64> {
+        self.slots.get(self.index_of(position) as usize)?;
+        Ok(self.next(position))
+    }
+
     /// Whether the slot of a position was filled in that position's lap, and whether it was emptied again.
     pub(crate) fn history(&self, position: u64) -> Result<(bool, bool)> {
         let slot = self.slots.get(self.index_of(position) as usize)?;

@@ -120,8 +120,14 @@ impl Store {
             _ => {
                 // Release: with the Acquire in `log_is_next`, for the slots before this position.
                 shared.log_from.store(position.wrapping_add(1), Release);
-                // die here: the log is empty, as the next sender sees.
-                return self.send_into_log(payload);
+                // die here: the log is empty, and the next sender puts the first message into it.
+                let sent = self.send_into_log(payload);
+                if sent.is_err() {
+                    // There is no memory for this one: others, which are shorter, may find room in the ring.
+                    // Release: as in `must_log`.
+                    shared.log_from.store(0, Release);
+                }
+                return sent;
             }
         }
         Ok(true)

@@ -153,6 +153,15 @@ impl Store {
         due
     }
 
+    /// Sees to it that there is memory for the next messages that are short, `count` of them at least, if those before were received.
+    pub(crate) fn make_room(&self, count: usize) -> Result<()> {
+        let mut position = self.shared.send.position.load(Relaxed);
+        for _ in 0..count {
+            position = self.ring.back(position)?;
+        }
+        Ok(())
+    }
+
     /// How many messages fit; None: any number.
     pub(crate) fn capacity(&self) -> Option<usize> {
         if self.log.is_some() { None } else { Some(self.slots) }

@@ -232,12 +232,17 @@ pub(crate) fn namespace_of_file(path: &Path) -> Option<u32> {
     Some(u32::from_le_bytes(*namespace))
 }
 
-/// The kind of object in a file, if it is one.
-pub(crate) fn kind_of_file(path: &Path) -> Option<Kind> {
+/// The kind of object in a file, if it is one that this user may open.
+pub(crate) fn kind_of_file(path: &Path) -> Result<Option<Kind>> {
     use std::io::Read;
+    let fd = match file::open_named(path) {
+        Ok(Some(fd)) => fd,
+        Ok(None) | Err(Error::Corrupted(_) | Error::PermissionDenied(_)) => return Ok(None),
+        Err(e) => return Err(e),
+    };
     let mut bits = [0; 8];
-    std::fs::File::from(file::open_named(path).ok()??).read_exact(&mut bits).ok()?;
-    Tag::from_bits(u64::from_le_bytes(bits)).map(|tag| tag.kind)
+    let is_read = std::fs::File::from(fd).read_exact(&mut bits).is_ok();
+    Ok(Tag::from_bits(u64::from_le_bytes(bits)).filter(|_| is_read).map(|tag| tag.kind))
 }
 
 /// What kind and flavour of object has that name; for kinds of which there are several.

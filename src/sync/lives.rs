@@ -4,7 +4,7 @@
 //! life at once (`futex_waitv(2)`). A life is a robust lock word that one thread of its process owns for good, so the kernel
 //! marks it and wakes one sleeper when that thread ends; that sleeper wakes the others ([`pass_on`]). It is a hint: whether the process
 //! is gone only [`Identity::is_gone`](crate::sys::process::Identity::is_gone) says. A thread may end before its process does; then the next call
-//! of another thread makes that one the owner ([`Lives::mine`]). A program that was started by exec joins again, with the same entry.
+//! of another thread makes that one the owner ([`Lives::mine`]). A program that was started by exec is another process, whose entry is another.
 //!
 //! There is a table (`sync::life_table`) for each pid namespace in each directory.
 //!
@@ -29,7 +29,7 @@ use crate::sync::lock::{self, TID, WAITERS};
 use crate::sys::file::{self, Annex};
 use crate::sys::futex::{self, Kind};
 use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
-use crate::sys::thread::{Call, forks};
+use crate::sys::thread::{Call, Uncancelled, forks};
 use crate::time::Deadline;
 
 /// The lives of the processes that use one directory.
@@ -58,6 +58,7 @@ impl Lives {
     /// Errors of the system: the directory is full or cannot be written to. Whoever waits looks often then ([`lock::LOOK`]).
     pub(crate) fn of(dir: &Path) -> Result<Arc<Self>> {
         static KNOWN: PerProcess<Mutex<Vec<Arc<Lives>>>> = PerProcess::new();
+        let _uncancelled = Uncancelled::new();
         let namespace = me().namespace;
         if namespace == 0 {
             return Err(Error::Unsupported("the pid namespace of this process cannot be known: is /proc mounted?".into()));
@@ -171,7 +172,7 @@ impl Lives {
         let mine = me();
         let used = self.table.used()?;
         let identity = |life: &u32| Identity(self.table.entry_at(*life).identity.load(Relaxed));
-        // This program may have been started by exec, or have mapped the table twice.
+        // This process may have mapped the table twice.
         let own = (1..=used).find(|life| identity(life) == mine.identity);
         let free = || (1..=used).find(|life| identity(life).0 == 0 || identity(life).is_gone(mine.namespace));
         let Some(life) = own.or_else(free).map_or_else(|| self.table.use_next(), |life| Ok(Some(life)))? else {

@@ -24,8 +24,8 @@ pub const MAX_VALUE: u32 = i32::MAX as u32;
 /// - **Signals** ([`Semaphore::create`]): any process may release, whether it has acquired or not, as with POSIX semaphores. It counts events
 ///   ("three jobs are waiting"). A process that dies takes the units that it acquired with it.
 /// - **Permits** ([`Semaphore::create_permits`]): a fixed number of them; a process gives back what it acquired, and *what it holds when it
-///   dies comes back by itself*. It limits how many use something at a time. As with SEM_UNDO of `semop(2)`, permits belong to the
-///   process, not to a thread: any of its threads may give them back, they survive exec, and a child of fork holds none of its
+///   dies, or calls exec, comes back by itself*. It limits how many use something at a time. As with SEM_UNDO of `semop(2)`, permits belong to
+///   the process, not to a thread: any of its threads may give them back, and a child of fork holds none of its
 ///   parent's. At most 120 processes can use one such semaphore at a time.
 ///
 /// All methods may be called from any thread. Neither kind makes a system call unless it has to wait, or to wake somebody.

@@ -48,7 +48,7 @@ use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Annex};
 use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
-use crate::sys::thread::{Call, Owners, forks, spawn_without_signals, watch_forks};
+use crate::sys::thread::{Call, Owners, Uncancelled, forks, spawn_without_signals, watch_forks};
 use crate::time::Deadline;
 
 const KIND: TableKind = TableKind { tag: STRANGERS_TAG, entries: MOST_LIVES };
@@ -104,6 +104,7 @@ impl Strangers {
     /// Those of the directory `dir`, which exists.
     fn of(dir: &Path) -> Result<Arc<Self>> {
         watch_forks();
+        let _whole = Uncancelled::new();
         let path = dir.join(".strangers");
         let mut ours = ours()?;
         let find = |file| ours.tables.iter().find(|table| table.file == file).map(Arc::clone);
@@ -158,13 +159,14 @@ impl Strangers {
     #[cold]
     fn make_known(self: &Arc<Self>) -> Result<()> {
         static ONE_AT_A_TIME: PerProcess<Mutex<()>> = PerProcess::new();
+        let _whole = Uncancelled::new();
         let _one = ONE_AT_A_TIME.get().try_lock_for(PATIENCE).ok_or(Error::WouldBlock)?;
         if self.process().is_some() {
             return Ok(());
         }
         let (tell, told) = channel();
         let this = Arc::clone(self);
-        spawn_without_signals("rsipc-life", move || {
+        spawn_without_signals(c"rsipc-life", move || {
             let life = this.begin_life(None);
             let failed = life.is_err();
             // Who started it waits.
@@ -187,6 +189,7 @@ impl Strangers {
     /// Begins a life of the calling thread, of a process; without one, it is that by which its process is known.
     #[cold]
     fn begin_life(&self, process: Option<Identity>) -> Result<Identity> {
+        let _whole = Uncancelled::new();
         let mut ours = ours()?;
         let _record = RecordLock::wait_for(&self.fd)?;
         let ended = |life: &u32| self.table.word_at(*life).load(Relaxed) & TID == 0;

@@ -116,7 +116,7 @@ impl Watchers {
         watcher.watches.lock().push(Arc::clone(&watch));
         if is_new {
             let thread = Arc::clone(&watcher);
-            spawn_without_signals("rsipc-watcher", move || thread.run(self))?;
+            spawn_without_signals(c"rsipc-watcher", move || thread.run(self))?;
             threads.push(watcher);
         }
         Ok(watch)

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 
 /// Readable while it is set. Closed on exec.
 pub(crate) struct Event(EventFd);
@@ -19,11 +20,13 @@ impl Event {
 
     pub(crate) fn set(&self) {
         // Fails where it has been set as often as it can count.
+        let _uncancelled = Uncancelled::new();
         let _ = self.0.write(1);
     }
 
     pub(crate) fn clear(&self) {
         // Fails where it is not set.
+        let _uncancelled = Uncancelled::new();
         let _ = self.0.read();
     }
 }

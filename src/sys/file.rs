@@ -17,6 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{ftruncate, linkat};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::Uncancelled;
 use crate::sys::truncation::{CUT_SHORT, Registered};
 
 /// A file of shared memory that has no name (yet): it goes when the last process that has it open or mapped ends.
@@ -110,6 +111,7 @@ pub(crate) fn set_len(fd: &OwnedFd, len: usize) -> Result<()> {
 /// Reserves memory for the first `len` bytes of a file, which is made at least that long.
 pub(crate) fn reserve(fd: &OwnedFd, len: usize) -> Result<()> {
     within_file_size_limit(len)?;
+    let _uncancelled = Uncancelled::new();
     loop {
         match fallocate(fd, FallocateFlags::empty(), 0, i64::try_from(len).unwrap_or(i64::MAX)) {
             Ok(()) => return Ok(()),
@@ -138,10 +140,11 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps the first `len` bytes of a file.
     pub(crate) fn new(fd: &OwnedFd, len: usize) -> Result<Self> {
-        let memory = MmapOptions::new()
-            .len(len)
-            .map_raw(fd)
-            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(0), format!("mapping {len} bytes of shared memory")))?;
+        let doing = || format!("mapping {len} bytes of shared memory");
+        let memory = MmapOptions::new().len(len).map_raw(fd).map_err(|e| match e.raw_os_error().unwrap_or(0) {
+            libc::EAGAIN => Error::NoMemory(format!("{}: this process may not lock so much (mlockall, ulimit -l)", doing())),
+            errno => Error::os(errno, doing()),
+        })?;
         Ok(Self { registered: Registered::new(memory.as_ptr().addr(), memory.len()), memory })
     }
 

@@ -1,23 +1,25 @@
 //! Which process this is, and whether another one still lives.
 //!
 //! A process id alone is no identity: it is used again. With the time the process was started (field 22 of `/proc/pid/stat`,
-//! `proc_pid_stat(5)`) it is one, within one pid namespace (`pid_namespaces(7)`). Among several namespaces processes are told apart by
-//! lives (`sync::strangers`). Whoever is not known to be gone counts as alive.
+//! `proc_pid_stat(5)`) it is one, within one pid namespace (`pid_namespaces(7)`). A process that calls exec keeps both; but it has another
+//! program then, which knows of nothing that the first one held. So where its stack begins is a part of the identity (field 28): that is
+//! another address after each exec, unless addresses are not randomized (`personality(2)`).
+//!
+//! Among several namespaces processes are told apart by lives (`sync::strangers`). Whoever is not known to be gone counts as alive.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::sys::thread::{forks, watch_forks};
+use crate::sys::thread::{Uncancelled, forks, watch_forks};
 
-/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its start time in clock ticks in the next 38 (enough
-/// for 80 years). Or, with bit 60 set, the number of a life in the next 12, and how often that was begun in the other 48. The upper three
-/// bits are 0: they are other people's to use. 0 is nobody.
+/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its [`Start`] in the next 38. Or, with bit 60 set, the number of a
+/// life in the next 12, and how often that was begun in the other 48. The upper three bits are 0: they are other people's to use. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(pub(crate) u64);
 
@@ -29,6 +31,30 @@ const LIFE_SHIFT: u32 = 48;
 /// The most lives there can be.
 pub(crate) const MOST_LIVES: u32 = (1 << 12) - 1;
 
+/// How a process came to be what it is: when it was started, in clock ticks since boot, in the lower 24 bits (two days, after which a process
+/// id that is used again meets the same tick hardly ever), and its program's stack in the upper 14. Each is 0 where it cannot be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start(u64);
+
+const TICKS_BITS: u32 = 24;
+const STACK_BITS: u32 = 14;
+
+impl Start {
+    fn new(ticks: u64, stack: u64) -> Self {
+        // Any 14 bits that differ for most addresses.
+        let mark = stack.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - STACK_BITS);
+        let mark = if stack == 0 { 0 } else { mark.max(1) };
+        Self(mark << TICKS_BITS | ticks & ((1 << TICKS_BITS) - 1))
+    }
+
+    /// Whether these are known to be those of two programs.
+    fn differs(self, other: Self) -> bool {
+        let differ = |a: u64, b: u64| a != 0 && b != 0 && a != b;
+        let ticks = |start: Self| start.0 & ((1 << TICKS_BITS) - 1);
+        differ(ticks(self), ticks(other)) || differ(self.0 >> TICKS_BITS, other.0 >> TICKS_BITS)
+    }
+}
+
 /// What this process knows of itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Me {
@@ -39,41 +65,23 @@ pub(crate) struct Me {
     proc_is_ours: bool,
 }
 
-/// What was found out about this process, for [`me`]. A child of fork finds it out anew, before it has a second thread.
-static IDENTITY: AtomicU64 = AtomicU64::new(0);
-static NAMESPACE: AtomicU32 = AtomicU32::new(0);
-static PROC_IS_OURS: AtomicBool = AtomicBool::new(false);
-/// `forks()` when it was found out, plus one. Stored last.
-static KNOWN: AtomicU32 = AtomicU32::new(0);
-
-/// This process.
+/// This process. What it found out first holds, also where there was no descriptor to look at its start with: what it holds is its own.
 #[inline]
 pub(crate) fn me() -> Me {
-    // Acquire: with the Release in `meet_process`.
-    if KNOWN.load(Acquire) != forks().wrapping_add(1) {
-        meet_process();
-    }
-    Me {
-        identity: Identity(IDENTITY.load(Relaxed)),
-        namespace: NAMESPACE.load(Relaxed),
-        proc_is_ours: PROC_IS_OURS.load(Relaxed),
-    }
+    static ME: PerProcess<Me> = PerProcess::new();
+    *ME.get()
 }
 
-#[cold]
-fn meet_process() {
-    watch_forks();
-    let pid = std::process::id();
-    let start = stat("self").map_or(0, |stat| stat.start);
-    // Where it cannot be read, another thread may have found out before.
-    if start != 0 || IDENTITY.load(Relaxed) & PID_MASK != u64::from(pid) {
-        IDENTITY.store(Identity::new(pid, start).0, Relaxed);
-    }
-    NAMESPACE.store(fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32), Relaxed);
-    PROC_IS_OURS.store(fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()), Relaxed);
-    if start != 0 || !fs::exists("/proc/self").unwrap_or(true) {
-        // Release: with the Acquire in `me`. All threads that come here at the same time store the same.
-        KNOWN.store(forks().wrapping_add(1), Release);
+impl Default for Me {
+    #[cold]
+    fn default() -> Self {
+        let pid = std::process::id();
+        let start = stat("self").map_or(0, |stat| stat.start.0);
+        Self {
+            identity: Identity::new(pid, start),
+            namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32),
+            proc_is_ours: fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()),
+        }
     }
 }
 
@@ -83,7 +91,7 @@ impl Identity {
         if self.0 & OF_LIFE == 0 { (self.0 & PID_MASK) as u32 } else { 0 }
     }
 
-    /// When it was started, in clock ticks since boot; 0 where that cannot be known.
+    /// What tells it from others with its id.
     pub(crate) fn start(self) -> u64 {
         (self.0 & NATIVE) >> PID_BITS
     }
@@ -116,11 +124,11 @@ impl Identity {
         if thread_is_gone(self.pid()) {
             return true;
         }
-        // Its id is in use: by it, by another one, or by what is left of it until its parent has asked for its status.
+        // Its id is in use: by it, by another one, by the program that it has become, or by what is left of it until its parent has asked for
+        // its status.
         // Where `/proc` does not show it (hidepid), it counts as alive.
         me.proc_is_ours
-            && stat(&self.pid().to_string())
-                .is_some_and(|stat| stat.has_ended || self.start() != 0 && Self::new(self.pid(), stat.start) != self)
+            && stat(&self.pid().to_string()).is_some_and(|stat| stat.has_ended || stat.start.differs(Start(self.start())))
     }
 }
 
@@ -175,8 +183,7 @@ impl<T: Default + Sync> PerProcess<T> {
 }
 
 struct Stat {
-    /// When the process was started, in clock ticks since boot.
-    start: u64,
+    start: Start,
     /// Whether it has run its last instruction.
     has_ended: bool,
 }
@@ -185,15 +192,18 @@ struct Stat {
 const PF_EXITING: u32 = 4;
 
 fn stat(process: &str) -> Option<Stat> {
+    let _uncancelled = Uncancelled::new();
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may itself contain spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X" | "x");
     let flags: u32 = fields.nth(5)?.parse().ok()?;
     let threads: u32 = fields.nth(10)?.parse().ok()?;
-    let start = fields.nth(1)?.parse().ok()?;
+    let ticks = fields.nth(1)?.parse().ok()?;
+    // The kernel shows it to those who may trace the process: its user, as a rule.
+    let stack = fields.nth(5)?.parse().ok()?;
     // With other threads it is alive: only its first one has ended.
-    Some(Stat { start, has_ended: (ended || flags & PF_EXITING != 0) && threads <= 1 })
+    Some(Stat { start: Start::new(ticks, stack), has_ended: (ended || flags & PF_EXITING != 0) && threads <= 1 })
 }
 
 /// Whether this thread may run on one processor only: whom it waits for cannot then run while it spins.

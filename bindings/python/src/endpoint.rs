@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
@@ -253,6 +254,12 @@ impl Endpoint {
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
         self.close();
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        let why = "an endpoint belongs to its process and cannot be pickled: the other process opens one of its own, and finds this one by its \
+                   name (find) or by this process's id (address_of)";
+        Err(PyTypeError::new_err(why))
     }
 
     fn __repr__(&self) -> String {

@@ -22,9 +22,9 @@ use crate::wait::{call, wait};
 /// Signals (Semaphore.create): any process may release, whether it has acquired or not, as with POSIX semaphores. It counts events ("three
 /// jobs are waiting"). A process that dies takes the units that it acquired with it.
 ///
-/// Permits (Semaphore.create_permits): a fixed number of them; a process gives back what it acquired, and what it holds when it dies
-/// comes back by itself: within a millisecond or so, at the latest 100 ms after the death. It limits how many use something at a
-/// time. Permits belong to the process, not to a thread: any of its threads may give them back, they survive exec, and a child of
+/// Permits (Semaphore.create_permits): a fixed number of them; a process gives back what it acquired, and what it holds when it dies,
+/// or calls exec, comes back by itself: within a millisecond or so, at the latest 100 ms after the death. It limits how many use something at a
+/// time. Permits belong to the process, not to a thread: any of its threads may give them back, and a child of
 /// fork holds none of its parent's. At most 120 processes can use one such semaphore at a time.
 ///
 /// `with semaphore:` acquires a unit and releases it at the end. All methods may be called from any thread. A handle may be used in a child

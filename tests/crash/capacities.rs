@@ -506,8 +506,11 @@ impl Scene for CapacityScene<'_> {
         let lease = matches!(self.act, Act::Finish | Act::GiveBack).then(|| {
             let bytes = message(1, kind.len());
             std::thread::scope(|scope| {
-                scope.spawn(|| handle.send_timeout(&bytes, HANG).unwrap());
-                handle.lease_timeout(HANG).unwrap()
+                let sender = scope.spawn(|| handle.send_timeout(&bytes, HANG).unwrap());
+                let lease = handle.lease_timeout(HANG).unwrap();
+                // Until it is gone: it would run into the breakpoints.
+                sender.join().unwrap();
+                lease
             })
         });
         let bytes = std::mem::ManuallyDrop::new(message(VICTIM, if kind == Unbounded { 1950 } else { kind.len() }));

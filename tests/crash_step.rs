@@ -13,6 +13,8 @@ mod capacities;
 mod creation;
 #[path = "crash/direct.rs"]
 mod direct;
+#[path = "crash/handles.rs"]
+mod handles;
 #[path = "crash/locks.rs"]
 mod locks;
 #[path = "crash/queues.rs"]
@@ -26,6 +28,8 @@ mod step;
 mod support;
 #[path = "crash/victim.rs"]
 mod victim;
+#[path = "crash/waits.rs"]
+mod waits;
 
 use std::io::Write;
 use std::path::Path;

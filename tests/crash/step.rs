@@ -100,6 +100,10 @@ pub trait Scene {
     fn take_away(&self) {}
     /// The victim stood still and has come to its end: does what the sleepers wait for.
     fn wake(&self) {}
+    /// Whether those who sleep need the victim no more once it has come to its end, alive as it is.
+    fn completion_is_enough(&self) -> bool {
+        true
+    }
     /// Whether somebody sleeps now who should not; asked after the kill.
     fn stuck(&self, _sleepers: &Sleepers) -> bool {
         false
@@ -276,7 +280,7 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_
     let stride = kills.map_or(1, |kills| (tally.steps / kills).max(1));
     let calls = first.calls.iter().copied().filter(|call| (begin..end).contains(call));
     let mut points: Vec<u64> = calls.take(kills.unwrap_or(0) as usize).collect();
-    points.extend((begin + now() % stride..end).step_by(stride as usize).filter(|&k| stride > 1 || !trace.repeats(k as usize)));
+    points.extend((begin + now() % stride..end).step_by(stride as usize).filter(|&k| stride > 1 || trace.is_worth(k as usize)));
     tally.add(make, plan, None, u64::MAX, u64::MAX, first);
     for &k in &points {
         if !has_second {
@@ -313,9 +317,7 @@ fn window(first: &Run) -> (u64, u64) {
     let is_native = |place: &u64| first.native.iter().any(|(start, end)| (start..end).contains(&place));
     let places = &first.places;
     match (places.iter().position(is_native), places.iter().rposition(is_native)) {
-        (Some(one), Some(last)) => {
-            (begin.max(one.saturating_sub(MARGIN) as u64), ((last + MARGIN) as u64).min(first.steps))
-        }
+        (Some(one), Some(last)) => (begin.max(one.saturating_sub(MARGIN) as u64), ((last + MARGIN) as u64).min(first.steps)),
         _ => (begin, first.steps),
     }
 }
@@ -373,7 +375,10 @@ impl Tally {
             let mut report = format!("killed after {} of {}{second}: {wrong}", result.steps, self.steps);
             // Where thousands fail alike the first are enough.
             if self.reports.len() < 20 {
-                result.at.iter().for_each(|place| report += &format!("\n    at {}", in_words(place.as_ref()).replace('\n', "\n    ")));
+                result
+                    .at
+                    .iter()
+                    .for_each(|place| report += &format!("\n    at {}", in_words(place.as_ref()).replace('\n', "\n    ")));
             }
             self.reports.push(report);
         }
@@ -449,7 +454,8 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
     }
     let end = Instant::now() + HANG;
     // An operation that came to its end has woken whom it had to: its death must not be needed for that.
-    let must_be_enough = completed && second.is_none() && (!scene.sleepers_come_later() || scene.stands_still());
+    let must_be_enough =
+        completed && scene.completion_is_enough() && second.is_none() && (!scene.sleepers_come_later() || scene.stands_still());
     while must_be_enough && scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
     }

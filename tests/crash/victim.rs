@@ -92,9 +92,13 @@ impl<'a> Victim<'a> {
     }
 
     fn wait_ready(&self) {
-        match waitpid(self.pid, None).unwrap() {
-            WaitStatus::Stopped(_, Signal::SIGTRAP | Signal::SIGSTOP) => {}
-            other => panic!("the victim did not get ready: {other:?}"),
+        loop {
+            match waitpid(self.pid, None).unwrap() {
+                WaitStatus::Stopped(_, Signal::SIGTRAP | Signal::SIGSTOP) => break,
+                // Of a helper of its own.
+                WaitStatus::Stopped(_, Signal::SIGCHLD) => ptrace::cont(self.pid, None).unwrap(),
+                other => panic!("the victim did not get ready: {other:?}"),
+            }
         }
         assert_eq!(self.board.get(READY), 1, "the victim stopped before it was ready");
     }
@@ -309,6 +313,10 @@ impl Drop for Server {
     }
 }
 
+/// Of operations with more instructions than this, each is tried in its first rounds, and then once in so many.
+pub const LONG: usize = 3000;
+pub const ROUNDS: usize = 10;
+
 /// The instructions of an operation's first run, in their order.
 pub struct Trace {
     pub places: Vec<u64>,
@@ -329,7 +337,8 @@ impl Trace {
                 *times
             })
             .collect();
-        let repeated: std::collections::HashSet<u64> = places.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let repeated: std::collections::HashSet<u64> =
+            places.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         let stops = places.iter().map(|place| !repeated.contains(place)).collect();
         Self { places, times, stops }
     }
@@ -338,13 +347,17 @@ impl Trace {
     pub fn anchor(&self, k: usize) -> Option<(usize, u64, usize)> {
         // A stop at a breakpoint costs as much as a few steps.
         let cost = |i: usize| 6 * self.times[i] + (k - i);
-        let i = (k.saturating_sub(2000)..=k.min(self.places.len().checked_sub(1)?)).filter(|&i| self.stops[i]).min_by_key(|&i| cost(i))?;
+        let i = (k.saturating_sub(2000)..=k.min(self.places.len().checked_sub(1)?))
+            .filter(|&i| self.stops[i])
+            .min_by_key(|&i| cost(i))?;
         (cost(i) < k).then_some((i, self.places[i], self.times[i]))
     }
 
-    /// Whether number `k` is in the middle of an instruction that repeats itself.
-    pub fn repeats(&self, k: usize) -> bool {
+    /// Whether it is worth while to kill before number `k`: in long operations, not in each round of a loop that has many.
+    pub fn is_worth(&self, k: usize) -> bool {
         let place = |k: usize| self.places.get(k);
-        k > 1 && place(k).is_some() && place(k - 1) == place(k) && place(k - 2) == place(k) && place(k + 1) == place(k)
+        let repeats = k > 1 && place(k).is_some() && [k - 2, k - 1, k + 1].iter().all(|&i| place(i) == place(k));
+        let times = self.times.get(k).copied().unwrap_or(1);
+        !repeats && (self.places.len() <= LONG || times <= ROUNDS || times.is_multiple_of(ROUNDS))
     }
 }

@@ -26,6 +26,8 @@ mod scenes;
 #[path = "crash/step.rs"]
 mod step;
 mod support;
+#[path = "crash/twice.rs"]
+mod twice;
 #[path = "crash/victim.rs"]
 mod victim;
 #[path = "crash/waits.rs"]
@@ -71,13 +73,16 @@ fn setting(name: &str) -> Option<String> {
 /// What is to be played.
 fn plays() -> Vec<Play> {
     let mut plays = vec![];
+    let has_python = setting("RSIPC_PYTHON").is_some();
     let test = Test::new("looking at the scenes");
     for (language, prefix) in [(Language::Rust, ""), (Language::C, "C: "), (Language::Python, "Python: ")] {
         for entry in SCENES {
+            let command = (entry.1)(&test).command();
             let is_played = match language {
                 Language::Rust => true,
-                Language::C => (entry.1)(&test).command().is_some(),
-                Language::Python => setting("RSIPC_PYTHON").is_some() && (entry.1)(&test).command().is_some(),
+                Language::C => command.is_some(),
+                // In Python one waits for room by asyncio alone.
+                Language::Python => has_python && command.is_some_and(|command| !command.starts_with("wait_room")),
             };
             if is_played {
                 plays.push(Play { name: format!("{prefix}{}", entry.0), entry, language });
@@ -109,7 +114,8 @@ fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
     let test = Test::lasting("stepping", Duration::from_secs(if full { 3600 } else { 120 }));
     let start = Instant::now();
     let density = if play.language == Language::Rust { DENSITY } else { DENSITY_ELSEWHERE };
-    let plan = Plan { density: (!full).then_some(density), server: servers[play.language as usize].as_ref() };
+    let most = if play.language == Language::Rust { 8000 } else { 2000 };
+    let plan = Plan { density: (!full).then_some(density), most, server: servers[play.language as usize].as_ref() };
     let tally = step::kill_everywhere(&|| (play.entry.1)(&test), plan);
     Row { name: play.name.clone(), seconds: start.elapsed().as_secs_f64(), tally }
 }

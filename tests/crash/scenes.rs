@@ -15,6 +15,7 @@ use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
 use crate::support::{Test, message};
+use crate::twice::{self, Barge, What};
 use crate::waits::{self, Beside, Ready};
 
 /// A scene's name, and how it is made in a test's namespace.
@@ -173,6 +174,26 @@ pub const SCENES: &[Entry] = &[
     ("wait and send, before a wait", |t| waits::taken(t, Ready::Room, (Beside::Several, 1))),
     ("wait and acquire a unit, before a wait", |t| waits::taken(t, Ready::Unit, (Beside::Several, 1))),
     ("wait and acquire a permit, before a wait", |t| waits::taken(t, Ready::Permit, (Beside::Several, 1))),
+    ("lock, woken, a third takes the lock at once", |t| twice::barged(t, What::Lock, Barge::AtOnce)),
+    ("lock, woken, a third takes the lock", |t| twice::barged(t, What::Lock, Barge::Late)),
+    ("recv, woken, a third takes the message at once", |t| twice::barged(t, What::Message, Barge::AtOnce)),
+    ("recv, woken, a third takes the message", |t| twice::barged(t, What::Message, Barge::Late)),
+    ("send, woken, a third takes the room at once", |t| twice::barged(t, What::Room, Barge::AtOnce)),
+    ("send, woken, a third takes the room", |t| twice::barged(t, What::Room, Barge::Late)),
+    ("acquire a unit, woken, a third takes the unit at once", |t| twice::barged(t, What::Unit, Barge::AtOnce)),
+    ("acquire a unit, woken, a third takes the unit", |t| twice::barged(t, What::Unit, Barge::Late)),
+    ("acquire a permit, woken, a third takes the permit at once", |t| twice::barged(t, What::Permit, Barge::AtOnce)),
+    ("acquire a permit, woken, a third takes the permit", |t| twice::barged(t, What::Permit, Barge::Late)),
+    ("unlock, then who was woken dies", |t| twice::pair(t, What::Lock, Barge::Never)),
+    ("unlock, who was woken dies, a third barges", |t| twice::pair(t, What::Lock, Barge::Late)),
+    ("send, then who was woken dies", |t| twice::pair(t, What::Message, Barge::Never)),
+    ("send, who was woken dies, a third barges", |t| twice::pair(t, What::Message, Barge::Late)),
+    ("recv, then who was woken dies", |t| twice::pair(t, What::Room, Barge::Never)),
+    ("recv, who was woken dies, a third barges", |t| twice::pair(t, What::Room, Barge::Late)),
+    ("release a unit, then who was woken dies", |t| twice::pair(t, What::Unit, Barge::Never)),
+    ("release a unit, who was woken dies, a third barges", |t| twice::pair(t, What::Unit, Barge::Late)),
+    ("release a permit, then who was woken dies", |t| twice::pair(t, What::Permit, Barge::Never)),
+    ("release a permit, who was woken dies, a third barges", |t| twice::pair(t, What::Permit, Barge::Late)),
 ];
 
 pub const CAPACITY: usize = 3;

@@ -251,12 +251,16 @@ struct Run {
 pub struct Plan<'a> {
     /// About how many instructions are tried; all, without this.
     pub density: Option<u64>,
+    /// No more than about so many in any case.
+    pub most: u64,
     /// Who forks the victims, if that is not this program.
     pub server: Option<&'a Server>,
 }
 
 /// How many instructions before and behind the native code are tried in Python.
 const MARGIN: usize = 20;
+/// How many at its beginning and its end are tried, each of them, and about how many between.
+const EDGE: u64 = 300;
 /// How many of the first victim's instructions are combined with how many of the second's, in a full run and by default.
 const PAIRS: (u64, u64) = (80, 8);
 const FEW_PAIRS: (u64, u64) = (6, 3);
@@ -280,7 +284,18 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_
     let stride = kills.map_or(1, |kills| (tally.steps / kills).max(1));
     let calls = first.calls.iter().copied().filter(|call| (begin..end).contains(call));
     let mut points: Vec<u64> = calls.take(kills.unwrap_or(0) as usize).collect();
-    points.extend((begin + now() % stride..end).step_by(stride as usize).filter(|&k| stride > 1 || trace.is_worth(k as usize)));
+    if stride > 1 {
+        points.extend((begin + now() % stride..end).step_by(stride as usize));
+    } else if first.native.is_empty() {
+        points.extend((begin..end).filter(|&k| trace.is_worth(k as usize)));
+        let stride = (points.len() as u64).div_ceil(plan.most).max(1);
+        points = points.into_iter().skip((now() % stride) as usize).step_by(stride as usize).collect();
+    } else {
+        // Around the native code, every instruction; in its middle, some.
+        let (early, late) = (begin + EDGE, end.saturating_sub(EDGE));
+        let stride = (late.saturating_sub(early) / EDGE).max(1);
+        points.extend((begin..end).filter(|&k| k < early || k >= late || (k + begin).is_multiple_of(stride)));
+    }
     tally.add(make, plan, None, u64::MAX, u64::MAX, first);
     for &k in &points {
         if !has_second {

@@ -489,6 +489,7 @@ static const struct {
     {"grow_region", grow_region},
     {"unlink", unlink_name},
     {"wait", wait_for},
+    {"wait_room", wait_for},
 };
 
 static volatile uint64_t *map(const char *path) {

@@ -172,7 +172,8 @@ impl Scene for WaitScene {
             (true, _) => return None,
             (false, _) => 0,
         };
-        Some(format!("wait {} - - {takes}", self.dir.display()))
+        let act = if self.ready == Room { "wait_room" } else { "wait" };
+        Some(format!("{act} {} - - {takes}", self.dir.display()))
     }
 
     fn victim_is_ready(&self) {

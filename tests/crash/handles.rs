@@ -16,7 +16,8 @@ pub enum Kind {
     Endpoint,
 }
 
-/// The parent's handle.
+/// A handle.
+#[allow(clippy::large_enum_variant, reason = "there are few of them")]
 enum Object {
     Queue(Queue),
     Mutex(Mutex),

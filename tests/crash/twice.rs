@@ -173,7 +173,9 @@ impl Scene for TwiceScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         let queue = std::mem::ManuallyDrop::new(self.handle());
         if !self.has_second {
-            return Box::new(move || drop(self.take(&queue)));
+            return Box::new(move || {
+                self.take(&queue);
+            });
         }
         match self.what {
             Lock => {
@@ -195,7 +197,9 @@ impl Scene for TwiceScene<'_> {
 
     fn second(&self) -> Box<dyn FnOnce() + '_> {
         let queue = std::mem::ManuallyDrop::new(self.handle());
-        Box::new(move || drop(self.take(&queue)))
+        Box::new(move || {
+            self.take(&queue);
+        })
     }
 
     fn late(&self) -> u64 {

@@ -18,13 +18,14 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill storm fuzz bench lint header clean lib
+.PHONY: help demo test kill faults storm fuzz bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
-	@echo "make kill     kill at every single instruction of every operation, and print the table"
+	@echo "make kill     kill at every single instruction of every operation, and write docs/kill-points.md (an hour on two cores)"
+	@echo "make faults   break a copy of the library in several places, and show that this is found"
 	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
 	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
 	@echo "make bench    measure the calls beside what others offer for the same"
@@ -39,15 +40,19 @@ demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
 test: lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
 	cargo test --features async
-	cargo test --release --test crash_random --test crash_step
+	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build
 	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
 	$(VENV)/bin/python -m pytest tests/python
 	$(VENV)/bin/python -m pytest tests/mixed
 
-kill:
-	RSIPC_CRASH=full cargo test --release --features async --test crash_step
+kill: $(VENV)/.tools
+	RSIPC_CRASH=full RSIPC_CRASH_TABLE=$(abspath docs/kill-points.md) RSIPC_PYTHON=$(abspath $(VENV)/bin/python) \
+		cargo test --release --test crash_step
+
+faults:
+	$(PYTHON) tests/crash/faults.py
 
 storm: lib $(VENV)/.tools
 	cargo build --release --examples

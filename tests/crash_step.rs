@@ -1,7 +1,8 @@
 //! Kills processes after single instructions of single operations, and looks how the others fare.
 //!
 //! By default some of the instructions, other ones in each run; with `RSIPC_CRASH=full` every one. `RSIPC_CRASH_ONLY` limits it to the
-//! scenes whose name contains it.
+//! scenes whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. With `RSIPC_PYTHON`, an interpreter that has the
+//! module, Python's victims are killed too.
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
@@ -12,62 +13,167 @@ mod capacities;
 mod creation;
 #[path = "crash/direct.rs"]
 mod direct;
+#[path = "crash/handles.rs"]
+mod handles;
 #[path = "crash/locks.rs"]
 mod locks;
 #[path = "crash/queues.rs"]
 mod queues;
+#[path = "crash/report.rs"]
+mod report;
 #[path = "crash/scenes.rs"]
 mod scenes;
 #[path = "crash/step.rs"]
 mod step;
 mod support;
+#[path = "crash/twice.rs"]
+mod twice;
+#[path = "crash/victim.rs"]
+mod victim;
+#[path = "crash/waits.rs"]
+mod waits;
 
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use scenes::SCENES;
-use support::Test;
+use report::Row;
+use scenes::{Entry, SCENES};
+use step::Plan;
+use support::{Board, Test, fork};
+use victim::Server;
 
-/// How many instructions of each operation are tried by default.
+/// About how many instructions of each operation are tried by default: of Rust's victims, and of those in other languages.
 const DENSITY: u64 = 30;
+const DENSITY_ELSEWHERE: u64 = 8;
+
+/// How many scenes are played at the same time.
+const WORKERS: usize = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Rust,
+    C,
+    Python,
+}
+
+/// A scene and the language of its victims.
+struct Play {
+    name: String,
+    entry: &'static Entry,
+    language: Language,
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What is to be played.
+fn plays() -> Vec<Play> {
+    let mut plays = vec![];
+    let has_python = setting("RSIPC_PYTHON").is_some();
+    let test = Test::new("looking at the scenes");
+    for (language, prefix) in [(Language::Rust, ""), (Language::C, "C: "), (Language::Python, "Python: ")] {
+        for entry in SCENES {
+            let command = (entry.1)(&test).command();
+            let is_played = match language {
+                Language::Rust => true,
+                Language::C => command.is_some(),
+                // In Python one waits for room by asyncio alone.
+                Language::Python => has_python && command.is_some_and(|command| !command.starts_with("wait_room")),
+            };
+            if is_played {
+                plays.push(Play { name: format!("{prefix}{}", entry.0), entry, language });
+            }
+        }
+    }
+    let only = setting("RSIPC_CRASH_ONLY").unwrap_or_default();
+    plays.retain(|play| play.name.contains(&only));
+    plays
+}
+
+/// The program of C's victims.
+fn compile() -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("victim");
+    // Cargo builds the library beside this program.
+    let library = std::env::current_exe().unwrap().parent().unwrap().join("librsipc.a");
+    let status = Command::new(setting("CC").unwrap_or("cc".into()))
+        .args(["-std=c99", "-O2", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_GNU_SOURCE", "-I"])
+        .args([&root.join("include"), &root.join("tests/crash/victim.c"), Path::new("-o"), &program, &library])
+        .args(["-lpthread", "-ldl", "-lm"])
+        .status();
+    assert!(status.expect("a C compiler").success(), "the program of C's victims does not compile");
+    program
+}
+
+/// Plays one scene.
+fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
+    let test = Test::lasting("stepping", Duration::from_secs(if full { 3600 } else { 120 }));
+    let start = Instant::now();
+    let density = if play.language == Language::Rust { DENSITY } else { DENSITY_ELSEWHERE };
+    let most = if play.language == Language::Rust { 8000 } else { 2000 };
+    let plan = Plan { density: (!full).then_some(density), most, server: servers[play.language as usize].as_ref() };
+    let tally = step::kill_everywhere(&|| (play.entry.1)(&test), plan);
+    Row { name: play.name.clone(), seconds: start.elapsed().as_secs_f64(), tally }
+}
 
 #[test]
 fn a_kill_at_any_instruction_harms_nobody() {
-    let full = std::env::var("RSIPC_CRASH").is_ok_and(|value| value == "full");
-    let only = std::env::var("RSIPC_CRASH_ONLY").unwrap_or_default();
+    let full = setting("RSIPC_CRASH").is_some_and(|value| value == "full");
+    let start = Instant::now();
+    let plays = plays();
+    let has = |language| plays.iter().any(|play| play.language == language);
+    let c = has(Language::C).then(compile);
+    let python = setting("RSIPC_PYTHON").filter(|_| has(Language::Python));
     // Written past the capture of the test's output: the table is worth seeing.
     let mut out = std::io::stderr();
-    let _ = writeln!(
-        out,
-        "\n{:<40} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}",
-        "killed in", "steps", "kills", "hang", "lost", "torn", "twice", "leaked", "late", "worst us"
-    );
-    let mut reports = vec![];
-    for (name, make) in SCENES.iter().filter(|(name, _)| name.contains(&only)) {
-        let test = Test::lasting("stepping", Duration::from_secs(if full { 3600 } else { 120 }));
-        let start = Instant::now();
-        let tally = step::kill_everywhere(&|| make(&test), (!full).then_some(DENSITY));
-        let _ = writeln!(
-            out,
-            "{name:<40} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}  {:.1} s",
-            tally.steps,
-            tally.points,
-            tally.hangs,
-            tally.lost,
-            tally.torn,
-            tally.twice,
-            tally.leaked,
-            tally.late,
-            tally.worst / 1000,
-            start.elapsed().as_secs_f64()
-        );
-        if tally.faults() != 0 {
-            reports.extend(tally.reports.iter().map(|report| {
-                let (what, place) = report.split_once('\n').unwrap();
-                format!("{name}: {what}\n    {}", step::in_words(place))
-            }));
-        }
+    let _ = writeln!(out, "\n{}", report::head());
+
+    // Each worker is a process, which plays the next scene that nobody plays yet.
+    let next = Board::new(1);
+    let (sender, receiver) = mpsc::channel();
+    let mut rows: Vec<Option<Row>> = plays.iter().map(|_| None).collect();
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let (from, into) = std::io::pipe().unwrap();
+            let worker = fork("player of scenes", || {
+                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/victim.py");
+                let servers = [
+                    None,
+                    c.as_ref().map(|program| Server::start(&mut Command::new(program))),
+                    python.as_ref().map(|python| Server::start(Command::new(python).arg(&script))),
+                ];
+                while let Some(i) = usize::try_from(next.add(0, 1)).ok().filter(|&i| i < plays.len()) {
+                    let line = serde_json::to_string(&(i as u64, play(&plays[i], full, &servers).numbers())).unwrap();
+                    writeln!(&into, "{line}").unwrap();
+                }
+            });
+            drop(into);
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                std::io::BufRead::lines(std::io::BufReader::new(from)).for_each(|line| sender.send(line.unwrap()).unwrap());
+            });
+            worker
+        })
+        .collect();
+    drop(sender);
+    for line in receiver {
+        let (i, numbers): (usize, serde_json::Value) = serde_json::from_str(&line).unwrap();
+        let row = Row::of(&plays[i].name, &numbers);
+        let _ = writeln!(out, "{}", row.line());
+        rows[i] = Some(row);
     }
     let _ = writeln!(out);
+    workers.into_iter().for_each(support::Child::join);
+
+    let rows: Vec<Row> = rows.into_iter().map(|row| row.expect("each scene is played")).collect();
+    if let Some(path) = setting("RSIPC_CRASH_TABLE") {
+        std::fs::write(path, report::markdown(&rows, start.elapsed().as_secs_f64(), full)).unwrap();
+    }
+    let reports: Vec<String> =
+        rows.iter().flat_map(|row| row.tally.reports.iter().map(|report| format!("{}: {report}", row.name))).collect();
     assert!(reports.is_empty(), "\n{}", reports.join("\n"));
 }

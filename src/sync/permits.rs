@@ -332,6 +332,13 @@ impl Drop for Permits {
         if self.alive_as.load(Relaxed) == 0 {
             return;
         }
+        let (cached, table) = (self.entry.load(Relaxed), &self.shared.holders.table);
+        let mine = (cached as u32 as usize).checked_sub(1).and_then(|entry| table.get(entry));
+        if (cached >> 32) as u32 == forks() && mine.is_some_and(|peer| peer.value.load(Relaxed) != 0) {
+            // The process has permits still: others are to notice its death at once. The life word stays on the list, and mapped.
+            std::mem::forget(self.shared.clone());
+            return;
+        }
         if Call::enter(&self.shared.holders.lock).is_ok_and(|call| self.leave_life(&call)) {
             return;
         }

@@ -233,6 +233,11 @@ impl CapacityScene<'_> {
         Box::new(Self { stands_still: true, ..*self })
     }
 
+    /// How long the victim's message is.
+    fn victims_len(&self) -> usize {
+        if self.kind == Unbounded { 1950 } else { self.kind.len() }
+    }
+
     /// Puts messages into the queue, as numbers 2 and up.
     fn put(&self, count: usize, len: usize) {
         for _ in 0..count {
@@ -506,11 +511,14 @@ impl Scene for CapacityScene<'_> {
         let lease = matches!(self.act, Act::Finish | Act::GiveBack).then(|| {
             let bytes = message(1, kind.len());
             std::thread::scope(|scope| {
-                scope.spawn(|| handle.send_timeout(&bytes, HANG).unwrap());
-                handle.lease_timeout(HANG).unwrap()
+                let sender = scope.spawn(|| handle.send_timeout(&bytes, HANG).unwrap());
+                let lease = handle.lease_timeout(HANG).unwrap();
+                // Until it is gone: it would run into the breakpoints.
+                sender.join().unwrap();
+                lease
             })
         });
-        let bytes = std::mem::ManuallyDrop::new(message(VICTIM, if kind == Unbounded { 1950 } else { kind.len() }));
+        let bytes = std::mem::ManuallyDrop::new(message(VICTIM, self.victims_len()));
         let board = &self.board;
         match self.act {
             Act::Send => Box::new(move || {
@@ -545,6 +553,23 @@ impl Scene for CapacityScene<'_> {
             Act::GiveBack => Box::new(move || lease.unwrap().give_back().unwrap()),
             Act::Shutdown => Box::new(move || handle.shutdown().unwrap()),
         }
+    }
+
+    fn command(&self) -> Option<String> {
+        let act = match self.act {
+            Act::Send => "send",
+            Act::TrySend => "try_send",
+            Act::Withdraw => "withdraw",
+            Act::Recv => "recv",
+            Act::TryRecv => return None,
+            Act::Lease => "lease",
+            Act::Finish => "finish",
+            Act::GiveBack => "give_back",
+            Act::Shutdown => "shutdown",
+        };
+        let (first, one_more) = if self.kind == Rendezvous { (0, 1) } else { (1, 0) };
+        let (dir, name, board, len) = (self.test.dir.display(), &self.name, self.board.path(), self.kind.len());
+        Some(format!("{act} {dir} {name} {board} {first} {one_more} {len} {VICTIM} {}", self.victims_len()))
     }
 
     fn victim_is_ready(&self) {

@@ -1,6 +1,6 @@
 //! Scenes in which objects are made, opened and grown.
 
-use rsipc::{Mutex, Namespace, Queue, Region, Semaphore};
+use rsipc::{Error, Mutex, Namespace, Queue, Region, Semaphore};
 
 use crate::scenes::{CAPACITY, checked, fresh, options};
 use crate::step::{Fault, HANG, Scene, Sleepers};
@@ -10,21 +10,31 @@ use crate::support::{Test, message};
 struct CreationScene {
     dir: std::path::PathBuf,
     space: Namespace,
+    command: &'static str,
     create: fn(&Namespace),
 }
 
-pub fn creation(test: &Test, create: fn(&Namespace)) -> Box<dyn Scene + '_> {
+/// `command` is what it is called for victims in other languages; "-" where they do not do it.
+pub fn creation<'a>(test: &'a Test, command: &'static str, create: fn(&Namespace)) -> Box<dyn Scene + 'a> {
     std::fs::create_dir_all(&test.dir).unwrap();
     let dir = test.dir.join(fresh());
     let space = Namespace::at(&dir);
     Queue::create(space.name("old"), &options()).unwrap().send(&message(1, 150)).unwrap();
     Region::create(space.name("region"), 1 << 16).unwrap();
-    Box::new(CreationScene { dir, space, create })
+    Mutex::create(space.name("old-mutex"), ()).unwrap();
+    Semaphore::create(space.name("old-units"), 1).unwrap();
+    Semaphore::create_permits(space.name("old-permits"), 1).unwrap();
+    Box::new(CreationScene { dir, space, command, create })
 }
 
 impl Scene for CreationScene {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         Box::new(|| (self.create)(&self.space))
+    }
+
+    fn command(&self) -> Option<String> {
+        let (act, name) = self.command.split_once(' ').unwrap_or((self.command, "-"));
+        (act != "-").then(|| format!("{act} {} {name} -", self.dir.display()))
     }
 
     fn finish(&self, _sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
@@ -56,6 +66,9 @@ impl Scene for CreationScene {
                 faults.push(Fault::Leaked(format!("peers {:?}", queue.peers())));
             }
         }
+        if let Err(e) = Mutex::open_or_create(self.space.name("bare"), ()).unwrap().lock_timeout(HANG).map(drop) {
+            faults.push(Fault::Torn(format!("a new mutex that guards nothing: {e}")));
+        }
         let mutex = Mutex::open_or_create(self.space.name("m"), 7u64).unwrap();
         match mutex.lock_timeout(HANG) {
             Ok(guard) if *guard == 7 && !guard.owner_died() => {}
@@ -64,6 +77,20 @@ impl Scene for CreationScene {
         let permits = Semaphore::open_or_create_permits(self.space.name("p"), 1).unwrap();
         if permits.value() != Ok(1) {
             faults.push(Fault::Torn("new permits".into()));
+        }
+        if Mutex::<()>::open(self.space.name("old-mutex")).unwrap().lock_timeout(HANG).is_err() {
+            faults.push(Fault::Hang("an old mutex".into()));
+        }
+        for name in ["old-units", "old-permits"] {
+            let semaphore = Semaphore::open(self.space.name(name)).unwrap();
+            if semaphore.acquire_timeout(HANG).is_err() || semaphore.try_acquire() != Err(Error::WouldBlock) {
+                faults.push(Fault::Lost(name.into()));
+            }
+        }
+        let units = Semaphore::open_or_create(self.space.name("u"), 2).unwrap();
+        let region = Region::open_or_create(self.space.name("new-region"), 1 << 16).unwrap();
+        if units.value() != Ok(2) || region.len() != 1 << 16 {
+            faults.push(Fault::Torn("new units, or a new region".into()));
         }
         std::fs::remove_dir_all(&self.dir).unwrap();
         faults

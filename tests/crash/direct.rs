@@ -95,6 +95,18 @@ impl Scene for DirectScene {
         }
     }
 
+    fn command(&self) -> Option<String> {
+        let act = match self.act {
+            Act::Open => "open",
+            Act::Close => "close",
+            Act::Serve => "serve",
+            Act::ServeMailbox => "serve_mailbox",
+            Act::Send => "send",
+            Act::Call => "call",
+        };
+        Some(format!("endpoint_{act} {} - -", self.dir.display()))
+    }
+
     fn sleepers(&self) -> usize {
         usize::from(self.act != Act::Open)
     }

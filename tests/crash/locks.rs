@@ -8,7 +8,7 @@ use rsipc::{Error, Mutex, Semaphore};
 
 use crate::scenes::{SHORT, fresh};
 use crate::step::{Fault, HANG, Scene, Sleepers};
-use crate::support::{Test, fork};
+use crate::support::{Board, Test, fork};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -20,23 +20,31 @@ pub enum Hold {
     Woken,
 }
 
-struct MutexScene {
-    mutex: Mutex<[u64; 2]>,
+struct MutexScene<'a> {
+    test: &'a Test,
+    name: String,
+    mutex: Mutex,
+    /// What it guards: two numbers that are the same.
+    guarded: Board,
     hold: Hold,
     sleepers: usize,
 }
 
 pub fn mutex(test: &Test, hold: Hold, sleepers: usize) -> Box<dyn Scene + '_> {
     let name = fresh();
-    let mutex = Mutex::create(test.name(&name), [0; 2]).unwrap();
-    test.unlink(&name).unwrap();
+    let mutex = Mutex::create(test.name(&name), ()).unwrap();
     if hold == Hold::Woken {
         std::mem::forget(mutex.lock().unwrap());
     }
-    Box::new(MutexScene { mutex, hold, sleepers })
+    Box::new(MutexScene { test, name, mutex, guarded: Board::new(2), hold, sleepers })
 }
 
-impl MutexScene {
+impl MutexScene<'_> {
+    fn add(&self) {
+        self.guarded.set(0, self.guarded.get(0) + 1);
+        self.guarded.set(1, self.guarded.get(1) + 1);
+    }
+
     /// Locks it and changes what it guards; says what was wrong with that.
     fn change(&self) -> Result<u64, Fault> {
         let mut guard = match self.mutex.lock_timeout(4 * HANG) {
@@ -44,19 +52,19 @@ impl MutexScene {
             Err(Error::NotRecoverable) if self.hold == Hold::GiveUp => return Ok(0),
             Err(e) => return Err(Fault::Hang(format!("locking: {e}"))),
         };
+        let (one, other) = (self.guarded.get(0), self.guarded.get(1));
         if guard.owner_died() {
-            guard[1] = guard[0];
+            self.guarded.set(1, one);
             guard.mark_consistent();
-        } else if guard[0] != guard[1] {
-            return Err(Fault::Torn(format!("{:?}, and nobody was told", *guard)));
+        } else if one != other {
+            return Err(Fault::Torn(format!("{one} and {other}, and nobody was told")));
         }
-        guard[0] += 1;
-        guard[1] += 1;
+        self.add();
         Ok(0)
     }
 }
 
-impl Scene for MutexScene {
+impl Scene for MutexScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         match self.hold {
             Hold::Woken => {
@@ -65,18 +73,27 @@ impl Scene for MutexScene {
             }
             Hold::Lock => Box::new(|| std::mem::forget(self.mutex.lock().unwrap())),
             Hold::Both => Box::new(|| {
-                let mut guard = self.mutex.lock().unwrap();
-                guard[0] += 1;
-                guard[1] += 1;
+                let _guard = self.mutex.lock().unwrap();
+                self.add();
             }),
             Hold::Unlock | Hold::GiveUp => {
-                let mut guard = self.mutex.lock().unwrap();
-                guard[0] += 1;
-                guard[1] += 1;
+                let guard = self.mutex.lock().unwrap();
+                self.add();
                 let give_up = self.hold == Hold::GiveUp;
                 Box::new(move || if give_up { guard.give_up() } else { drop(guard) })
             }
         }
+    }
+
+    fn command(&self) -> Option<String> {
+        let act = match self.hold {
+            Hold::Lock => "lock",
+            Hold::Unlock => "unlock",
+            Hold::Both => "lock_both",
+            Hold::GiveUp => "give_up",
+            Hold::Woken => "lock_woken",
+        };
+        Some(format!("{act} {} {} {}", self.test.dir.display(), self.name, self.guarded.path()))
     }
 
     fn sleepers(&self) -> usize {
@@ -109,6 +126,7 @@ impl Scene for MutexScene {
             // SAFETY: no guard is in use. The victim may have been killed before it slept.
             let _ = unsafe { self.mutex.force_unlock() };
         }
+        self.test.unlink(&self.name).unwrap();
         for round in 0..3 {
             if round == 0 && completed && matches!(self.hold, Hold::Unlock | Hold::Both) && self.mutex.is_inconsistent() {
                 return vec![Fault::Torn("a death was told of, and nobody died with the lock".into())];
@@ -121,7 +139,9 @@ impl Scene for MutexScene {
     }
 }
 
-struct SignalsScene {
+struct SignalsScene<'a> {
+    test: &'a Test,
+    name: String,
     semaphore: Semaphore,
     acquires: bool,
     stands_still: bool,
@@ -132,26 +152,24 @@ struct SignalsScene {
 pub fn signals(test: &Test, acquires: bool, units: u32, sleepers: usize) -> Box<dyn Scene + '_> {
     let name = fresh();
     let semaphore = Semaphore::create(test.name(&name), units).unwrap();
-    test.unlink(&name).unwrap();
-    Box::new(SignalsScene { semaphore, acquires, stands_still: false, units: i64::from(units).into(), sleepers })
+    Box::new(SignalsScene { test, name, semaphore, acquires, stands_still: false, units: i64::from(units).into(), sleepers })
 }
 
 /// The victim releases a unit, and stands still while somebody comes to wait.
 pub fn signals_meanwhile(test: &Test) -> Box<dyn Scene + '_> {
     let name = fresh();
     let semaphore = Semaphore::create(test.name(&name), 0).unwrap();
-    test.unlink(&name).unwrap();
-    Box::new(SignalsScene { semaphore, acquires: false, stands_still: true, units: 0.into(), sleepers: 1 })
+    Box::new(SignalsScene { test, name, semaphore, acquires: false, stands_still: true, units: 0.into(), sleepers: 1 })
 }
 
-impl SignalsScene {
+impl SignalsScene<'_> {
     fn give(&self) {
         self.semaphore.release().unwrap();
         self.units.set(self.units.get() + 1);
     }
 }
 
-impl Scene for SignalsScene {
+impl Scene for SignalsScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
         if self.acquires {
             if self.units.get() == 0 {
@@ -165,6 +183,12 @@ impl Scene for SignalsScene {
             }
             Box::new(|| self.semaphore.release().unwrap())
         }
+    }
+
+    fn command(&self) -> Option<String> {
+        let waits = u8::from(self.stands_still || self.acquires && self.units.get() == 0);
+        let act = if self.acquires { "acquire" } else { "release" };
+        Some(format!("{act} {} {} - 0 {waits} 0 1 0", self.test.dir.display(), self.name))
     }
 
     fn stands_still(&self) -> bool {
@@ -214,6 +238,7 @@ impl Scene for SignalsScene {
                 return vec![fault];
             }
         }
+        self.test.unlink(&self.name).unwrap();
         let known = self.units.get() - sleepers.results().len() as i64;
         let left = i64::from(self.semaphore.value().unwrap());
         let right = match (self.acquires, completed) {
@@ -294,6 +319,18 @@ impl Scene for PermitsScene<'_> {
                 Box::new(|| self.semaphore.release_many(self.total).unwrap())
             }
         }
+    }
+
+    fn command(&self) -> Option<String> {
+        let waits = u8::from(self.total == 1);
+        let (act, keeps, count) = match self.take {
+            Take::First => return None,
+            Take::Acquire | Take::Woken => ("acquire", 0, 0),
+            Take::Release | Take::ReleaseInherited => ("release", self.total, 1),
+            Take::ReleaseAll => ("release", self.total, self.total),
+        };
+        let later = if self.sleepers == 1 { 60 } else { 0 };
+        Some(format!("{act} {} {} - 1 {waits} {keeps} {count} {later}", self.test.dir.display(), self.name))
     }
 
     fn victim_is_ready(&self) {

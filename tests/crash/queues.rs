@@ -216,6 +216,16 @@ impl Scene for QueueScene<'_> {
         }
     }
 
+    fn command(&self) -> Option<String> {
+        let act = match self.act {
+            Act::Send => "send",
+            Act::Recv => "recv",
+            Act::Shutdown => "shutdown",
+            Act::Join => "join",
+        };
+        Some(format!("{act} {} {} - {CAPACITY} 1 150 {VICTIM} 150", self.test.dir.display(), self.name))
+    }
+
     fn another_comes(&self) -> bool {
         self.another
     }

@@ -10,10 +10,13 @@ use crate::capacities::Kind::{Bounded, Long, LongOne, Rendezvous, Unbounded};
 use crate::capacities::{before, scene};
 use crate::creation::creation;
 use crate::direct::{self, direct};
+use crate::handles;
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
 use crate::support::{Test, message};
+use crate::twice::{self, Barge, What};
+use crate::waits::{self, Beside, Ready};
 
 /// A scene's name, and how it is made in a test's namespace.
 pub type Entry = (&'static str, fn(&Test) -> Box<dyn Scene + '_>);
@@ -112,12 +115,12 @@ pub const SCENES: &[Entry] = &[
     ("release a permit, from a dead one's place", |t| permits(t, Take::ReleaseInherited, 1, 1)),
     ("release a permit, two waiters asleep", |t| permits(t, Take::Release, 1, 2)),
     ("release two permits, two waiters asleep", |t| permits(t, Take::ReleaseAll, 2, 2)),
-    ("create a queue", |t| creation(t, |space| drop(Queue::create(space.name("new"), &options()).unwrap()))),
-    ("open a queue", |t| creation(t, |space| drop(Queue::open(space.name("old")).unwrap()))),
-    ("create a mutex", |t| creation(t, |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),
-    ("create permits", |t| creation(t, |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
+    ("create a queue", |t| creation(t, "create_queue", |space| drop(Queue::create(space.name("new"), &options()).unwrap()))),
+    ("open a queue", |t| creation(t, "open_queue", |space| drop(Queue::open(space.name("old")).unwrap()))),
+    ("create a mutex", |t| creation(t, "-", |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),
+    ("create permits", |t| creation(t, "create_permits", |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
     ("create in a region", |t| {
-        creation(t, |space| {
+        creation(t, "-", |space| {
             drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options().leases(0)) }.unwrap())
         })
     }),
@@ -127,7 +130,70 @@ pub const SCENES: &[Entry] = &[
     ("receive from a mailbox and reply", |t| direct(t, direct::Act::ServeMailbox)),
     ("send to an endpoint", |t| direct(t, direct::Act::Send)),
     ("call an endpoint", |t| direct(t, direct::Act::Call)),
-    ("grow a region", |t| creation(t, |space| Region::open(space.name("region")).unwrap().grow(1 << 20).unwrap())),
+    ("create a mutex that guards nothing", |t| {
+        creation(t, "create_mutex", |space| drop(Mutex::create(space.name("bare"), ()).unwrap()))
+    }),
+    ("create units", |t| creation(t, "-", |space| drop(Semaphore::create(space.name("u"), 2).unwrap()))),
+    ("create a region", |t| {
+        creation(t, "create_region", |space| drop(Region::create(space.name("new-region"), 1 << 16).unwrap()))
+    }),
+    ("open a mutex", |t| creation(t, "open_mutex old-mutex", |space| drop(Mutex::<()>::open(space.name("old-mutex")).unwrap()))),
+    ("open units", |t| creation(t, "open_semaphore old-units", |space| drop(Semaphore::open(space.name("old-units")).unwrap()))),
+    ("open permits", |t| {
+        creation(t, "open_semaphore old-permits", |space| drop(Semaphore::open(space.name("old-permits")).unwrap()))
+    }),
+    ("open a region", |t| creation(t, "open_region", |space| drop(Region::open(space.name("region")).unwrap()))),
+    ("grow a region", |t| creation(t, "grow_region", |space| Region::open(space.name("region")).unwrap().grow(1 << 20).unwrap())),
+    ("unlink a queue", |t| handles::unlink(t, handles::Kind::Queue)),
+    ("unlink a mutex", |t| handles::unlink(t, handles::Kind::Mutex)),
+    ("unlink units", |t| handles::unlink(t, handles::Kind::Units)),
+    ("unlink permits", |t| handles::unlink(t, handles::Kind::Permits)),
+    ("unlink a region", |t| handles::unlink(t, handles::Kind::Region)),
+    ("unlink an endpoint's name", |t| handles::unlink(t, handles::Kind::Endpoint)),
+    ("close a queue, receivers asleep", |t| handles::close(t, handles::Kind::Queue, 2)),
+    ("close a queue, its last sender", |t| handles::close_last_sender(t, 2)),
+    ("close a mutex", |t| handles::close(t, handles::Kind::Mutex, 0)),
+    ("close a mutex, held, a waiter asleep", |t| handles::close_held(t, handles::Kind::Mutex, 1)),
+    ("close units, waiters asleep", |t| handles::close(t, handles::Kind::Units, 2)),
+    ("close permits", |t| handles::close(t, handles::Kind::Permits, 0)),
+    ("close permits, one held, a waiter asleep", |t| handles::close_held(t, handles::Kind::Permits, 1)),
+    ("close a region", |t| handles::close(t, handles::Kind::Region, 0)),
+    ("wait, a message is there", |t| waits::ready(t, Ready::Message)),
+    ("wait, room is there", |t| waits::ready(t, Ready::Room)),
+    ("wait, a unit is there", |t| waits::ready(t, Ready::Unit)),
+    ("wait, a permit is there", |t| waits::ready(t, Ready::Permit)),
+    ("wait, an endpoint has a message", |t| waits::ready(t, Ready::Endpoint)),
+    ("wait, woken by a message before receivers", |t| waits::woken(t, Ready::Message, (Beside::Alone, 1))),
+    ("wait, woken by a message before a wait", |t| waits::woken(t, Ready::Message, (Beside::Several, 1))),
+    ("wait, woken by room before a sender", |t| waits::woken(t, Ready::Room, (Beside::Alone, 1))),
+    ("wait, woken by a unit before waiters", |t| waits::woken(t, Ready::Unit, (Beside::Alone, 1))),
+    ("wait, woken by a permit before a waiter", |t| waits::woken(t, Ready::Permit, (Beside::Alone, 1))),
+    ("wait, woken by a message to an endpoint", |t| waits::woken(t, Ready::Endpoint, (Beside::Alone, 0))),
+    ("wait and receive, before a receiver", |t| waits::taken(t, Ready::Message, (Beside::Alone, 1))),
+    ("wait and receive, before a wait", |t| waits::taken(t, Ready::Message, (Beside::Several, 1))),
+    ("wait and send, before a wait", |t| waits::taken(t, Ready::Room, (Beside::Several, 1))),
+    ("wait and acquire a unit, before a wait", |t| waits::taken(t, Ready::Unit, (Beside::Several, 1))),
+    ("wait and acquire a permit, before a wait", |t| waits::taken(t, Ready::Permit, (Beside::Several, 1))),
+    ("lock, woken, a third takes the lock at once", |t| twice::barged(t, What::Lock, Barge::AtOnce)),
+    ("lock, woken, a third takes the lock", |t| twice::barged(t, What::Lock, Barge::Late)),
+    ("recv, woken, a third takes the message at once", |t| twice::barged(t, What::Message, Barge::AtOnce)),
+    ("recv, woken, a third takes the message", |t| twice::barged(t, What::Message, Barge::Late)),
+    ("send, woken, a third takes the room at once", |t| twice::barged(t, What::Room, Barge::AtOnce)),
+    ("send, woken, a third takes the room", |t| twice::barged(t, What::Room, Barge::Late)),
+    ("acquire a unit, woken, a third takes the unit at once", |t| twice::barged(t, What::Unit, Barge::AtOnce)),
+    ("acquire a unit, woken, a third takes the unit", |t| twice::barged(t, What::Unit, Barge::Late)),
+    ("acquire a permit, woken, a third takes the permit at once", |t| twice::barged(t, What::Permit, Barge::AtOnce)),
+    ("acquire a permit, woken, a third takes the permit", |t| twice::barged(t, What::Permit, Barge::Late)),
+    ("unlock, then who was woken dies", |t| twice::pair(t, What::Lock, Barge::Never)),
+    ("unlock, who was woken dies, a third barges", |t| twice::pair(t, What::Lock, Barge::Late)),
+    ("send, then who was woken dies", |t| twice::pair(t, What::Message, Barge::Never)),
+    ("send, who was woken dies, a third barges", |t| twice::pair(t, What::Message, Barge::Late)),
+    ("recv, then who was woken dies", |t| twice::pair(t, What::Room, Barge::Never)),
+    ("recv, who was woken dies, a third barges", |t| twice::pair(t, What::Room, Barge::Late)),
+    ("release a unit, then who was woken dies", |t| twice::pair(t, What::Unit, Barge::Never)),
+    ("release a unit, who was woken dies, a third barges", |t| twice::pair(t, What::Unit, Barge::Late)),
+    ("release a permit, then who was woken dies", |t| twice::pair(t, What::Permit, Barge::Never)),
+    ("release a permit, who was woken dies, a third barges", |t| twice::pair(t, What::Permit, Barge::Late)),
 ];
 
 pub const CAPACITY: usize = 3;

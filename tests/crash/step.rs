@@ -1,21 +1,16 @@
-//! The stepper: lets a forked victim run one operation up to some instruction, kills it there, and looks how the others fare.
+//! The stepper: lets a victim run one operation up to some instruction, kills it there, and looks how the others fare.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use rsipc::{Mutex, Region};
-
-use crate::support::{Board, Child, exit, fork, now, wait_for};
+use crate::support::{Board, Child, fork, now, wait_for};
+use crate::victim::{Ran, Server, Trace, Victim, in_words};
 
 /// Who is not done after this hangs.
 pub const HANG: Duration = Duration::from_secs(5);
 /// A sleeper that runs later than this was not woken, but looked by itself.
 pub const LATE: u64 = 50_000_000;
+/// Where two die at nearly the same moment, a survivor may have to look by itself, which it does every 100 ms.
+pub const LATE_AFTER_TWO: u64 = 100_000_000 + LATE;
 /// So often a late wake-up must repeat itself: the machine may be busy.
 const REPEATS: u32 = 3;
 
@@ -47,6 +42,10 @@ impl Fault {
 pub trait Scene {
     /// In the victim: gets ready, and gives the operation.
     fn victim(&self) -> Box<dyn FnOnce() + '_>;
+    /// The same for a victim in another language, in words.
+    fn command(&self) -> Option<String> {
+        None
+    }
     /// Whether the operation is the first call that the victim makes.
     fn is_first_call(&self) -> bool {
         false
@@ -69,6 +68,26 @@ pub trait Scene {
     fn victim_sleeps(&self) -> bool {
         false
     }
+    /// Whether the victim is killed only after it slept and was woken.
+    fn after_waking(&self) -> bool {
+        false
+    }
+    /// Right before the kill: a third party takes what the victim was woken for, if it is still there.
+    fn barge(&self) {}
+    /// Right after the kill: gives that back.
+    fn let_go(&self) {}
+    /// A second victim, which sleeps before the first begins, and is killed once the first one's death, or what it did before, has woken it.
+    fn has_second(&self) -> bool {
+        false
+    }
+    /// In the second victim: gets ready, and gives the operation.
+    fn second(&self) -> Box<dyn FnOnce() + '_> {
+        Box::new(|| ())
+    }
+    /// How long others may sleep after the kill, in nanoseconds.
+    fn late(&self) -> u64 {
+        LATE
+    }
     /// Whether one more comes right before the kill, or while the victim stands still, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
     fn another_comes(&self) -> bool {
         false
@@ -81,6 +100,10 @@ pub trait Scene {
     fn take_away(&self) {}
     /// The victim stood still and has come to its end: does what the sleepers wait for.
     fn wake(&self) {}
+    /// Whether those who sleep need the victim no more once it has come to its end, alive as it is.
+    fn completion_is_enough(&self) -> bool {
+        true
+    }
     /// Whether somebody sleeps now who should not; asked after the kill.
     fn stuck(&self, _sleepers: &Sleepers) -> bool {
         false
@@ -199,127 +222,234 @@ impl Tally {
 
 /// How one run ended.
 struct Run {
-    /// How many steps the victim made.
+    /// How many steps the victim made, and the second one after it was woken.
     steps: u64,
+    second_steps: u64,
     /// After which of them it was about to make a system call.
     calls: Vec<u64>,
+    /// Where it was before each step, if it made all of them.
+    places: Vec<u64>,
+    /// How many steps it had made when it slept and was woken.
+    woken_after: Option<u64>,
+    /// The addresses of the code of rsipc for Python, if it has that.
+    native: Vec<(u64, u64)>,
     /// Whether it came to the end of its operation before it was killed.
     completed: bool,
     /// Whether it slept, with nothing to wake it.
     slept: bool,
+    /// Whether it did not come by where it did the first time.
+    strayed: bool,
     faults: Vec<Fault>,
     /// From the kill until nobody slept who should not, in nanoseconds.
     delay: u64,
-    at: String,
+    /// Where the victim was killed, and the second one.
+    at: Vec<Option<(String, u64)>>,
 }
 
-/// Kills the victim of new scenes after every `1/density`th of its instructions (each, without a density), from a point on that differs
-/// between runs, and right before its system calls: what was changed for others is changed then, and they sleep still.
-pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, density: Option<u64>) -> Tally {
+/// How often, and in which language, a scene's victims are killed.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// About how many instructions are tried; all, without this.
+    pub density: Option<u64>,
+    /// No more than about so many in any case.
+    pub most: u64,
+    /// Who forks the victims, if that is not this program.
+    pub server: Option<&'a Server>,
+}
+
+/// How many instructions before and behind the native code are tried in Python.
+const MARGIN: usize = 20;
+/// How many at its beginning and its end are tried, each of them, and about how many between.
+const EDGE: u64 = 300;
+/// How many of the first victim's instructions are combined with how many of the second's, in a full run and by default.
+const PAIRS: (u64, u64) = (80, 8);
+const FEW_PAIRS: (u64, u64) = (6, 3);
+
+/// Kills the victims of new scenes after every instruction, or after some of them, from a point on that differs between runs, and right
+/// before its system calls: what was changed for others is changed then, and they sleep still.
+pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
-    let mut first = run(&*make(), u64::MAX);
-    tally.steps = first.steps;
-    // Fewer kills where each takes long.
-    let kills = density.map(|density| density.min(100_000 / first.steps).max(2));
-    let stride = kills.map_or(1, |kills| (first.steps / kills).max(1));
-    let mut calls = std::mem::take(&mut first.calls);
-    calls.truncate(kills.unwrap_or(0) as usize);
-    let after = now() % stride;
-    let mut result = first;
-    let mut k = u64::MAX;
-    let mut begun = false;
+    let first = run(&*make(), plan.server, None, u64::MAX, u64::MAX);
+    let (begin, end) = window(&first);
+    tally.steps = end - begin;
+    let trace = Trace::new(first.places.clone());
+    let has_second = make().has_second();
+    let kills = match plan.density {
+        Some(density) if has_second => Some(FEW_PAIRS.0.min(density)),
+        // Fewer kills where each takes long.
+        Some(density) => Some(density.min(100_000 / tally.steps.max(1)).max(4)),
+        None if has_second => Some(PAIRS.0),
+        None => None,
+    };
+    let stride = kills.map_or(1, |kills| (tally.steps / kills).max(1));
+    let calls = first.calls.iter().copied().filter(|call| (begin..end).contains(call));
+    let mut points: Vec<u64> = calls.take(kills.unwrap_or(0) as usize).collect();
+    if stride > 1 {
+        points.extend((begin + now() % stride..end).step_by(stride as usize));
+    } else if first.native.is_empty() {
+        points.extend((begin..end).filter(|&k| trace.is_worth(k as usize)));
+        let stride = (points.len() as u64).div_ceil(plan.most).max(1);
+        points = points.into_iter().skip((now() % stride) as usize).step_by(stride as usize).collect();
+    } else {
+        // Around the native code, every instruction; in its middle, some.
+        let (early, late) = (begin + EDGE, end.saturating_sub(EDGE));
+        let stride = (late.saturating_sub(early) / EDGE).max(1);
+        points.extend((begin..end).filter(|&k| k < early || k >= late || (k + begin).is_multiple_of(stride)));
+    }
+    tally.add(make, plan, None, u64::MAX, u64::MAX, first);
+    for &k in &points {
+        if !has_second {
+            tally.kill(make, plan, &trace, k, u64::MAX);
+            continue;
+        }
+        let steps = tally.kill(make, plan, &trace, k, u64::MAX).second_steps;
+        let kills = if plan.density.is_some() { FEW_PAIRS.1 } else { PAIRS.1 };
+        let stride = (steps / kills).max(1);
+        for j in (now() % stride..steps).step_by(stride as usize) {
+            tally.kill(make, plan, &trace, k, j);
+        }
+    }
     // Not all runs have the same length: the end is where several came to their end in a row.
     let mut ends = 0;
-    loop {
-        tally.points += 1;
-        let mut delay = result.delay;
-        for _ in 0..REPEATS {
-            if delay > LATE {
-                delay = delay.min(run(&*make(), k).delay);
-            }
+    for k in end.. {
+        if stride > 1 || !first_is_whole(begin, end, &trace) || ends > REPEATS {
+            break;
         }
-        tally.worst = tally.worst.max(delay);
-        if delay > LATE {
-            tally.late += 1;
-            let ms = delay / 1_000_000;
-            tally.reports.push(format!("killed after {} of {}: woken after {ms} ms\n{}", result.steps, tally.steps, result.at));
-        }
-        for fault in &result.faults {
-            tally.count(fault);
-            tally.reports.push(format!("killed after {} of {}: {}\n{}", result.steps, tally.steps, fault.text(), result.at));
-        }
-        if let Some(call) = calls.pop() {
-            k = call;
-        } else if !begun {
-            (k, begun) = (after, true);
-        } else if result.completed || result.slept && result.steps < k {
-            ends += 1;
-            if stride > 1 || ends > REPEATS {
-                return tally;
-            }
-        } else {
-            (k, ends) = (k + stride, 0);
-        }
-        result = run(&*make(), k);
+        let result = tally.kill(make, plan, &trace, k, u64::MAX);
+        ends = if result.completed || result.slept && result.steps < k { ends + 1 } else { 0 };
+    }
+    tally
+}
+
+/// Whether all instructions are tried, up to the last.
+fn first_is_whole(begin: u64, end: u64, trace: &Trace) -> bool {
+    begin == 0 && end as usize >= trace.places.len()
+}
+
+/// Which of the victim's instructions are tried.
+fn window(first: &Run) -> (u64, u64) {
+    let begin = first.woken_after.unwrap_or(0);
+    let is_native = |place: &u64| first.native.iter().any(|(start, end)| (start..end).contains(&place));
+    let places = &first.places;
+    match (places.iter().position(is_native), places.iter().rposition(is_native)) {
+        (Some(one), Some(last)) => (begin.max(one.saturating_sub(MARGIN) as u64), ((last + MARGIN) as u64).min(first.steps)),
+        _ => (begin, first.steps),
     }
 }
 
-/// The places on the board of a run.
-const READY: usize = 0;
-const DONE: usize = 1;
+/// What a kill came to.
+struct Killed {
+    steps: u64,
+    second_steps: u64,
+    completed: bool,
+    slept: bool,
+}
 
-/// Lets the victim of `scene` run for `limit` instructions, or to its end, and kills it.
-fn run(scene: &dyn Scene, limit: u64) -> Run {
-    let board = Board::new(2);
-    let victim = fork("victim", || {
-        // With a single processor there is no spin before a sleep, which would be most of the steps.
-        let mut one = CpuSet::new();
-        one.set(sched_getcpu().unwrap()).unwrap();
-        sched_setaffinity(Pid::from_raw(0), &one).unwrap();
-        if !scene.is_first_call() {
-            // What a process finds out about itself in its first call is thousands of instructions.
-            let region = Region::anonymous(4096).unwrap();
-            drop(unsafe { Mutex::create_in(&region, 0, ()) }.unwrap().lock().unwrap());
+impl Tally {
+    /// Makes a scene and kills its victim after `k` steps, and the second one after `j`.
+    fn kill<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, trace: &Trace, k: u64, j: u64) -> Killed {
+        let mut result = run(&*make(), plan.server, Some(trace), k, j);
+        if result.strayed {
+            result = run(&*make(), plan.server, None, k, j);
         }
-        let operation = scene.victim();
-        ptrace::traceme().unwrap();
-        board.set(READY, 1);
-        // SAFETY: a breakpoint, which the tracer sees.
-        unsafe { std::arch::asm!("int3") };
-        operation();
-        board.set(DONE, 1);
-        std::thread::sleep(Duration::from_secs(60));
-        exit(1);
-    });
-    let stopped = waitpid(victim.pid, None).unwrap();
-    assert_eq!(stopped, WaitStatus::Stopped(victim.pid, Signal::SIGTRAP), "the victim did not get ready");
-    assert_eq!(board.get(READY), 1);
+        let killed =
+            Killed { steps: result.steps, second_steps: result.second_steps, completed: result.completed, slept: result.slept };
+        self.add(make, plan, Some(trace), k, j, result);
+        killed
+    }
+
+    /// Counts what came of a kill.
+    fn add<'a>(
+        &mut self,
+        make: &dyn Fn() -> Box<dyn Scene + 'a>,
+        plan: Plan<'_>,
+        trace: Option<&Trace>,
+        k: u64,
+        j: u64,
+        result: Run,
+    ) {
+        self.points += 1;
+        let (mut delay, late) = (result.delay, make().late());
+        for _ in 0..REPEATS {
+            if delay > late {
+                delay = delay.min(run(&*make(), plan.server, trace, k, j).delay);
+            }
+        }
+        self.worst = self.worst.max(delay);
+        let mut wrong = vec![];
+        if delay > late {
+            self.late += 1;
+            wrong.push(format!("late: woken after {} ms", delay / 1_000_000));
+        }
+        for fault in &result.faults {
+            self.count(fault);
+            wrong.push(fault.text());
+        }
+        for wrong in wrong {
+            let second = if result.at.len() > 1 { format!(", the second after {}", result.second_steps) } else { String::new() };
+            let mut report = format!("killed after {} of {}{second}: {wrong}", result.steps, self.steps);
+            // Where thousands fail alike the first are enough.
+            if self.reports.len() < 20 {
+                result
+                    .at
+                    .iter()
+                    .for_each(|place| report += &format!("\n    at {}", in_words(place.as_ref()).replace('\n', "\n    ")));
+            }
+            self.reports.push(report);
+        }
+    }
+}
+
+/// Lets the victim of `scene` run for `limit` instructions, or to its end, and kills it; and the second one, if it is woken, for `second_limit`.
+fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit: u64, second_limit: u64) -> Run {
+    let victim = match server {
+        Some(server) => Victim::of(server, &scene.command().expect("a scene for other languages")),
+        None => Victim::forked(scene.is_first_call(), || scene.victim()),
+    };
     scene.victim_is_ready();
+    let second = scene.has_second().then(|| {
+        let victim = Victim::forked(false, || scene.second());
+        victim.run_to_sleep();
+        victim
+    });
     let mut sleepers = (!scene.sleepers_come_later()).then(|| Sleepers::start(scene));
-    let (mut steps, mut calls, mut slept) = (0, vec![], false);
-    while steps < limit && board.get(DONE) == 0 {
-        let in_kernel = is_at_system_call(&victim);
+    let (mut steps, mut calls, mut places, mut slept, mut woken_after, mut strayed) = (0, vec![], vec![], false, None, false);
+    let mut asleep = |slept: &mut bool| {
+        if *slept {
+            // Others took what it was woken for.
+            return false;
+        }
+        *slept = true;
+        if sleepers.is_none() {
+            sleepers = Some(Sleepers::start(scene));
+        }
+        scene.victim_sleeps()
+    };
+    let mut ran = Ran::There;
+    if let Some((anchor, place, times)) = trace.and_then(|trace| trace.anchor(limit as usize)) {
+        ran = victim.run_to(place, times, || asleep(&mut slept));
+        steps = anchor as u64;
+        strayed = ran == Ran::Done;
+    }
+    while ran == Ran::There && steps < limit {
+        let at = victim.at();
+        let in_kernel = victim.is_system_call(at);
         if in_kernel {
             calls.push(steps);
         }
-        ptrace::step(victim.pid, None).unwrap();
+        if trace.is_none() {
+            places.push(at);
+        }
+        let slept_before = slept;
+        ran = victim.step(in_kernel, || asleep(&mut slept));
         steps += 1;
-        if !wait_for_stop(&victim, in_kernel, || {
-            if slept {
-                // Others took what it was woken for.
-                return false;
-            }
-            slept = true;
-            if sleepers.is_none() {
-                sleepers = Some(Sleepers::start(scene));
-            }
-            scene.victim_sleeps()
-        }) {
-            break;
+        if slept && !slept_before && ran == Ran::There {
+            woken_after = Some(steps);
         }
     }
-    let at = where_it_is(&victim);
-    let ended = board.get(DONE) == 1;
+    let mut at = vec![victim.place()];
+    let native = if trace.is_none() && server.is_some() { victim.ranges_of("_rsipc.") } else { vec![] };
+    let ended = victim.is_done();
     let completed = ended || scene.stands_still();
     if scene.stands_still() {
         scene.take_away();
@@ -330,19 +460,36 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
         sleepers.add_another(scene);
     }
     if scene.stands_still() {
-        ptrace::detach(victim.pid, None).unwrap();
-        board.wait(DONE, 1);
+        victim.go_on();
     }
-    let killed = now();
+    scene.barge();
+    let mut killed = now();
     if scene.stands_still() {
         scene.wake();
     }
     let end = Instant::now() + HANG;
     // An operation that came to its end has woken whom it had to: its death must not be needed for that.
-    while completed && (!scene.sleepers_come_later() || scene.stands_still()) && scene.stuck(&sleepers) && Instant::now() < end {
+    let must_be_enough =
+        completed && scene.completion_is_enough() && second.is_none() && (!scene.sleepers_come_later() || scene.stands_still());
+    while must_be_enough && scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
     }
     victim.kill();
+    let mut second_steps = 0;
+    if let Some(second) = second {
+        if second.is_woken(Duration::from_millis(5)) {
+            let mut ran = Ran::There;
+            while ran == Ran::There && second_steps < second_limit && !second.is_done() {
+                ran = second.step(second.is_system_call(second.at()), || false);
+                second_steps += 1;
+            }
+            at.push(second.place());
+        }
+        scene.barge();
+        killed = now();
+        second.kill();
+    }
+    scene.let_go();
     let mut faults = vec![];
     while scene.stuck(&sleepers) && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(50));
@@ -355,62 +502,18 @@ fn run(scene: &dyn Scene, limit: u64) -> Run {
         faults.extend(scene.finish(&sleepers, completed));
     }
     let delay = delay.max(scene.slowest());
-    Run { steps, calls, completed: ended, slept: slept && !completed, faults, delay, at }
-}
-
-/// Whether the victim's next instruction is a system call.
-fn is_at_system_call(victim: &Child) -> bool {
-    let at = ptrace::getregs(victim.pid).unwrap().rip;
-    ptrace::read(victim.pid, at as ptrace::AddressType).unwrap() & 0xffff == 0x050f
-}
-
-/// Waits until the victim has made its step, which may last if it is `in_kernel`. Calls `asleep` if it sleeps meanwhile; false from that ends it.
-fn wait_for_stop(victim: &Child, in_kernel: bool, mut asleep: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    let mut told = false;
-    let how = if in_kernel { WaitPidFlag::WNOHANG } else { WaitPidFlag::empty() };
-    loop {
-        match waitpid(victim.pid, Some(how)).unwrap() {
-            WaitStatus::StillAlive => std::thread::yield_now(),
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => return true,
-            other => panic!("the victim ended by itself: {other:?}"),
-        }
-        let waited = start.elapsed();
-        assert!(waited < HANG, "the victim does not make a step");
-        if waited > Duration::from_millis(2) {
-            if !told && victim.is_asleep() {
-                told = true;
-                if !asleep() {
-                    return false;
-                }
-            }
-            std::thread::sleep(Duration::from_micros(20));
-        }
+    Run {
+        steps,
+        second_steps,
+        calls,
+        places,
+        woken_after: woken_after.filter(|_| scene.after_waking()),
+        native,
+        completed: ended,
+        slept: slept && !completed,
+        strayed,
+        faults,
+        delay,
+        at,
     }
-}
-
-/// The victim's place in the program, in words where a tool for that is installed.
-fn where_it_is(victim: &Child) -> String {
-    let Ok(registers) = ptrace::getregs(victim.pid) else { return "    asleep".into() };
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", victim.pid)).unwrap_or_default();
-    let mut base = ("", 0);
-    for line in maps.lines() {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (Some((start, end)), file) = (fields[0].split_once('-'), fields.get(5).copied().unwrap_or("")) else { continue };
-        let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        if file != base.0 {
-            base = (file, number(start));
-        }
-        if (number(start)..number(end)).contains(&registers.rip) {
-            return format!("{file} {:#x}", registers.rip - base.1);
-        }
-    }
-    format!("{:#x}", registers.rip)
-}
-
-/// The functions and lines at a place that `where_it_is` gave.
-pub fn in_words(place: &str) -> String {
-    let Some((file, offset)) = place.rsplit_once(' ') else { return place.into() };
-    let output = Command::new("addr2line").args(["-f", "-C", "-i", "-p", "-e", file, offset]).output();
-    output.map_or_else(|_| place.into(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }

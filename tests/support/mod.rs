@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -203,22 +204,27 @@ impl Child {
 
     /// Whether it sleeps on a futex at this moment.
     pub fn is_asleep(&self) -> bool {
-        let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
-        let mut words = call.split_ascii_whitespace();
-        let number = words.next().and_then(|number| number.parse::<i64>().ok());
-        let operation = words.nth(1).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-        match number {
-            Some(libc::SYS_futex) => operation == Some(libc::FUTEX_WAIT_BITSET),
-            // futex_wait(2) is not yet in the libc crate.
-            Some(number) => [libc::SYS_futex_waitv, 455].contains(&number),
-            None => false,
-        }
+        is_asleep(self.pid)
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Whether a process sleeps on a futex at this moment.
+pub fn is_asleep(pid: Pid) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next().and_then(|number| number.parse::<i64>().ok());
+    let operation = words.nth(1).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    match number {
+        Some(libc::SYS_futex) => operation == Some(libc::FUTEX_WAIT_BITSET),
+        // futex_wait(2) is not yet in the libc crate.
+        Some(number) => [libc::SYS_futex_waitv, 455].contains(&number),
+        None => false,
     }
 }
 
@@ -234,19 +240,27 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 /// Numbers that this process and the children forked after it share, without rsipc.
 pub struct Board {
     numbers: &'static [AtomicU64],
+    file: fs::File,
 }
 
 impl Board {
     pub fn new(count: usize) -> Self {
         let len = count * size_of::<AtomicU64>();
+        let file = fs::File::from(nix::sys::memfd::memfd_create("board", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap());
+        file.set_len(len as u64).unwrap();
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new anonymous mapping, zeroed, which stays until the board is dropped, and its users cannot outlive it.
+        // SAFETY: a new mapping, zeroed, which stays until the board is dropped, and its users cannot outlive it.
         let numbers = unsafe {
-            let at = libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0);
+            let at = libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, file.as_raw_fd(), 0);
             assert_ne!(at, libc::MAP_FAILED);
             std::slice::from_raw_parts(at.cast(), count)
         };
-        Self { numbers }
+        Self { numbers, file }
+    }
+
+    /// Where other processes find it, as a file of 64-bit numbers.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
     pub fn get(&self, index: usize) -> u64 {

@@ -1,0 +1,142 @@
+"""Shows that the stepper finds what is wrong: breaks a copy of the library in one place after the other, and expects to be told.
+
+    python3 tests/crash/faults.py [WORD]     all of them, or those whose name contains WORD
+
+Each fault is a text in a source file, of which there is exactly one, and what it is replaced by; the scenes that are played
+then; and what has to be in the report: what went wrong, and where the victim was killed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "faults"
+PARTS = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "cbindgen.toml",
+    "src",
+    "include",
+    "tests",
+    "examples",
+    "benches",
+    "bindings",
+    "README.md",
+]
+
+
+@dataclass
+class Fault:
+    name: str
+    file: str
+    right: str
+    wrong: str
+    scenes: str
+    """Those whose name contains this."""
+    reported: str
+    """A pattern in one report: what went wrong, and where."""
+
+
+FAULTS = [
+    Fault(
+        "who waits for a message is not woken",
+        "src/sync/lock.rs",
+        "futex::wake(word, 1, Kind::Change) + futex::wake(word, 1, Kind::Lock)",
+        "futex::wake(word, 1, Kind::Lock)",
+        "send, receiver asleep",
+        r"send, receiver asleep: killed after \d+ of \d+: late: woken after \d+ ms\n",
+    ),
+    Fault(
+        "a message is committed before it is written",
+        "src/queue/ring.rs",
+        """        slot.write(envelope, message);
+        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
+        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag);
+""",
+        """        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
+        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag);
+        slot.write(envelope, message);
+""",
+        "send, part full",
+        r"send, part full: killed after \d+ of \d+: torn: .*\n.*",
+    ),
+    Fault(
+        "the next owner does not see to what the dead one had committed",
+        "src/queue/ring.rs",
+        "for _ in 0..STEPS {",
+        "for _ in 0..1 {",
+        "send, part full",
+        r"send, part full: killed after \d+ of \d+: (hangs|lost): .*\n.*(commit_filled|put|send)",
+    ),
+    Fault(
+        "the next owner of a mutex is not told of the death",
+        "src/sync/mutex.rs",
+        "if lock::acquire(&call, &self.shared.word, deadline)? == Left::Died {",
+        "if lock::acquire(&call, &self.shared.word, deadline)? == Left::Died && deadline == Deadline::Now {",
+        "lock, change, unlock",
+        r"lock, change, unlock: killed after \d+ of \d+: torn: .*nobody was told\n",
+    ),
+    Fault(
+        "permits are not added up after a death",
+        "src/sync/permits.rs",
+        "if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {\n            self.add_up();",
+        "if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {",
+        "acquire a permit",
+        r"acquire a permit: killed after \d+ of \d+: (leaked|hangs|twice): .*\n.*(permits|Permits)",
+    ),
+]
+
+
+def build_and_run(fault: Fault) -> str:
+    """Breaks a copy of the library, and gives what the stepper says of it."""
+    tree = WORK / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        # With the time of now, since what is mended has to be built anew as well.
+        if source.is_dir():
+            shutil.copytree(source, tree / part, copy_function=shutil.copy)
+        else:
+            shutil.copy(source, tree / part)
+    path = tree / fault.file
+    text = path.read_text()
+    if text.count(fault.right) != 1:
+        sys.exit(f"{fault.file} has this {text.count(fault.right)} times, and not once:\n{fault.right}")
+    path.write_text(text.replace(fault.right, fault.wrong))
+    environment = os.environ | {
+        "CARGO_TARGET_DIR": str(WORK / "build"),
+        "RSIPC_CRASH": "full",
+        "RSIPC_CRASH_ONLY": fault.scenes,
+        "RUST_BACKTRACE": "0",
+    }
+    environment.pop("RSIPC_PYTHON", None)
+    command = ["cargo", "test", "--quiet", "--release", "--test", "crash_step"]
+    subprocess.run([*command, "--no-run"], cwd=tree, env=environment, check=True)
+    run = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=600)
+    if run.returncode == 0:
+        sys.exit(f"{fault.name}: and nothing was found")
+    return run.stdout + run.stderr
+
+
+def main() -> None:
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    for fault in FAULTS:
+        if word not in fault.name:
+            continue
+        said = build_and_run(fault)
+        found = re.search(fault.reported, said)
+        if not found:
+            sys.exit(f"{fault.name}: this was expected:\n{fault.reported}\nand this was said:\n{said[-6000:]}")
+        print(f"{fault.name} ({fault.file}):")
+        print("    " + said[found.start() :].split("\n    (inlined")[0].split("\n     (inlined")[0][:600].replace("\n", "\n    "))
+
+
+if __name__ == "__main__":
+    main()

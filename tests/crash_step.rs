@@ -25,6 +25,8 @@ mod report;
 mod scenes;
 #[path = "crash/step.rs"]
 mod step;
+#[path = "crash/strangers.rs"]
+mod strangers;
 mod support;
 #[path = "crash/twice.rs"]
 mod twice;

@@ -44,7 +44,8 @@
 //!
 //! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, for a woken sleeper
 //! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
-//! the first that called exec has another id by the time the kernel looks at its words. Those who want the lock ask for it then.
+//! the first that called exec has another id by the time the kernel looks at its words, and strangers (`sync::strangers`) are never told apart by the
+//! kernel. Those who want the lock ask for it then. They look every [`LOOK`] however often others wake them.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, compiler_fence, fence};
@@ -148,6 +149,10 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result
         if !spun {
             spun = true;
             SPIN.until(left, || word.load(Relaxed) & TID == 0);
+            continue;
+        }
+        // The kernel does not tell of a stranger's death (`sync::strangers`).
+        if !call.is_seen() && take_from_the_gone(call, word, seen) {
             continue;
         }
         // die here: WAITERS without a waiter costs the next release two system calls.

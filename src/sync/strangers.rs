@@ -78,6 +78,8 @@ pub(crate) struct Strangers {
 #[derive(Default)]
 struct Ours {
     tables: Vec<Arc<Strangers>>,
+    /// Who this process is in the tables that are these files.
+    known: Vec<((u64, u64), Identity)>,
     /// Where lives are mapped for the lists of the threads with these ids.
     annexes: Vec<(u32, Annex)>,
 }
@@ -155,7 +157,7 @@ impl Strangers {
         Ok(owner)
     }
 
-    /// Starts the thread by whose life this process is known.
+    /// Sees to it that this process is known by the life of a thread.
     #[cold]
     fn make_known(self: &Arc<Self>) -> Result<()> {
         static ONE_AT_A_TIME: PerProcess<Mutex<()>> = PerProcess::new();
@@ -164,6 +166,24 @@ impl Strangers {
         if self.process().is_some() {
             return Ok(());
         }
+        // A handle from before a fork has its parent's table, and others the child's.
+        let known = ours()?.known.iter().find(|(file, _)| *file == self.file).map(|(_, life)| *life);
+        let life = match known {
+            Some(life) => life,
+            None => {
+                let life = self.start_to_live()?;
+                ours()?.known.push((self.file, life));
+                life
+            }
+        };
+        self.process.store(life.0, Relaxed);
+        // Release: with the Acquire in `process`.
+        self.known_at.store(forks().wrapping_add(1), Release);
+        Ok(())
+    }
+
+    /// Starts a thread that lives until its process ends; says by what life.
+    fn start_to_live(self: &Arc<Self>) -> Result<Identity> {
         let (tell, told) = channel();
         let this = Arc::clone(self);
         spawn_without_signals(c"rsipc-life", move || {
@@ -179,11 +199,7 @@ impl Strangers {
                 unsafe { libc::pause() };
             }
         })?;
-        let life = told.recv().unwrap_or(Err(Error::WouldBlock))?;
-        self.process.store(life.0, Relaxed);
-        // Release: with the Acquire in `process`.
-        self.known_at.store(forks().wrapping_add(1), Release);
-        Ok(())
+        told.recv().unwrap_or(Err(Error::WouldBlock))
     }
 
     /// Begins a life of the calling thread, of a process; without one, it is that by which its process is known.

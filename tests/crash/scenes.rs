@@ -14,6 +14,7 @@ use crate::handles;
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
+use crate::strangers::strangers;
 use crate::support::{Test, message};
 use crate::twice::{self, Barge, What};
 use crate::waits::{self, Beside, Ready};
@@ -194,6 +195,22 @@ pub const SCENES: &[Entry] = &[
     ("release a unit, who was woken dies, a third barges", |t| twice::pair(t, What::Unit, Barge::Late)),
     ("release a permit, then who was woken dies", |t| twice::pair(t, What::Permit, Barge::Never)),
     ("release a permit, who was woken dies, a third barges", |t| twice::pair(t, What::Permit, Barge::Late)),
+    ("strangers: send, receiver asleep", |t| strangers(t, queue(t, Act::Send, 0, (Act::Recv, 1)))),
+    ("strangers: send, full, waits", |t| strangers(t, queue(t, Act::Send, CAPACITY, (Act::Recv, 0)))),
+    ("strangers: send, another sender comes", |t| strangers(t, another(t))),
+    ("strangers: recv, sender asleep", |t| strangers(t, queue(t, Act::Recv, CAPACITY, (Act::Send, 1)))),
+    ("strangers: recv, empty, woken before a receiver", |t| strangers(t, woken(t, Act::Recv, 0, (Act::Recv, 1)))),
+    ("strangers: shutdown, receivers asleep", |t| strangers(t, queue(t, Act::Shutdown, 0, (Act::Recv, 2)))),
+    ("strangers: rendezvous: send, receiver asleep", |t| strangers(t, scene(t, Rendezvous, Send, before::nothing, (Recv, 1)))),
+    ("strangers: rendezvous: recv, two offers", |t| strangers(t, scene(t, Rendezvous, Recv, before::nothing, (Send, 2)))),
+    ("strangers: unbounded: send into the log", |t| strangers(t, scene(t, Unbounded, Send, before::in_log, (Recv, 0)))),
+    ("strangers: long: send", |t| strangers(t, scene(t, Long, Send, before::one, (Recv, 0)))),
+    ("strangers: long: recv, senders asleep", |t| strangers(t, scene(t, Long, Recv, before::two, (Send, 2)))),
+    ("strangers: lease", |t| strangers(t, scene(t, Bounded, Lease, before::two, (Recv, 0)))),
+    ("strangers: finish a lease", |t| strangers(t, scene(t, Bounded, Finish, before::two, (Recv, 0)))),
+    ("strangers: give a lease back, lessee asleep", |t| strangers(t, scene(t, Bounded, GiveBack, before::nothing, (Lease, 1)))),
+    ("strangers: lock, change, unlock", |t| strangers(t, mutex(t, Hold::Both, 0))),
+    ("strangers: unlock, two waiters asleep", |t| strangers(t, mutex(t, Hold::Unlock, 2))),
 ];
 
 pub const CAPACITY: usize = 3;

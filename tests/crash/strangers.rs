@@ -1,0 +1,89 @@
+//! Scenes whose objects processes of several pid namespaces use: then the kernel sees to nobody's words.
+
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rsipc::{Kind, Mutex, Queue};
+
+use crate::step::{Fault, LATE_AFTER_TWO, Scene, Sleepers};
+use crate::support::Test;
+
+/// A scene among strangers.
+struct Strangers<'a> {
+    test: &'a Test,
+    inner: Box<dyn Scene + 'a>,
+}
+
+/// Lets the users of all the objects that there are be strangers to each other, from here on.
+pub fn strangers<'a>(test: &'a Test, inner: Box<dyn Scene + 'a>) -> Box<dyn Scene + 'a> {
+    let table = test.dir.join(".strangers");
+    if !table.exists() {
+        let made = std::fs::File::create(&table).and_then(|file| {
+            // As `sync::life_table` makes it: the tag alone is not 0.
+            file.set_len(4096 * 4096)?;
+            file.write_all_at(b"rsip\xfe\0\x01\0", 0)
+        });
+        made.unwrap();
+    }
+    let number = (table.metadata().unwrap().ino() as u32).max(1);
+    for object in test.list().unwrap() {
+        // `Header::strangers` in `shm::layout`: what the first stranger stores when it opens the object.
+        let file = std::fs::File::options().write(true).open(test.dir.join(&object.name)).unwrap();
+        file.write_all_at(&number.to_ne_bytes(), 12).unwrap();
+    }
+    Box::new(Strangers { test, inner })
+}
+
+impl Strangers<'_> {
+    /// Begins this process's life, which takes more instructions than all that follows.
+    fn join(&self) {
+        for object in self.test.list().unwrap() {
+            match object.kind {
+                Kind::Queue => drop(Queue::open(self.test.name(&object.name)).unwrap()),
+                // One that somebody else may hold.
+                Kind::Mutex => drop(Mutex::<()>::open(self.test.name(&object.name)).unwrap().try_lock()),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Scene for Strangers<'_> {
+    fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        self.join();
+        self.inner.victim()
+    }
+    fn victim_is_ready(&self) {
+        self.inner.victim_is_ready();
+    }
+    fn sleepers(&self) -> usize {
+        self.inner.sleepers()
+    }
+    fn sleep(&self, index: usize) -> u64 {
+        self.inner.sleep(index)
+    }
+    fn sleepers_come_later(&self) -> bool {
+        self.inner.sleepers_come_later()
+    }
+    fn victim_sleeps(&self) -> bool {
+        self.inner.victim_sleeps()
+    }
+    fn another_comes(&self) -> bool {
+        self.inner.another_comes()
+    }
+    fn completion_is_enough(&self) -> bool {
+        self.inner.completion_is_enough()
+    }
+    fn stuck(&self, sleepers: &Sleepers) -> bool {
+        self.inner.stuck(sleepers)
+    }
+    fn slowest(&self) -> u64 {
+        self.inner.slowest()
+    }
+    /// Who waits looks by itself, every 100 ms.
+    fn late(&self) -> u64 {
+        LATE_AFTER_TWO
+    }
+    fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
+        self.inner.finish(sleepers, completed)
+    }
+}

@@ -15,8 +15,6 @@
 //! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::queue::handoff;
@@ -26,6 +24,9 @@ use crate::shm::bytes::Bytes;
 use crate::shm::layout::{BlockHead, QueueLayout};
 use crate::sync::lock;
 use crate::sys::file::PAGE;
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::process::{Identity, me};
 
 /// What a block's owner does with it.
@@ -173,7 +174,7 @@ impl Blocks {
     /// Wakes those who wait for a block, if any. The call works on the receiving lock's word, which this thread does not own.
     pub(crate) fn notify(&self) {
         // With that in `Store::claim`.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         if self.shared.block_wanted.load(Relaxed) != 0 {
             self.shared.block_wanted.store(0, Relaxed);
             // die here: the kernel wakes one who waits, who wakes the next when it leaves.

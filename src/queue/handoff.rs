@@ -16,7 +16,6 @@
 //! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -26,6 +25,8 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::process::Identity;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -114,7 +115,7 @@ impl Store {
         // Release: with the Acquire in `accept`, for the message.
         head.offer.swap(number | OPEN, Release);
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
         let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
@@ -238,7 +239,7 @@ impl Store {
     /// Wakes the sender whose offer was taken, if it sleeps; says how many it woke. The caller holds the receiving lock.
     pub(crate) fn wake_sender(&self, index: u32) -> u32 {
         // With the fence in `wait_for_change`: either we see that somebody waits, or the sender sees that its offer was taken.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         let word = &self.shared.recv.lock;
         if word.load(Relaxed) & WAITERS == 0 { 0 } else { futex::wake(word, u32::MAX, Kind::One(index)) }
     }

@@ -15,13 +15,12 @@
 //! dies before its commit has not taken the message: the next one does; one that dies after it has. A hint is never ahead of the
 //! truth, since it is stored after the commit, under the lock.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
 use crate::error::{Error, Result};
 use crate::queue::options::Plan;
 use crate::shm::Shared;
 use crate::shm::layout::{ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::{Slot, Slots};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 
 /// The ring of one queue.
 pub(crate) struct Ring {

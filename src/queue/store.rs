@@ -17,8 +17,6 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -37,6 +35,8 @@ use crate::sync::lives::Lives;
 use crate::sync::lock::{self, On};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind};
+use crate::sys::memory::Ordering::{Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 

@@ -20,8 +20,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -32,6 +30,8 @@ use crate::shm::{self, Shared};
 use crate::sync::lock::{self, TID, WAITERS};
 use crate::sys::file::{self, Annex, Mapping, page_size};
 use crate::sys::futex::{self, Kind};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;

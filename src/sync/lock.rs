@@ -46,13 +46,13 @@
 //! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
 //! the first that called exec has another id by the time the kernel looks at its words. Those who want the lock ask for it then.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, compiler_fence, fence};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sys::memory::{AtomicU32, fence, fence_after_rmw};
 use crate::sys::process::thread_is_gone;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -261,12 +261,6 @@ pub(crate) fn notify(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     if event.load(Relaxed) & WAITERS != 0 {
         notify_slow(event, watched, count);
     }
-}
-
-/// A SeqCst fence right after a read-modify-write, which on x86 is one already.
-#[inline]
-pub(crate) fn fence_after_rmw() {
-    if cfg!(target_arch = "x86_64") { compiler_fence(SeqCst) } else { fence(SeqCst) }
 }
 
 /// Like [`notify`] for one sleeper, but `call` works on another word, `own`, and does so again afterwards: who dies here need not have

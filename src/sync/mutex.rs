@@ -8,8 +8,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytemuck::Pod;
@@ -20,6 +18,8 @@ use crate::shm::layout::MutexLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
+use crate::sys::memory::AtomicU64;
+use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::{Call, forks};
 use crate::time::Deadline;
 

@@ -16,8 +16,6 @@
 //! For the rest the argument of `sync::lock` holds.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -27,6 +25,8 @@ use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::thread::{Call, forks, unlink_later};
 use crate::time::Deadline;
 

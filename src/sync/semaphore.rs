@@ -12,6 +12,7 @@ use crate::sync::permits::Permits;
 use crate::sync::signals::Signals;
 use crate::sync::source::Source;
 use crate::sync::watcher::Readiness;
+use crate::sys::memory::Ordering::Relaxed;
 use crate::time::Deadline;
 
 /// The largest value of a semaphore.
@@ -277,7 +278,7 @@ impl Semaphore {
     /// For permits what the system may say: those of the dead are taken back first.
     pub fn value(&self) -> Result<u32> {
         match &self.flavour {
-            Flavour::Signals(signals) => Ok(signals.shared.value.load(std::sync::atomic::Ordering::Relaxed)),
+            Flavour::Signals(signals) => Ok(signals.shared.value.load(Relaxed)),
             Flavour::Permits(permits) => permits.free(),
         }
     }
@@ -329,13 +330,13 @@ fn create<T: Object>(name: &Name<'_>, fill: impl FnOnce(&T)) -> Result<Shared<T>
 }
 
 fn signals(initial: u32) -> impl Fn(&SemaphoreLayout) {
-    move |layout| layout.value.store(initial, std::sync::atomic::Ordering::Relaxed)
+    move |layout| layout.value.store(initial, Relaxed)
 }
 
 fn permits(total: u32) -> impl Fn(&PermitsLayout) {
     move |layout| {
-        layout.total.store(total, std::sync::atomic::Ordering::Relaxed);
-        layout.free.store(total, std::sync::atomic::Ordering::Relaxed);
+        layout.total.store(total, Relaxed);
+        layout.free.store(total, Relaxed);
     }
 }
 

@@ -20,8 +20,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::queue::blocks::Blocks;
@@ -38,7 +36,7 @@ use crate::sys::futex::{self, Kind};
 use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::thread::Call;
-use crate::time::Deadline;
+use crate::time::{Deadline, coarse_now};
 
 /// The states of `QueueLayout::phase`, besides 0 (open). Senders are refused.
 pub(crate) const CLOSING: u32 = 1;
@@ -137,8 +135,7 @@ impl Store {
 
     /// Whether who finds messages, and so never waits, should look now for what comes back from the dead: every [`lock::LOOK`].
     pub(crate) fn is_time_to_look(&self) -> bool {
-        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return false };
-        let now = now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs();
+        let Some(now) = coarse_now() else { return false };
         let due = now.saturating_sub(self.looked.load(Relaxed)) >= lock::LOOK.as_nanos() as u64;
         if due {
             self.looked.store(now, Relaxed);

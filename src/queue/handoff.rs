@@ -14,6 +14,8 @@
 //! were only about to sleep. If the receiver dies between taking an offer and waking its sender, the next owner of the lock finds the
 //! block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the kernel, finds that somebody died in
 //! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
+//!
+//! `tests/models` tries this source: the scenes "rendezvous".
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -176,7 +178,7 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            match lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)? {
+            match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {

@@ -9,13 +9,16 @@ LIBDIR := target/release
 DEMO := target/demo
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
-.PHONY: help demo test kill bench lint header clean lib
+.PHONY: help demo test kill models mutations tsan bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
 	@echo "make kill     kill at every single instruction of every operation, and print the table"
+	@echo "make models   try the schedules, memory orders and deaths that the protocols must survive, further than make test"
+	@echo "make mutations weaken each ordering, fence and wake-up in its turn, and say which model notices"
+	@echo "make tsan     run threads on one handle under ThreadSanitizer (rustup component add rust-src)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -28,6 +31,7 @@ demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
 test: lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
 	cargo test --features async
+	cargo test -p rsipc-models
 	cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build
@@ -37,6 +41,18 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 
 kill:
 	RSIPC_CRASH=full cargo test --release --features async --test crash_step
+
+models:
+	cargo run --release -p rsipc-models
+
+mutations:
+	cargo run --release -p rsipc-models mutations
+
+# The standard library is instrumented, too: without that its reference counts look like races. The sanitizer does not know fences, of which no
+# data depends.
+tsan:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+		cargo test -Zbuild-std --target $(shell rustc --print host-tuple) --target-dir target/tsan --no-default-features --test threads
 
 bench:
 	cargo bench --bench passing

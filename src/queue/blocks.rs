@@ -13,6 +13,8 @@
 //! Who needs blocks, or finds the queue empty while some are leased, looks for owners that are gone: what they held is freed, what they had on
 //! lease is returned. Only the few instructions in which a block and a place in the queue change together need more: then the
 //! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
+//!
+//! `tests/models` tries this source: the scenes with long messages and with leases.
 
 use std::collections::HashMap;
 

@@ -8,6 +8,8 @@
 //! The log is a row of records of any length, one after the other. Where it begins and ends are two numbers of bytes that only grow, counted
 //! around the log's addresses; the store of either is the commit of a sender or a receiver, who hold their locks. Memory is taken in
 //! steps before it is written, and given back in chunks behind the receivers.
+//!
+//! `tests/models` tries this source: the scenes "log".
 
 use std::mem::MaybeUninit;
 

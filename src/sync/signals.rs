@@ -1,7 +1,8 @@
 //! The signalling semaphore: a count that anybody may raise, and an event to sleep on while it is 0.
 //!
 //! Taking a unit is one compare-and-swap of the count, giving one is one addition; nothing is held meanwhile, so a death leaves nothing
-//! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`.
+//! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`, and tried
+//! by `tests/models`.
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;

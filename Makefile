@@ -18,7 +18,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm fuzz bench lint header clean lib
+.PHONY: help demo test kill faults storm models mutations tsan fuzz bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,9 @@ help:
 	@echo "make faults   break a copy of the library in several places, and show that this is found"
 	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
 	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
+	@echo "make models   try the schedules, memory orders and deaths that the protocols must survive, further than make test"
+	@echo "make mutations weaken each ordering, fence and wake-up in its turn, and say which model notices"
+	@echo "make tsan     run threads on one handle under ThreadSanitizer (rustup component add rust-src)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -40,6 +43,7 @@ demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
 test: lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
 	cargo test --features async
+	cargo test -p rsipc-models
 	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build
@@ -67,6 +71,18 @@ fuzz:
 		fuzz/target/$(FUZZ_HOST)/release/$$target -max_total_time=$(RSIPC_FUZZ_SECONDS) -timeout=60 -max_len=256 -len_control=0 -detect_leaks=0 \
 			-artifact_prefix=fuzz/found/$$target- fuzz/found/$$target fuzz/corpus/$$target || exit 1; \
 	done
+
+models:
+	cargo run --release -p rsipc-models
+
+mutations:
+	cargo run --release -p rsipc-models mutations
+
+# The standard library is instrumented, too: without that its reference counts look like races. The sanitizer does not know fences, of which no
+# data depends.
+tsan:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+		cargo test -Zbuild-std --target $(shell rustc --print host-tuple) --target-dir target/tsan --no-default-features --test threads
 
 bench:
 	cargo bench --bench passing

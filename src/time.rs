@@ -1,6 +1,9 @@
 //! How long a call may wait: for ever, not at all, or until a moment on the monotonic clock (`clock_gettime(2)`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+pub(crate) use std::time::Instant;
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
 
@@ -35,4 +38,10 @@ impl Deadline {
             },
         }
     }
+}
+
+/// The time on the monotonic clock in nanoseconds, to within some milliseconds; None where it cannot be read.
+pub(crate) fn coarse_now() -> Option<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).ok()?;
+    Some(now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
 }

@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::direct::address::{Address, REPLIES};
@@ -19,6 +18,7 @@ use crate::direct::target::Peer;
 use crate::error::{Error, Result};
 use crate::queue::{MAX_MESSAGE, Queue, QueueOptions, Watch};
 use crate::sync::lock::LOOK;
+use crate::sys::memory::{AtomicU32, Ordering::Relaxed};
 use crate::sys::process::me;
 use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;

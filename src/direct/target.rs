@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::direct::address::Address;
@@ -11,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::queue::{Queue, Watch};
 use crate::sync::lives::{Ending, Lives};
 use crate::sync::lock::LOOK;
+use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::{Identity, me};
 use crate::sys::thread::Uncancelled;
 

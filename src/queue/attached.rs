@@ -1,8 +1,6 @@
 //! Who has a queue open, and for what.
 
 use std::cell::RefCell;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
@@ -11,6 +9,8 @@ use crate::queue::{Queue, Watch};
 use crate::shm;
 use crate::sync::lives::Ending;
 use crate::sync::lock;
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::thread::forks;
 use crate::time::Deadline;
 

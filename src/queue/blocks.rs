@@ -13,11 +13,11 @@
 //! Who needs blocks, or finds the queue empty while some are leased, looks for owners that are gone: what they held is freed, what they had on
 //! lease is returned. Only the few instructions in which a block and a place in the queue change together need more: then the
 //! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
+//!
+//! `tests/models` tries this source: the scenes with long messages and with leases.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::queue::handoff;
@@ -28,6 +28,9 @@ use crate::shm::layout::{BlockHead, QueueLayout};
 use crate::sync::lock;
 use crate::sync::strangers::Users;
 use crate::sys::file::PAGE;
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::process::Identity;
 
 /// What a block's owner does with it.
@@ -188,7 +191,7 @@ impl Blocks {
     /// Wakes those who wait for a block, if any. The call works on the receiving lock's word, which this thread does not own.
     pub(crate) fn notify(&self) {
         // With that in `Store::claim`.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         if self.shared.block_wanted.load(Relaxed) != 0 {
             self.shared.block_wanted.store(0, Relaxed);
             // die here: the kernel wakes one who waits, who wakes the next when it leaves.

@@ -1,7 +1,6 @@
 //! How a queue's blocks change hands: claimed, waited for, taken from the dead, finished.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -11,6 +10,8 @@ use crate::queue::watch::{Lessees, Watch, sleep_beside};
 use crate::shm::layout::Side;
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -57,7 +58,7 @@ impl Store {
         let change = || {
             self.shared.block_wanted.swap(1, Relaxed);
             // With the fence in `Blocks::notify`: either we see the free block, or its owner sees that it is wanted.
-            lock::fence_after_rmw();
+            fence_after_rmw();
             Ok((look.take() || self.blocks.any_free()? || over()).then_some(()))
         };
         self.with_lessees(lessees, |watch| {

@@ -14,9 +14,10 @@
 //! were only about to sleep. If the receiver dies between taking an offer and waking its sender, the next owner of the lock finds the
 //! block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the kernel, finds that somebody died in
 //! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
+//!
+//! `tests/models` tries this source: the scenes "rendezvous".
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::thread::{Call, Owners};
 use crate::time::Deadline;
 
@@ -112,7 +115,7 @@ impl Store {
         // Release: with the Acquire in `accept`, for the message.
         head.offer.swap(number | OPEN, Release);
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
         let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
@@ -173,7 +176,7 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            match lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)? {
+            match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {
@@ -249,7 +252,7 @@ impl Store {
     /// Wakes the sender whose offer was taken, if it sleeps; says how many it woke. The caller holds the receiving lock.
     pub(crate) fn wake_sender(&self, index: u32) -> u32 {
         // With the fence in `wait_for_change`: either we see that somebody waits, or the sender sees that its offer was taken.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         let word = &self.shared.recv.lock;
         if word.load(Relaxed) & WAITERS == 0 { 0 } else { futex::wake(word, u32::MAX, Kind::One(index)) }
     }

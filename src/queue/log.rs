@@ -8,10 +8,10 @@
 //! The log is a row of records of any length, one after the other. Where it begins and ends are two numbers of bytes that only grow, counted
 //! around the log's addresses; the store of either is the commit of a sender or a receiver, who hold their locks. Memory is taken in
 //! steps before it is written, and given back in chunks behind the receivers.
+//!
+//! `tests/models` tries this source: the scenes "log".
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::queue::options::{CHUNK, ENVELOPE, Plan};
@@ -19,6 +19,8 @@ use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
 use crate::sys::file::PAGE;
+use crate::sys::memory::AtomicU64;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 
 /// In a record's `len`: there is no message, the next record is at the beginning of the log's bytes.
 const SKIP: u32 = u32::MAX;

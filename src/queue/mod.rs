@@ -18,7 +18,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -28,6 +27,7 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::source::Source;
 use crate::sync::watcher::Readiness;
+use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;

@@ -1,7 +1,6 @@
 //! How a queue is made, and where its parts lie in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use nix::sys::statvfs::statvfs;
 
@@ -11,6 +10,7 @@ use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{BlockHead, QueueLayout, SLOT_DATA};
 use crate::sys::file::{Mapping, PAGE};
+use crate::sys::memory::Ordering::Relaxed;
 
 /// The largest capacity of a queue, in messages.
 pub const MAX_CAPACITY: usize = 1 << 30;

@@ -1,7 +1,6 @@
 //! How messages get out of a queue.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::queue::attached::LEASES;
@@ -16,6 +15,8 @@ use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
 use crate::sync::lock::{self, Left};
 use crate::sys::futex;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::fence_after_rmw;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -151,7 +152,7 @@ impl Store {
     pub(crate) fn tell_that_a_receiver_waits(&self, call: &Call<'_>) {
         let shared = &*self.shared;
         // With the fence in `lock::watch`: either we see that they watch, or they see that we wait.
-        lock::fence_after_rmw();
+        fence_after_rmw();
         if shared.recv.watched.load(Relaxed) != 0 {
             // Should we die, none of those may be left without WAITERS who sleep on that word for another reason.
             call.turn_to(&shared.recv.lock);

@@ -14,14 +14,15 @@
 //! behind: the next owner of the lock sees that the slot is filled, and moves the hint on before anything else. A receiver that
 //! dies before its commit has not taken the message: the next one does; one that dies after it has. A hint is never ahead of the
 //! truth, since it is stored after the commit, under the lock.
-
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+//!
+//! `tests/models` tries this source: the scenes "ring of 1" and "ring of 2".
 
 use crate::error::{Error, Result};
 use crate::queue::options::Plan;
 use crate::shm::Shared;
 use crate::shm::layout::{ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::{Slot, Slots};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 
 /// The ring of one queue.
 pub(crate) struct Ring {

@@ -1,7 +1,5 @@
 //! How messages get into a queue.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::log::Log;
@@ -11,6 +9,7 @@ use crate::queue::watch::Watch;
 use crate::shm::layout::ENVELOPED;
 use crate::shm::slots::Slot;
 use crate::sync::lock;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 

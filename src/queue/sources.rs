@@ -1,12 +1,12 @@
 //! A queue as something to wait for beside others.
 
 use std::borrow::Borrow;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::queue::store::Store;
 use crate::sync::lock::On;
 use crate::sync::source::Source;
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::Call;
 
 /// Receiving.

@@ -17,12 +17,8 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -38,8 +34,10 @@ use crate::sync::lock::{self, On};
 use crate::sync::spin::Spin;
 use crate::sync::strangers::Users;
 use crate::sys::futex::{self, Kind};
+use crate::sys::memory::Ordering::{Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::thread::Call;
-use crate::time::Deadline;
+use crate::time::{Deadline, coarse_now};
 
 /// The states of `QueueLayout::phase`, besides 0 (open). Senders are refused.
 pub(crate) const CLOSING: u32 = 1;
@@ -107,7 +105,7 @@ impl Store {
     /// `dir`: where the queue's name is; None for a queue in a region.
     pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let plan = Plan::of(&shared)?;
-        let users = Arc::new(Users::new(Shared::new(Arc::clone(shared.mapping()), shared.offset())?, dir.clone())?);
+        let users = Arc::new(Users::new(&shared, dir.clone())?);
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
         Ok(Self {
@@ -144,8 +142,7 @@ impl Store {
 
     /// Whether who finds messages, and so never waits, should look now for what comes back from the dead: every [`lock::LOOK`].
     pub(crate) fn is_time_to_look(&self) -> bool {
-        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return false };
-        let now = now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs();
+        let Some(now) = coarse_now() else { return false };
         let due = now.saturating_sub(self.looked.load(Relaxed)) >= lock::LOOK.as_nanos() as u64;
         if due {
             self.looked.store(now, Relaxed);

@@ -1,8 +1,6 @@
 //! Waits that end with a process as well: who is watched, and how to sleep on its life.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use crate::error::Result;
@@ -12,6 +10,8 @@ use crate::shm::layout::{Peer, Side};
 use crate::sync::lives::{self, Ending};
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed};
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::shm::layout::Layout;
 use crate::sys::file::Mapping;
+use crate::sys::memory;
 
 /// A stretch of a mapping.
 #[derive(Clone)]
@@ -55,17 +56,17 @@ impl Bytes {
     #[inline]
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<()> {
         let at = self.at(offset, from.len())?;
-        // SAFETY: `at` saw that there is room. (A user's slice may lie in the same memory: of a region that the object is placed in.)
-        unsafe { at.copy_from(NonNull::from(from).cast(), from.len()) };
+        // SAFETY: `at` saw that there is room.
+        unsafe { memory::copy(NonNull::from(from).cast(), at, from.len()) };
         Ok(())
     }
 
     /// Copies `into.len()` bytes out. A peer may scribble meanwhile: then the bytes are any bytes.
     #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [MaybeUninit<u8>]) -> Result<()> {
-        let (at, len) = (self.at(offset, into.len())?, into.len());
+        let at = self.at(offset, into.len())?;
         // SAFETY: as in `write`.
-        unsafe { at.copy_to(NonNull::from(into).cast(), len) };
+        unsafe { memory::copy(at, NonNull::from(&mut *into).cast(), into.len()) };
         Ok(())
     }
 
@@ -73,7 +74,7 @@ impl Bytes {
     pub(crate) fn copy(&self, offset: usize, from: &Self, from_offset: usize, len: usize) -> Result<()> {
         let (to, from) = (self.at(offset, len)?, from.at(from_offset, len)?);
         // SAFETY: `at` saw that both are there.
-        unsafe { to.copy_from(from, len) };
+        unsafe { memory::copy(from, to, len) };
         Ok(())
     }
 

@@ -4,10 +4,9 @@
 //! their lock's owner alone), no `usize`, no `bool`, no enums. All zeros is the state right before creation, and an object exists
 //! from the store of its header on. A changed layout gets a new version number: its kind's `VERSION`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
 use crate::error::{Error, Result};
 use crate::name::Kind;
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::thread::LINKS_LEN;
 
 /// How every object begins.

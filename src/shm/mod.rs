@@ -11,13 +11,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::name::{Kind, Name};
 use crate::sync::lock;
 use crate::sys::file::{self, Mapping};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::process::me;
 use crate::sys::thread::Call;
 use crate::time::Deadline;

@@ -3,13 +3,13 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::{Object, REGION_DATA, RegionLayout};
 use crate::shm::{self, Shared};
 use crate::sys::file::{self, Mapping};
+use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// Memory that processes share: bytes that they arrange as they like, and in which mutexes, semaphores and queues can be placed.
 ///

@@ -2,11 +2,12 @@
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, Result};
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{SLOT_DATA, SlotHead};
+use crate::sys::memory::{self, AtomicU32, Ordering::Relaxed};
 
 /// Memory is reserved in steps of about this many bytes.
 const STEP: usize = 64 * 1024;
@@ -104,13 +105,13 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn write(self, envelope: &[u8], message: &[u8]) {
         assert!(envelope.len() + message.len() <= self.slots.room(), "the length was checked by the caller");
-        // SAFETY: the payload has room for both. (A user's slice may lie in the same memory: of a region that the queue is placed in.)
+        // SAFETY: the payload has room for both.
         unsafe {
             let at = self.at.add(SLOT_DATA);
             if !envelope.is_empty() {
-                at.copy_from(NonNull::from(envelope).cast(), envelope.len());
+                memory::copy(NonNull::from(envelope).cast(), at, envelope.len());
             }
-            at.add(envelope.len()).copy_from(NonNull::from(message).cast(), message.len());
+            memory::copy(NonNull::from(message).cast(), at.add(envelope.len()), message.len());
         }
     }
 
@@ -119,7 +120,7 @@ impl<'a> Slot<'a> {
     pub(crate) fn read(self, from: usize, into: &mut [MaybeUninit<u8>]) {
         assert!(from + into.len() <= self.slots.room(), "the length was checked by the caller");
         // SAFETY: as in `write`.
-        unsafe { self.at.add(SLOT_DATA + from).copy_to(NonNull::from(&mut *into).cast(), into.len()) };
+        unsafe { memory::copy(self.at.add(SLOT_DATA + from), NonNull::from(&mut *into).cast(), into.len()) };
     }
 
     /// Copies the first `len` bytes of the payload to elsewhere in shared memory.
@@ -127,7 +128,7 @@ impl<'a> Slot<'a> {
         assert!(len <= self.slots.room(), "the length was checked by the caller");
         let to = to.at(offset, len)?;
         // SAFETY: `at` saw that there is room, and the payload is as long.
-        unsafe { to.copy_from(self.at.add(SLOT_DATA), len) };
+        unsafe { memory::copy(self.at.add(SLOT_DATA), to, len) };
         Ok(())
     }
 }

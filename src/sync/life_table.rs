@@ -10,14 +10,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Error, Result};
 use crate::shm::layout::{LIFE_BACK, LifeLayout, LivesLayout};
 use crate::shm::{self, Shared};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Mapping, page_size};
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::process::Identity;
 
 /// What kind of table it is.

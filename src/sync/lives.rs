@@ -16,8 +16,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -28,6 +26,8 @@ use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{self, TID, WAITERS};
 use crate::sys::file::{self, Annex};
 use crate::sys::futex::{self, Kind};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
 use crate::sys::thread::{Call, Uncancelled, forks};
 use crate::time::Deadline;

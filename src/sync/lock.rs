@@ -19,7 +19,9 @@
 //! [`GENERATION`] in the word, also for who sets WAITERS anew later, and the kernel does not let the sleeper sleep on the old value.
 //! Two such releases bring the old value back. But then nobody is left behind: each of the two woke one of the sleeper's kind, who
 //! takes what was changed and wakes the next when it leaves; or one that wanted the lock, whose release wakes again; or nobody, and
-//! then WAITERS is gone until another sleeper sets it, who looks itself after that, and takes what there is.
+//! then WAITERS is gone until another sleeper sets it. That one looks itself after that. If it finds nothing, there was nothing left for the
+//! first one either. If it finds something, and there may be more, it *takes WAITERS back* before it leaves: the old value is no value to
+//! sleep on then. It forgets, in the sense below.
 //!
 //! *Passing on.* A wake-up for a change is used up by one sleeper. When it leaves to act on the change it will be busy with
 //! another word, and the kernel would not pass on this one's wake-up for it. So before it turns away it wakes one more of its kind,
@@ -42,20 +44,26 @@
 //! watcher that was woken for nothing by a lock's word wakes all, too ([`Rewake`]), though not for every such wake-up: two of them would wake
 //! each other for ever. If it is killed instead, two have died in the same moment.
 //!
-//! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment, for a woken sleeper
+//! *Checked.* `tests/models` tries this file's source itself in many schedules, with old values and with deaths: `make models`. Its scenes fail when
+//! an ordering, a fence or a wake-up that matters is taken away: `make mutations`.
+//!
+//! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment; for a sleeper that was not
+//! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for what
+//! concerns it alone (as the senders of a rendezvous do, who do not take each other's changes); for a woken sleeper
 //! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
 //! the first that called exec has another id by the time the kernel looks at its words, and strangers (`sync::strangers`) are never told apart by the
 //! kernel. Those who want the lock ask for it then. They look every [`LOOK`] however often others wake them.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, compiler_fence, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sys::memory::{AtomicU32, fence, fence_after_rmw};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
+use crate::time::Instant;
 
 /// Somebody may be asleep on the word.
 pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
@@ -271,12 +279,6 @@ pub(crate) fn notify(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     }
 }
 
-/// A SeqCst fence right after a read-modify-write, which on x86 is one already.
-#[inline]
-pub(crate) fn fence_after_rmw() {
-    if cfg!(target_arch = "x86_64") { compiler_fence(SeqCst) } else { fence(SeqCst) }
-}
-
 /// Like [`notify`] for one sleeper, but `call` works on another word, `own`, and does so again afterwards: who dies here need not have
 /// woken anybody, but must not have made the word forget those who sleep. Says how many were woken.
 pub(crate) fn notify_beside(call: &Call<'_>, event: &AtomicU32, watched: &AtomicU32, own: &AtomicU32) -> u32 {
@@ -300,15 +302,18 @@ fn notify_slow(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     }
 }
 
-/// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working on it.
-fn forget(word: &AtomicU32, (left, quiet): (u32, u32), watched: &AtomicU32) {
+/// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working on it. Says
+/// whether it woke everybody.
+fn forget(word: &AtomicU32, (left, quiet): (u32, u32), watched: &AtomicU32) -> bool {
     // Before WAITERS, since a watcher sets them in this order.
     let was_watched = watched.load(Relaxed) != 0 && watched.swap(0, Relaxed) != 0;
     // die here: the kernel wakes one more; a wake-up too many is harmless. A watcher sets its flag anew at its next look.
-    if word.compare_exchange(left, quiet, Relaxed, Relaxed).is_ok() || was_watched {
+    let forgotten = word.compare_exchange(left, quiet, Relaxed, Relaxed).is_ok() || was_watched;
+    if forgotten {
         // die here: the kernel wakes one who slipped in, who sees that WAITERS is gone and wakes all.
         wake_all(word);
     }
+    forgotten
 }
 
 /// Whether somebody may be asleep on the word who sleeps on others, too. Asked after the word was stored.
@@ -349,13 +354,13 @@ impl On<'_> {
         }
     }
 
-    /// Sets WAITERS in the word; says how it is then.
-    fn set_waiters(&self, word: &AtomicU32) -> u32 {
+    /// Sets WAITERS in the word; says how it is then, and whether it was not set before.
+    fn set_waiters(&self, word: &AtomicU32) -> (u32, bool) {
         loop {
             // Acquire: with the Release of whoever woke last, for the generation that it left.
             let seen = word.load(Acquire);
             if seen & WAITERS != 0 {
-                return seen;
+                return (seen, false);
             }
             let waiting = match self {
                 Self::Lock { generation, .. } if seen & TID == 0 => WAITERS | generation.load(Relaxed) & GENERATION,
@@ -363,9 +368,16 @@ impl On<'_> {
             };
             // die here: WAITERS without a waiter costs the next release some system calls.
             if word.compare_exchange(seen, waiting, Relaxed, Relaxed).is_ok() {
-                return waiting;
+                return (waiting, true);
             }
         }
+    }
+
+    /// Takes WAITERS back, which was set by us alone, if the word is still as we `left` it; says whether everybody was woken. It was free: an
+    /// owner wakes somebody when it lets go.
+    fn take_waiters_back(&self, word: &AtomicU32, left: u32) -> bool {
+        let quiet = if matches!(self, Self::Event { .. }) { left & !WAITERS } else { 0 };
+        forget(word, (left, quiet), self.watched())
     }
 }
 
@@ -376,7 +388,31 @@ impl On<'_> {
 ///
 /// `WouldBlock`, `TimedOut`, `Interrupted`, what `change` says, and what the kernel may say: nothing was taken then.
 pub(crate) fn wait_for_change<T>(
+    event: (On<'_>, &AtomicU32),
+    deadline: Deadline,
+    spin: &Spin,
+    change: impl FnMut() -> Result<Option<T>>,
+    sleep: impl FnMut(u32, Duration) -> Result<Slept>,
+) -> Result<T> {
+    wait(event, None, deadline, spin, change, sleep)
+}
+
+/// As [`wait_for_change`], but the call works on another word, `own`, before and after. If it dies after it has found a change, before this
+/// returns, that word may not be marked.
+pub(crate) fn wait_beside<T>(
+    event: (On<'_>, &AtomicU32),
+    own: (&Call, &AtomicU32),
+    deadline: Deadline,
+    spin: &Spin,
+    change: impl FnMut() -> Result<Option<T>>,
+    sleep: impl FnMut(u32, Duration) -> Result<Slept>,
+) -> Result<T> {
+    wait(event, Some(own), deadline, spin, change, sleep)
+}
+
+fn wait<T>(
     (on, word): (On<'_>, &AtomicU32),
+    own: Option<(&Call, &AtomicU32)>,
     deadline: Deadline,
     spin: &Spin,
     mut change: impl FnMut() -> Result<Option<T>>,
@@ -392,10 +428,16 @@ pub(crate) fn wait_for_change<T>(
     }
     let mut slept = false;
     loop {
-        let seen = on.set_waiters(word);
+        let (seen, is_mine) = on.set_waiters(word);
         // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
         fence(SeqCst);
         if let Some(found) = change().transpose() {
+            // Another one may have looked before there was anything, and be about to sleep on what the word was then, and is again.
+            if is_mine && seen & TID == 0 {
+                own.inspect(|(call, _)| call.turn_to(word));
+                slept &= !on.take_waiters_back(word, seen);
+                own.inspect(|(call, own)| call.turn_to(own));
+            }
             if slept {
                 // Our wake-up may have been meant for two, and from here on the kernel would not pass it on.
                 if is_watched(on.watched()) {
@@ -426,7 +468,7 @@ pub(crate) fn wait_for_change<T>(
 pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> u32 {
     on.watched().store(1, Relaxed);
     // die here: releases wake all, until nobody is asleep.
-    let seen = on.set_waiters(word);
+    let (seen, _) = on.set_waiters(word);
     // With the fences in `is_watched` and `notify`, as in `wait_for_change`.
     fence(SeqCst);
     seen

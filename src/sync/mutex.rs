@@ -9,9 +9,6 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytemuck::Pod;
@@ -23,6 +20,8 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
 use crate::sync::strangers::Users;
+use crate::sys::memory::AtomicU64;
+use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::{Call, forks};
 use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
@@ -158,7 +157,7 @@ impl<T: Pod> Mutex<T> {
             });
         }
         let data = data_behind::<T>(&shared)?;
-        let users = Users::new(Shared::new(Arc::clone(shared.mapping()), shared.offset())?, dir)?;
+        let users = Users::new(&shared, dir)?;
         Ok(Self { shared, users, data, held: AtomicU64::new(0) })
     }
 

@@ -3,11 +3,11 @@
 //! Who joins holds the lock; all changes are single stores of which each leaves the table right. The entries of processes that died
 //! are used again by those who come, and left out when somebody asks.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::shm::layout::{Peer, Peers};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::process::Identity;
 
 impl Peer {

@@ -13,12 +13,10 @@
 //!
 //! A holder that gives permits back notifies the event after it has released the lock. If it is killed in between, its life word wakes a
 //! sleeper, since who gives back was a holder; that one sees that the process is gone, adds up anew, and wakes others for what is free.
-//! For the rest the argument of `sync::lock` holds.
+//! For the rest the argument of `sync::lock` holds. `tests/models` tries this source.
 
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
@@ -27,9 +25,12 @@ use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::process::{Identity, me};
 use crate::sys::thread::{Call, forks, unlink_later};
 use crate::time::Deadline;
+use crate::time::Instant;
 
 pub(crate) struct Permits {
     pub(crate) shared: Shared<PermitsLayout>,

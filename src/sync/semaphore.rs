@@ -12,6 +12,7 @@ use crate::sync::permits::Permits;
 use crate::sync::signals::Signals;
 use crate::sync::source::Source;
 use crate::sync::watcher::Readiness;
+use crate::sys::memory::Ordering::Relaxed;
 use crate::time::Deadline;
 
 /// The largest value of a semaphore.
@@ -281,7 +282,7 @@ impl Semaphore {
     pub fn value(&self) -> Result<u32> {
         match &self.flavour {
             Flavour::Signals(signals) => {
-                let value = signals.shared.value.load(std::sync::atomic::Ordering::Relaxed);
+                let value = signals.shared.value.load(Relaxed);
                 signals.shared.checked(Ok(value))
             }
             Flavour::Permits(permits) => permits.free(),
@@ -335,13 +336,13 @@ fn create<T: Object>(name: &Name<'_>, fill: impl FnOnce(&T)) -> Result<Shared<T>
 }
 
 fn signals(initial: u32) -> impl Fn(&SemaphoreLayout) {
-    move |layout| layout.value.store(initial, std::sync::atomic::Ordering::Relaxed)
+    move |layout| layout.value.store(initial, Relaxed)
 }
 
 fn permits(total: u32) -> impl Fn(&PermitsLayout) {
     move |layout| {
-        layout.total.store(total, std::sync::atomic::Ordering::Relaxed);
-        layout.free.store(total, std::sync::atomic::Ordering::Relaxed);
+        layout.total.store(total, Relaxed);
+        layout.free.store(total, Relaxed);
     }
 }
 

@@ -1,10 +1,8 @@
 //! The signalling semaphore: a count that anybody may raise, and an event to sleep on while it is 0.
 //!
 //! Taking a unit is one compare-and-swap of the count, giving one is one addition; nothing is held meanwhile, so a death leaves nothing
-//! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`.
-
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+//! to repair. That no wake-up is lost, and what happens when a process dies in between, is shown in `sync::lock`, and tried
+//! by `tests/models`.
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
@@ -14,6 +12,8 @@ use crate::sync::semaphore::MAX_VALUE;
 use crate::sync::source::Source;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind};
+use crate::sys::memory::AtomicU32;
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 

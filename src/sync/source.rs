@@ -3,15 +3,16 @@
 //! Who does so sleeps on the words of all of them at once, as a watcher in the sense of `sync::lock`, which has the argument why no
 //! wake-up is lost with it. It takes nothing: it says that something may be ready.
 
-use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::sync::lives;
 use crate::sync::lock::{self, LOOK, On, Rewake};
 use crate::sync::permits::{ENDING, ENDING_LOOK};
 use crate::sys::futex::{self, Slept};
+use crate::sys::memory::AtomicU32;
 use crate::sys::thread::Call;
+use crate::time::Instant;
 
 /// What can be waited for beside others.
 pub(crate) trait Source: Send + Sync {

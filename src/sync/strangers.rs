@@ -30,8 +30,6 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
@@ -43,10 +41,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
-use crate::shm::layout::{Header, LIFE_BACK, STRANGERS_TAG};
+use crate::shm::layout::{Header, LIFE_BACK, Object, STRANGERS_TAG};
 use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Annex};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
 use crate::sys::thread::{Call, Owners, Uncancelled, forks, spawn_without_signals, watch_forks};
 use crate::time::Deadline;
@@ -309,10 +309,13 @@ pub(crate) struct Users {
 }
 
 impl Users {
+    /// Those of an object whose name is in `dir`, or which lies in a region.
+    ///
     /// # Errors
     ///
     /// `Unsupported` where the object is another pid namespace's and cannot be used from this one.
-    pub(crate) fn new(header: Shared<Header>, dir: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new<T: Object>(object: &Shared<T>, dir: Option<PathBuf>) -> Result<Self> {
+        let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
         let users = Self { header, dir, strangers: OnceLock::new() };
         if !users.are_at_home() {
             users.become_strangers()?;

@@ -3,6 +3,7 @@
 pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod futex;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod thread;
 pub(crate) mod truncation;

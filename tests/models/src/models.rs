@@ -1,0 +1,480 @@
+//! The scenes that are tried.
+
+use std::cell::{Cell, RefCell};
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::engine::{Bounds, Model, Outcome};
+use crate::error::Error;
+use crate::queue::attached::LEASES;
+use crate::queue::options::{Envelope, QueueOptions};
+use crate::queue::sources::{Receiving, Sending};
+use crate::queue::store::{LeaseTicket, Sink, Store, Take};
+use crate::shm::Shared;
+use crate::shm::layout::{PermitsLayout, QueueLayout, SemaphoreLayout};
+use crate::sync::lives;
+use crate::sync::lock::{self, LOOK, Left};
+use crate::sync::permits::Permits;
+use crate::sync::signals::Signals;
+use crate::sync::source::{Sleeper, Source};
+use crate::sys::memory::Ordering::Relaxed;
+use crate::sys::memory::{AtomicU32, copy};
+use crate::sys::thread::Call;
+use crate::time::Deadline;
+
+/// A scene, and how far it is tried: in short, and in full.
+pub struct Scene {
+    pub name: &'static str,
+    pub short: Bounds,
+    pub full: Bounds,
+    pub model: Box<dyn Fn(&mut Model) + Sync>,
+}
+
+fn scene(name: &'static str, deviations: u32, deaths: u32, model: impl Fn(&mut Model) + Sync + 'static) -> Scene {
+    let short = Bounds { deviations, deaths, random: 200 };
+    let full = Bounds { deviations: deviations + 1, deaths, random: 3_000 };
+    Scene { name, short, full, model: Box::new(model) }
+}
+
+/// All of them.
+pub fn all() -> Vec<Scene> {
+    let mut scenes = vec![
+        scene("lock: two threads", 3, 0, |m| locks(m, &["a", "b"], 2, None)),
+        scene("lock: three threads, one dies", 1, 1, |m| locks(m, &["a", "b", "c"], 1, Some(0))),
+        scene("lock: four threads, one dies", 0, 1, |m| locks(m, &["a", "b", "c", "d"], 1, Some(1))),
+        scene("lock: who waits gives up", 2, 0, giving_up),
+        scene("signals: two acquire what one releases", 2, 0, |m| signals(m, &[2], 2, None)),
+        scene("signals: one that acquires dies", 1, 1, |m| signals(m, &[1, 1], 2, Some("b"))),
+        scene("signals: the one that releases dies", 1, 1, |m| signals(m, &[2, 2], 2, Some("releases 0"))),
+        scene("permits: two share one", 1, 0, |m| permits(m, 1, &["a", "b"], None)),
+        scene("permits: three share one, one dies", 0, 1, |m| permits(m, 1, &["a", "b", "c"], Some("a"))),
+        scene("permits: three share two, one dies", 0, 1, |m| permits(m, 2, &["a", "b", "c"], Some("b"))),
+    ];
+    for (name, kind) in
+        [("ring of 1", Kind::Ring(1)), ("ring of 2", Kind::Ring(2)), ("log", Kind::Log), ("rendezvous", Kind::Rendezvous)]
+    {
+        let base = Play { kind, ..Play::default() };
+        let mut add = |what: &str, deviations, play: Play| {
+            let name: &'static str = Box::leak(format!("{name}: {what}").into_boxed_str());
+            // What the kinds have in common is tried further with one of them.
+            let deviations = if matches!(kind, Kind::Ring(1)) { deviations } else { std::cmp::min(deviations, 1) };
+            let dies = play.dies.is_some();
+            let deviations = if dies && !matches!(kind, Kind::Ring(1)) { 0 } else { deviations };
+            scenes.push(scene(name, deviations, u32::from(dies), move |m| play.set_up(m)));
+        };
+        add("one sends, one receives", 2, Play { senders: &[3], receivers: &[Take::Whole], ..base });
+        add("two send, one receives", 1, Play { senders: &[2, 1], receivers: &[Take::Whole], ..base });
+        add("one sends, two receive", 1, Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], ..base });
+        add("a sender dies", 1, Play { senders: &[2, 1], receivers: &[Take::Whole], dies: Some("sends 0"), ..base });
+        add(
+            "a receiver dies",
+            1,
+            Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], dies: Some("receives 0"), ..base },
+        );
+        add("long messages", 1, Play { senders: &[2, 1], receivers: &[Take::Whole], long: true, ..base });
+        add(
+            "a sender of long ones dies",
+            0,
+            Play { senders: &[2, 1], receivers: &[Take::Whole], long: true, dies: Some("sends 0"), ..base },
+        );
+        add(
+            "a receiver of long ones dies",
+            0,
+            Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], long: true, dies: Some("receives 0"), ..base },
+        );
+        add("on lease", 1, Play { senders: &[2], receivers: &[Take::OnLease, Take::Whole], ..base });
+        add(
+            "a lessee dies",
+            0,
+            Play { senders: &[2], receivers: &[Take::OnLease, Take::Whole], dies: Some("receives 0"), ..base },
+        );
+        add("the time of a sender passes", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], hurried: true, ..base });
+        add("waiting for two queues", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], watches: 1, ..base });
+        add(
+            "waiting for two queues, a sender dies",
+            0,
+            Play { senders: &[1, 1], receivers: &[Take::Whole], watches: 1, dies: Some("sends 0"), ..base },
+        );
+        add(
+            "waiting for two queues, one that waits dies",
+            0,
+            Play { senders: &[2], receivers: &[Take::Whole], watches: 1, dies: Some("watches"), ..base },
+        );
+    }
+    scenes
+}
+
+/// Words of a model: a lock's, and data that it guards.
+struct Guarded {
+    word: Shared<AtomicU32>,
+    data: Shared<AtomicU32>,
+}
+
+impl Guarded {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { word: Shared::new(4), data: Shared::new(4) })
+    }
+
+    /// Changes the data, which the caller has to itself.
+    fn increment(&self) -> u32 {
+        let mut value = [0; 4];
+        let at = self.data.mapping().base();
+        // SAFETY: all have 4 bytes.
+        unsafe { copy(at, (&mut value[0]).into(), 4) };
+        let value = u32::from_le_bytes(value) + 1;
+        // SAFETY: as above.
+        unsafe { copy((&value.to_le_bytes()[0]).into(), at, 4) };
+        value
+    }
+}
+
+fn locks(model: &mut Model, names: &[&'static str], times: u32, dies: Option<usize>) {
+    let (guarded, done) = (Guarded::new(), Rc::new(Cell::new(0)));
+    for (index, name) in names.iter().enumerate() {
+        let (guarded, done) = (Rc::clone(&guarded), Rc::clone(&done));
+        let work = move || {
+            for _ in 0..times {
+                let call = Call::enter(&guarded.word).unwrap();
+                lock::acquire(&call, &guarded.word, Deadline::Never).unwrap();
+                done.set(done.get() + 1);
+                guarded.increment();
+                lock::release(&call, &guarded.word);
+            }
+        };
+        if dies == Some(index) { model.mortal(name, work) } else { model.thread(name, work) }
+    }
+    model.finally(move |outcome| {
+        let call = Call::enter(&guarded.word).unwrap();
+        let left = lock::acquire(&call, &guarded.word, Deadline::Now).unwrap();
+        assert!(outcome.anybody_died() || left == Left::Released, "nobody died, and the lock says that somebody did");
+        let (count, times) = (guarded.increment() - 1, done.get());
+        assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
+        lock::release(&call, &guarded.word);
+    });
+}
+
+fn giving_up(model: &mut Model) {
+    let guarded = Guarded::new();
+    for (name, deadline) in [("a", false), ("b", true), ("c", false)] {
+        let guarded = Rc::clone(&guarded);
+        model.thread(name, move || {
+            let deadline = if deadline { Deadline::after(Duration::from_secs(1)) } else { Deadline::Never };
+            let call = Call::enter(&guarded.word).unwrap();
+            match lock::acquire(&call, &guarded.word, deadline) {
+                Ok(_) => {
+                    guarded.increment();
+                    lock::release(&call, &guarded.word);
+                }
+                Err(e) => assert_eq!(e, Error::TimedOut),
+            }
+        });
+    }
+}
+
+fn signals(model: &mut Model, releases: &[u32], acquires: u32, dies: Option<&'static str>) {
+    let shared = Shared::<SemaphoreLayout>::new(0);
+    let data = Guarded::new();
+    let (given, taken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let mut add = |name: &'static str, work: Box<dyn FnOnce()>| {
+        if dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
+    };
+    for name in ["a", "b", "c"].into_iter().take(acquires as usize) {
+        let (signals, taken, data) = (Signals::new(shared.clone()), Rc::clone(&taken), Rc::clone(&data));
+        add(
+            name,
+            Box::new(move || {
+                signals.acquire(Deadline::Never).unwrap();
+                taken.set(taken.get() + 1);
+                let mut value = [0; 4];
+                // SAFETY: both have 4 bytes.
+                unsafe { copy(data.data.mapping().base(), (&mut value[0]).into(), 4) };
+            }),
+        );
+    }
+    for (index, &count) in releases.iter().enumerate() {
+        let (signals, given, data) = (Signals::new(shared.clone()), Rc::clone(&given), Rc::clone(&data));
+        add(
+            ["releases 0", "releases 1"][index],
+            Box::new(move || {
+                if index == 0 && releases_alone(&data) {
+                    data.increment();
+                }
+                given.set(given.get() + count);
+                signals.release(count).unwrap();
+            }),
+        );
+    }
+    data.word.store(u32::from(releases.len() == 1), Relaxed);
+    model.finally(move |outcome| {
+        let left = shared.value.load(Relaxed);
+        assert!(left + taken.get() == given.get() || outcome.anybody_died(), "{left} left");
+    });
+}
+
+/// With one that releases, what it did before is seen by those who acquire.
+fn releases_alone(data: &Guarded) -> bool {
+    data.word.load(Relaxed) == 1
+}
+
+fn permits(model: &mut Model, total: u32, names: &[&'static str], dies: Option<&'static str>) {
+    let shared = Shared::<PermitsLayout>::new(0);
+    shared.total.store(total, Relaxed);
+    shared.free.store(total, Relaxed);
+    let inside = Rc::new(Cell::new(0));
+    for name in names {
+        let (permits, inside, is_mortal) = (Permits::new(shared.clone()), Rc::clone(&inside), dies == Some(*name));
+        let work = move || {
+            permits.acquire(Deadline::Never).unwrap();
+            if !is_mortal {
+                inside.set(inside.get() + 1);
+                assert!(inside.get() <= total, "more permits are held than there are");
+                inside.set(inside.get() - 1);
+            }
+            permits.release(1, Deadline::Never).unwrap();
+        };
+        if is_mortal { model.mortal(name, work) } else { model.thread(name, work) }
+    }
+    model.finally(move |_| assert_eq!(Permits::new(shared).free(), Ok(total)));
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Ring(usize),
+    Log,
+    Rendezvous,
+}
+
+/// Processes at a queue. The last sender to end shuts it down, and receivers go on until they are told of that.
+#[derive(Clone, Copy)]
+struct Play {
+    kind: Kind,
+    /// How many messages each of them sends.
+    senders: &'static [u8],
+    receivers: &'static [Take],
+    /// One that waits for this queue and for another one at once, for so many messages.
+    watches: u8,
+    long: bool,
+    /// The time of the first sender may pass.
+    hurried: bool,
+    dies: Option<&'static str>,
+}
+
+impl Default for Play {
+    fn default() -> Self {
+        Self { kind: Kind::Log, senders: &[], receivers: &[], watches: 0, long: false, hurried: false, dies: None }
+    }
+}
+
+/// What the processes saw.
+#[derive(Default)]
+struct Book {
+    /// Whose send returned.
+    sent: RefCell<Vec<u8>>,
+    tried: RefCell<Vec<u8>>,
+    /// By each receiver.
+    received: RefCell<Vec<(usize, u8)>>,
+    senders_left: Cell<usize>,
+}
+
+#[derive(Default)]
+struct Buffer(Vec<MaybeUninit<u8>>);
+
+impl Sink for Buffer {
+    fn space(&mut self, len: usize) -> crate::error::Result<&mut [MaybeUninit<u8>]> {
+        self.0.resize(len.max(self.0.len()), MaybeUninit::new(0));
+        Ok(&mut self.0[..len])
+    }
+}
+
+/// The longest message that fits into a slot here.
+const ROOM: usize = 52;
+
+fn text(message: u8, long: bool) -> Vec<u8> {
+    vec![message; if long { ROOM + 8 } else { 8 }]
+}
+
+fn receive(store: &Store, take: Take, deadline: Deadline) -> crate::error::Result<(u8, Option<u32>)> {
+    let mut buffer = Buffer::default();
+    let received = store.recv(&mut buffer, take, deadline, None)?;
+    // SAFETY: `space` sets all bytes.
+    let bytes: Vec<u8> = buffer.0.iter().take(received.len).map(|byte| unsafe { byte.assume_init() }).collect();
+    let first = bytes[0];
+    assert!(bytes == text(first, bytes.len() > ROOM), "a message is torn: {bytes:?}");
+    Ok((first, received.block))
+}
+
+impl Play {
+    fn queue(&self) -> Shared<QueueLayout> {
+        let options = QueueOptions::new().max_message(if self.long { 100 } else { 16 }).leases(2);
+        let options = match self.kind {
+            Kind::Ring(capacity) => options.capacity(capacity),
+            Kind::Log => options.unbounded_within(4096),
+            Kind::Rendezvous => options.capacity(0),
+        };
+        let plan = options.plan(0, 0).unwrap();
+        let shared = Shared::<QueueLayout>::new(plan.len);
+        plan.fill(&shared);
+        // Blocks for the long ones, and few of them: all are looked at.
+        shared.blocks.store(3, Relaxed);
+        if !matches!(self.kind, Kind::Rendezvous) {
+            shared.slot_size.store(64, Relaxed);
+        }
+        if matches!(self.kind, Kind::Log) {
+            shared.capacity.store(1, Relaxed);
+        }
+        shared.header.namespace.store(1, Relaxed);
+        if self.receivers.contains(&Take::OnLease) {
+            shared.roles.store(LEASES, Relaxed);
+        }
+        shared
+    }
+
+    fn set_up(self, model: &mut Model) {
+        let (shared, book) = (self.queue(), Rc::new(Book::default()));
+        lives::are(if self.receivers.contains(&Take::OnLease) { self.receivers.len() } else { 0 });
+        let other = (self.watches != 0).then(|| self.queue());
+        book.senders_left.set(self.senders.len());
+        let mut add = |name: &'static str, work: Box<dyn FnOnce()>| {
+            if self.dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
+        };
+        let names = ["receives 0", "receives 1"];
+        for (index, &take) in self.receivers.iter().enumerate() {
+            let (store, book) = (Store::new(shared.clone(), Some("/".into())).unwrap(), Rc::clone(&book));
+            if take == Take::OnLease {
+                let peer = &shared.peers.table[index];
+                peer.identity.store(101 + index as u64, Relaxed);
+                peer.life.store(1 + index as u32, Relaxed);
+                peer.value.store(LEASES, Relaxed);
+            }
+            add(
+                names[index],
+                Box::new(move || {
+                    if take == Take::OnLease {
+                        lives::begin(1 + index as u32);
+                    }
+                    receive_all(index, &store, take, &book);
+                }),
+            );
+        }
+        if let Some(other) = &other {
+            let stores = [Store::new(shared.clone(), None).unwrap(), Store::new(other.clone(), None).unwrap()];
+            let (index, book) = (self.receivers.len(), Rc::clone(&book));
+            add("watches", Box::new(move || watch_both(index, &stores, &book)));
+        }
+        let names = ["sends 0", "sends 1"];
+        for (index, &count) in self.senders.iter().enumerate() {
+            let to = if index == 1 { other.as_ref().unwrap_or(&shared) } else { &shared };
+            let (store, book) = (Store::new(to.clone(), None).unwrap(), Rc::clone(&book));
+            let stores = [Some(&shared), other.as_ref()].into_iter().flatten();
+            let all: Vec<_> = stores.map(|shared| Store::new(shared.clone(), None).unwrap()).collect();
+            let hurried = self.hurried && index == 0;
+            add(names[index], Box::new(move || self.send_all(index, count, hurried, &store, &all, &book)));
+        }
+        model.finally(move |outcome| {
+            let shared = [Some(shared), other];
+            for (at, shared) in shared.into_iter().flatten().enumerate() {
+                let store = Store::new(shared, None).unwrap();
+                while let Ok((message, _)) = receive(&store, Take::Whole, Deadline::Now) {
+                    book.received.borrow_mut().push((10 + at, message));
+                }
+            }
+            self.check(outcome, &book);
+        });
+    }
+
+    fn send_all(self, index: usize, count: u8, hurried: bool, store: &Store, all: &[Store], book: &Book) {
+        let before = |message| book.tried.borrow_mut().push(message);
+        for turn in 0..count {
+            let message = 10 * (index as u8 + 1) + turn;
+            before(message);
+            let deadline = if hurried { Deadline::after(Duration::from_secs(1)) } else { Deadline::Never };
+            match store.send(&[], &text(message, self.long), deadline, None) {
+                Ok(()) => book.sent.borrow_mut().push(message),
+                Err(Error::TimedOut) if hurried => book.tried.borrow_mut().retain(|tried| *tried != message),
+                Err(Error::Closed) => return,
+                Err(e) => panic!("sending: {e:?}"),
+            }
+        }
+        // The mortal one may be dead or not: the other one does it in any case.
+        let mortal = self.dies.is_some_and(|name| name.starts_with("sends"));
+        book.senders_left.set(book.senders_left.get() - 1);
+        if book.senders_left.get() == 0 || mortal && index == 1 {
+            all.iter().for_each(|store| store.shutdown(Deadline::Never).unwrap());
+        }
+    }
+
+    fn check(self, outcome: &Outcome, book: &Book) {
+        let (sent, received) = (book.sent.borrow(), book.received.borrow());
+        for message in book.tried.borrow().iter() {
+            let times = received.iter().filter(|(_, received)| received == message).count();
+            assert!(times <= 1, "{message} came {times} times");
+        }
+        let unsent = received.iter().filter(|(_, message)| !book.tried.borrow().contains(message)).count();
+        assert_eq!(unsent, 0, "messages came that nobody sent: {received:?}");
+        let lost = sent.iter().filter(|message| !received.iter().any(|(_, received)| received == *message)).count();
+        let taken = usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
+        assert!(lost <= taken, "sent {sent:?}, received {received:?}");
+        for receiver in 0..12 {
+            for sender in 1..3 {
+                let mine = |(by, message): &&(usize, u8)| *by == receiver && message / 10 == sender;
+                let mine: Vec<_> = received.iter().filter(mine).map(|(_, message)| *message).collect();
+                let returned = self.receivers.contains(&Take::OnLease);
+                assert!(returned || mine.is_sorted(), "out of order: {received:?}");
+            }
+        }
+    }
+}
+
+fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
+    let mut returned = false;
+    loop {
+        match receive(store, take, Deadline::Never) {
+            Ok((message, block)) => {
+                if take == Take::OnLease {
+                    let block = block.unwrap();
+                    let head = store.blocks.head(block).unwrap();
+                    let (order, deliveries) = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
+                    // The first one goes back, for another.
+                    let done = std::mem::replace(&mut returned, true);
+                    store.finish(&LeaseTicket { block, order, deliveries }, done).unwrap();
+                    if done {
+                        book.received.borrow_mut().push((index, message));
+                    }
+                } else {
+                    book.received.borrow_mut().push((index, message));
+                }
+            }
+            Err(Error::Closed) => return,
+            Err(e) => panic!("receiving: {e:?}"),
+        }
+    }
+}
+
+/// Waits for two queues at once, until both have been shut down.
+fn watch_both(index: usize, stores: &[Store; 2], book: &Book) {
+    let sources = [Receiving(&stores[0]), Receiving(&stores[1])];
+    let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+    let mut sleeper = Sleeper::new();
+    loop {
+        let mut ended = 0;
+        for store in stores {
+            match receive(store, Take::Whole, Deadline::Now) {
+                Ok((message, _)) => book.received.borrow_mut().push((index, message)),
+                Err(Error::WouldBlock) => {}
+                Err(Error::Closed) => ended += 1,
+                Err(e) => panic!("receiving: {e:?}"),
+            }
+        }
+        if ended == 2 {
+            return;
+        }
+        let open: Vec<_> = sources.iter().zip(stores).filter(|(_, store)| !store.is_shut_down()).map(|(s, _)| *s).collect();
+        if !open.is_empty() && !open.iter().any(|source| source.ready(true)) {
+            sleeper.sleep(&open, None, LOOK).unwrap();
+        }
+    }
+}
+
+const _: fn(&Sending<&Store>) = |_| {};
+const _: Option<Envelope> = None;

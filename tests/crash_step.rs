@@ -1,8 +1,8 @@
 //! Kills processes after single instructions of single operations, and looks how the others fare.
 //!
 //! By default some of the instructions, other ones in each run; with `RSIPC_CRASH=full` every one. `RSIPC_CRASH_ONLY` limits it to the
-//! scenes whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. With `RSIPC_PYTHON`, an interpreter that has the
-//! module, Python's victims are killed too.
+//! scenes whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. Of an optimized build, C's
+//! victims are killed too, and Python's with `RSIPC_PYTHON`, an interpreter that has the module.
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
@@ -47,8 +47,9 @@ use step::Plan;
 use support::{Board, Test, fork};
 use victim::Server;
 
-/// About how many instructions of each operation are tried by default: of Rust's victims, and of those in other languages.
-const DENSITY: u64 = 30;
+/// About how many instructions of each operation are tried by default: of Rust's victims, and of those in other languages. Code that is not
+/// optimized has more of them, and is tried less, in Rust alone.
+const DENSITY: u64 = if cfg!(debug_assertions) { 10 } else { 30 };
 const DENSITY_ELSEWHERE: u64 = 8;
 
 /// How many scenes are played at the same time.
@@ -82,9 +83,11 @@ fn plays() -> Vec<Play> {
             let command = (entry.1)(&test).command();
             let is_played = match language {
                 Language::Rust => true,
-                Language::C => command.is_some(),
+                Language::C => !cfg!(debug_assertions) && command.is_some(),
                 // In Python one waits for room by asyncio alone.
-                Language::Python => has_python && command.is_some_and(|command| !command.starts_with("wait_room")),
+                Language::Python => {
+                    !cfg!(debug_assertions) && has_python && command.is_some_and(|command| !command.starts_with("wait_room"))
+                }
             };
             if is_played {
                 plays.push(Play { name: format!("{prefix}{}", entry.0), entry, language });

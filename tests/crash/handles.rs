@@ -237,8 +237,7 @@ impl Scene for CloseScene<'_> {
 
     fn finish(&self, sleepers: &Sleepers, _completed: bool) -> Vec<Fault> {
         let mut faults = vec![];
-        while !sleepers.all_done() {
-            let done = sleepers.done();
+        while let Some(done) = sleepers.some_done() {
             if let Err(e) = self.serve() {
                 faults.push(Fault::Hang(format!("serving sleepers: {e}")));
             }

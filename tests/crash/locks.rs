@@ -231,8 +231,7 @@ impl Scene for SignalsScene<'_> {
     }
 
     fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
-        while !sleepers.all_done() {
-            let done = sleepers.done();
+        while let Some(done) = sleepers.some_done() {
             self.give();
             if let Err(fault) = sleepers.wait_done(done + 1) {
                 return vec![fault];

@@ -117,8 +117,7 @@ impl<'a> QueueScene<'a> {
                 other => Err(Fault::Lost(format!("sending to a queue that was shut down gave {other:?}"))),
             };
         }
-        while !sleepers.all_done() {
-            let done = sleepers.done();
+        while let Some(done) = sleepers.some_done() {
             if self.sleepers.0 == Act::Send {
                 self.recv()?
             } else {

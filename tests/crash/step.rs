@@ -159,6 +159,11 @@ impl Sleepers {
         self.done() == self.children.len()
     }
 
+    /// How many are done, as long as some are not.
+    pub fn some_done(&self) -> Option<usize> {
+        Some(self.done()).filter(|&done| done < self.children.len())
+    }
+
     /// What the calls said that are done.
     pub fn results(&self) -> Vec<u64> {
         (0..self.children.len()).filter(|i| self.board.get(3 * i) == 1).map(|i| self.board.get(3 * i + 1)).collect()
@@ -265,6 +270,8 @@ const EDGE: u64 = 300;
 const PAIRS: (u64, u64) = (80, 8);
 const FEW_PAIRS: (u64, u64) = (6, 3);
 
+const SECOND: u64 = 3000;
+
 /// Kills the victims of new scenes after every instruction, or after some of them, from a point on that differs between runs, and right
 /// before its system calls: what was changed for others is changed then, and they sleep still.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
@@ -302,7 +309,9 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_
             tally.kill(make, plan, &trace, k, u64::MAX);
             continue;
         }
-        let steps = tally.kill(make, plan, &trace, k, u64::MAX).second_steps;
+        // By default a long way of the second is not gone to its end.
+        let most = if plan.density.is_some() { SECOND } else { u64::MAX };
+        let steps = tally.kill(make, plan, &trace, k, most).second_steps;
         let kills = if plan.density.is_some() { FEW_PAIRS.1 } else { PAIRS.1 };
         let stride = (steps / kills).max(1);
         for j in (now() % stride..steps).step_by(stride as usize) {

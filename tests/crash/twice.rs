@@ -256,8 +256,7 @@ impl Scene for TwiceScene<'_> {
 
     fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
         let mut faults = vec![];
-        while !sleepers.all_done() {
-            let done = sleepers.done();
+        while let Some(done) = sleepers.some_done() {
             self.give_one();
             if let Err(fault) = sleepers.wait_done(done + 1) {
                 return vec![fault];

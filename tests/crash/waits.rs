@@ -221,8 +221,7 @@ impl Scene for WaitScene {
     fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {
         let mut faults = vec![];
         // Who has a permit gives it back with its death.
-        while !sleepers.all_done() {
-            let done = sleepers.done();
+        while let Some(done) = sleepers.some_done() {
             if self.ready != Permit || self.given.get() == 0 {
                 self.give();
             }

@@ -147,9 +147,7 @@ def region_bytes(name: str, offset: int, length: int) -> bytes:
 
 @pairs
 @capacities
-def test_processes_in_containers_exchange_messages(
-    peers: Peers, namespace: Path, one: str, other: str, capacity: str
-) -> None:
+def test_processes_in_containers_exchange_messages(peers: Peers, namespace: Path, one: str, other: str, capacity: str) -> None:
     peers.run(one, "queue-create", "q", capacity, 60)
     receiver = peers.start_contained(other, "queue-recv", "q", 0, 500)
     sender = peers.start_contained(one, "queue-send", "q", 0, 500)

@@ -55,6 +55,9 @@ pub enum Ran {
     Asleep,
 }
 
+/// Longer than a single sleep lasts without a look.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl<'a> Victim<'a> {
     /// A fork that is ready to run what `prepare` gives.
     pub fn forked<'b>(is_first_call: bool, prepare: impl FnOnce() -> Box<dyn FnOnce() + 'b>) -> Self {
@@ -179,7 +182,7 @@ impl<'a> Victim<'a> {
 
     fn wait_for_stop(&self, in_kernel: bool, mut asleep: impl FnMut() -> bool) -> Ran {
         let start = Instant::now();
-        let mut told = false;
+        let mut told: Option<Instant> = None;
         let how = if in_kernel { WaitPidFlag::WNOHANG } else { WaitPidFlag::empty() };
         loop {
             match waitpid(self.pid, Some(how)).unwrap() {
@@ -193,8 +196,9 @@ impl<'a> Victim<'a> {
             let waited = start.elapsed();
             assert!(waited < HANG, "the victim does not make a step");
             if waited > Duration::from_millis(2) {
-                if !told && is_asleep(self.pid) {
-                    told = true;
+                // One that runs to a breakpoint may sleep again, if others took what it was woken for.
+                if told.is_none_or(|told| told.elapsed() > AGAIN) && is_asleep(self.pid) {
+                    told = Some(Instant::now());
                     if !asleep() {
                         return Ran::Asleep;
                     }

@@ -18,7 +18,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan fuzz bench lint header clean lib
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make models   try the schedules, memory orders and deaths that the protocols must survive, further than make test"
 	@echo "make mutations weaken each ordering, fence and wake-up in its turn, and say which model notices"
 	@echo "make tsan     run threads on one handle under ThreadSanitizer (rustup component add rust-src)"
+	@echo "make miri     run what needs no kernel under Miri (rustup toolchain install nightly --component miri)"
 	@echo "make bench    measure the calls beside what others offer for the same"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
@@ -77,6 +78,10 @@ models:
 
 mutations:
 	cargo run --release -p rsipc-models mutations
+
+# What needs neither the kernel nor shared memory.
+miri:
+	cargo +nightly miri test --no-default-features --lib -- address:: envelope:: options:: process::
 
 # The standard library is instrumented, too: without that its reference counts look like races. The sanitizer does not know fences, of which no
 # data depends.

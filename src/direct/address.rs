@@ -84,3 +84,21 @@ impl fmt::Debug for Address {
         write!(f, "Address({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_is_that_of_one_address() {
+        for (pid, start, serial) in [(1, 0, 0), (4_194_303, 1, 7), (77, (1 << 38) - 1, REPLIES | 5)] {
+            let address = Address::new(Identity::new(pid, start), serial);
+            assert_eq!(Address::of_file(&address.file_name()), Some(address));
+            assert_eq!((address.pid(), address.serial()), (pid, serial));
+        }
+        for other in ["", "@", "1.2.3", "@1.2", "@1.2.3.4", "@+1.2.3", "@01.2.3", "@1.2.-3", "@4194304.0.0", "@1.274877906944.0"]
+        {
+            assert_eq!(Address::of_file(other), None, "{other}");
+        }
+    }
+}

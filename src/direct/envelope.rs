@@ -64,3 +64,28 @@ impl Envelope {
         (self.kind == Kind::Request).then(|| Address::new(self.from.identity(), self.reply_to | REPLIES))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        for kind in [Kind::Message, Kind::Request, Kind::Reply, Kind::NoReply, Kind::Taken] {
+            let from = Address::new(Identity::new(12, 34), 5);
+            let sent = Envelope { kind, from, reply_to: 6, number: u64::MAX };
+            let read = Envelope::from_bytes(&sent.to_bytes()).unwrap();
+            assert_eq!((read.kind, read.from, read.reply_to, read.number), (kind, from, 6, u64::MAX));
+            assert_eq!(read.wants_reply_at().is_some(), kind == Kind::Request);
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_envelope() {
+        for kind in [0_u8, 6, 255] {
+            let mut bytes = [0xff; ENVELOPE];
+            bytes[..4].copy_from_slice(&[kind, 0, 0, 0]);
+            assert!(Envelope::from_bytes(&bytes).is_none());
+        }
+    }
+}

@@ -271,3 +271,53 @@ impl Plan {
         Bytes::new(mapping, self.blocks_at, self.blocks * self.block_size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parts of a queue lie behind each other, aligned, and none beyond its end.
+    #[test]
+    fn parts_do_not_overlap() {
+        let sizes = [0, 1, 52, 53, INLINE, INLINE + 1, 100_000];
+        for (offset, leases, capacity) in [(0, 0, 0), (0, 256, 1), (4096, 3, 7), (128, 256, 64)] {
+            for max_message in sizes {
+                let options = QueueOptions::new().capacity(capacity).max_message(max_message).leases(leases);
+                for (options, room) in [(options, 0), (options.unbounded_within(1 << 20), 0), (options.unbounded(), 1 << 30)] {
+                    let plan = options.plan(offset, room).unwrap();
+                    let parts = [
+                        (offset, size_of::<QueueLayout>(), 1),
+                        (plan.slots_at, plan.slots * plan.slot_size, 64),
+                        (plan.heads_at, plan.blocks * size_of::<BlockHead>(), 64),
+                        (plan.log_at, plan.log_size, PAGE),
+                        (plan.blocks_at, plan.blocks * plan.block_size, PAGE),
+                        (offset + plan.len, 0, 1),
+                    ];
+                    for pair in parts.windows(2) {
+                        assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{plan:?}");
+                    }
+                    assert!(parts.iter().all(|(at, _, align)| at.is_multiple_of(*align)), "{plan:?}");
+                    assert!(plan.slot_size >= SLOT_DATA + max_message.min(INLINE));
+                    assert!(plan.block_size >= max_message + ENVELOPE);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_without_overflow() {
+        let options = QueueOptions::new();
+        for options in [
+            options.capacity(MAX_CAPACITY + 1),
+            options.capacity(usize::MAX),
+            options.max_message(MAX_MESSAGE + 1),
+            options.max_message(usize::MAX),
+            options.leases(usize::MAX),
+            options.unbounded_within(usize::MAX),
+            options.capacity(MAX_CAPACITY).max_message(MAX_MESSAGE),
+        ] {
+            assert!(matches!(options.plan(0, 0), Err(Error::InvalidArgument(_))));
+            assert!(options.plan(usize::MAX - 4095, 0).is_err());
+        }
+    }
+}

@@ -215,3 +215,30 @@ pub(crate) fn has_one_cpu() -> bool {
     // SAFETY: it counts bits.
     result == 0 && unsafe { libc::CPU_COUNT(&set) } == 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_of_both_forms_keep_what_they_are_made_of() {
+        for (pid, start) in [(1, 0), (4_194_303, (1 << 38) - 1), (300, 1 << 24)] {
+            let native = Identity::new(pid, start);
+            assert_eq!((native.pid(), native.start(), native.life()), (pid, start, None));
+            assert_eq!(native.0 >> 61, 0);
+        }
+        for (life, begun) in [(1, 1), (MOST_LIVES, (1 << LIFE_SHIFT) - 1)] {
+            let stranger = Identity::of_life(life, begun);
+            assert_eq!((stranger.pid(), stranger.life(), stranger.begun()), (0, Some(life), begun));
+            assert_eq!(stranger.0 >> 61, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_tells_no_two_programs_apart() {
+        let (known, same) = (Start::new(100, 4096), Start::new(100, 4096));
+        assert!(!known.differs(same));
+        assert!(known.differs(Start::new(101, 4096)) && known.differs(Start::new(100, 1 << 40)));
+        assert!(!known.differs(Start::new(0, 0)) && !known.differs(Start::new(100, 0)) && !Start::new(0, 4096).differs(known));
+    }
+}

@@ -114,7 +114,7 @@ fn compile() -> std::path::PathBuf {
 
 /// Plays one scene.
 fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
-    let test = Test::lasting("stepping", Duration::from_secs(if full { 3600 } else { 120 }));
+    let test = Test::lasting(play.entry.0, Duration::from_secs(if full { 3600 } else { 300 }));
     let start = Instant::now();
     let density = if play.language == Language::Rust { DENSITY } else { DENSITY_ELSEWHERE };
     let most = if play.language == Language::Rust { 8000 } else { 2000 };

@@ -84,9 +84,9 @@ fn plays() -> Vec<Play> {
             let is_played = match language {
                 Language::Rust => true,
                 Language::C => !cfg!(debug_assertions) && command.is_some(),
-                // In Python one waits for room by asyncio alone.
+                // Python waits 100 ms at a time, which is over before a stepped process comes to sleep where that takes long; and it has no wait for room.
                 Language::Python => {
-                    !cfg!(debug_assertions) && has_python && command.is_some_and(|command| !command.starts_with("wait_room"))
+                    !cfg!(debug_assertions) && has_python && command.is_some_and(|command| !command.starts_with("long_"))
                 }
             };
             if is_played {
@@ -116,7 +116,7 @@ fn compile() -> std::path::PathBuf {
 
 /// Plays one scene.
 fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
-    let test = Test::lasting("stepping", Duration::from_secs(if full { 3600 } else { 120 }));
+    let test = Test::lasting(play.entry.0, Duration::from_secs(if full { 3600 } else { 300 }));
     let start = Instant::now();
     let density = if play.language == Language::Rust { DENSITY } else { DENSITY_ELSEWHERE };
     let most = if play.language == Language::Rust { 8000 } else { 2000 };

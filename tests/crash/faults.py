@@ -83,14 +83,6 @@ FAULTS = [
         r"lock, change, unlock: killed after \d+ of \d+: torn: .*nobody was told\n",
     ),
     Fault(
-        "permits are not added up after a death",
-        "src/sync/permits.rs",
-        "if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {\n            self.add_up();",
-        "if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {",
-        "release one of two, two waiters asleep",
-        r"release one of two, .*: killed after \d+ of \d+: (leaked|hangs|late|twice): .*\n",
-    ),
-    Fault(
         "who closes a handle and keeps permits shows no life any more",
         "src/sync/permits.rs",
         "mine.is_some_and(|peer| peer.value.load(Relaxed) != 0)",

@@ -324,7 +324,8 @@ impl Scene for PermitsScene<'_> {
         let waits = u8::from(self.total == 1);
         let (act, keeps, count) = match self.take {
             Take::First => return None,
-            Take::Acquire | Take::Woken => ("acquire", 0, 0),
+            Take::Acquire => ("acquire", 0, 0),
+            Take::Woken => ("long_acquire", 0, 0),
             Take::Release | Take::ReleaseInherited => ("release", self.total, 1),
             Take::ReleaseAll => ("release", self.total, self.total),
         };

@@ -271,12 +271,16 @@ const PAIRS: (u64, u64) = (80, 8);
 const FEW_PAIRS: (u64, u64) = (6, 3);
 
 const SECOND: u64 = 3000;
+/// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed further than this.
+const MOST_STEPS: u64 = 150_000;
+/// Where so many failed the scene is left.
+const ENOUGH: usize = 50;
 
 /// Kills the victims of new scenes after every instruction, or after some of them, from a point on that differs between runs, and right
 /// before its system calls: what was changed for others is changed then, and they sleep still.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
-    let first = run(&*make(), plan.server, None, u64::MAX, u64::MAX);
+    let first = run(&*make(), plan.server, None, MOST_STEPS, u64::MAX);
     let (begin, end) = window(&first);
     tally.steps = end - begin;
     let trace = Trace::new(first.places.clone());
@@ -303,8 +307,11 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_
         let stride = (late.saturating_sub(early) / EDGE).max(1);
         points.extend((begin..end).filter(|&k| k < early || k >= late || (k + begin).is_multiple_of(stride)));
     }
-    tally.add(make, plan, None, u64::MAX, u64::MAX, first);
+    tally.add(make, plan, None, MOST_STEPS, u64::MAX, first);
     for &k in &points {
+        if tally.reports.len() > ENOUGH {
+            return tally;
+        }
         if !has_second {
             tally.kill(make, plan, &trace, k, u64::MAX);
             continue;
@@ -440,6 +447,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
         steps = anchor as u64;
         strayed = ran == Ran::Done;
     }
+    let limit = limit.min(steps + MOST_STEPS);
     while ran == Ran::There && steps < limit {
         let at = victim.at();
         let in_kernel = victim.is_system_call(at);

@@ -469,6 +469,7 @@ static const struct {
     {"unlock", unlock},
     {"give_up", give_up},
     {"acquire", acquire},
+    {"long_acquire", acquire},
     {"release", release},
     {"close_semaphore", close_semaphore},
     {"endpoint_open", endpoint_open},
@@ -489,7 +490,7 @@ static const struct {
     {"grow_region", grow_region},
     {"unlink", unlink_name},
     {"wait", wait_for},
-    {"wait_room", wait_for},
+    {"long_wait", wait_for},
 };
 
 static volatile uint64_t *map(const char *path) {

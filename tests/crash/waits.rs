@@ -172,7 +172,7 @@ impl Scene for WaitScene {
             (true, _) => return None,
             (false, _) => 0,
         };
-        let act = if self.ready == Room { "wait_room" } else { "wait" };
+        let act = if self.ready == Room || !self.at_once { "long_wait" } else { "wait" };
         Some(format!("{act} {} - - {takes}", self.dir.display()))
     }
 

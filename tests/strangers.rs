@@ -8,7 +8,10 @@ mod support;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
@@ -481,4 +484,203 @@ fn what_strangers_cannot_share_they_are_told() {
         assert!(matches!(Queue::open(elsewhere.name("q")), Err(Error::Unsupported(_))));
     })
     .join();
+}
+
+#[test]
+fn what_a_stranger_held_comes_back_when_it_becomes_another_program() {
+    let test = Test::new("exec of strangers");
+    create_for_strangers(&test);
+    let board = Board::new(1);
+    let victim = stranger("victim", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        let mutex = Mutex::create(test.name("m"), ()).unwrap();
+        queue.send(b"job").unwrap();
+        board.set(0, 1);
+        board.wait(0, 2);
+        // Another thread than the first: exec gives it the first one's id.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::mem::forget(mutex.lock().unwrap());
+                std::mem::forget(queue.lease().unwrap());
+                let (program, seconds) = (c"/bin/sleep".to_owned(), c"60".to_owned());
+                board.set(0, 3);
+                nix::unistd::execv(&program, &[&program, &seconds]).unwrap();
+            });
+        });
+    });
+    board.wait(0, 1);
+    stranger("heir", || {
+        let (queue, mutex) = (Queue::open(test.name("q")).unwrap(), Mutex::<()>::open(test.name("m")).unwrap());
+        board.set(0, 2);
+        board.wait(0, 3);
+        assert!(mutex.lock_timeout(LONG).unwrap().owner_died());
+        assert_eq!(queue.lease_timeout(LONG).unwrap().deliveries(), 2);
+    })
+    .join();
+    drop(victim);
+}
+
+#[test]
+fn who_was_there_before_the_first_stranger_is_known_to_those_who_come() {
+    let test = Test::new("home and strangers");
+    let board = Board::new(2);
+    let home = fork("home", || {
+        let queue = Queue::create(test.name("q"), &QueueOptions::new()).unwrap();
+        queue.send(b"a").unwrap();
+        board.set(0, 1);
+        board.wait(1, 1);
+        queue.send(b"b").unwrap();
+        board.set(0, 2);
+        std::thread::sleep(LONG);
+    });
+    board.wait(0, 1);
+    let receiver = stranger("receiver", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        queue.end_with_peers(true);
+        board.set(1, 1);
+        board.wait(0, 2);
+        assert_eq!((queue.recv().unwrap(), queue.recv().unwrap()), (b"a".to_vec(), b"b".to_vec()));
+        board.set(1, 2);
+        assert_eq!(queue.recv_timeout(LONG), Err(Error::Disconnected("sender")));
+        assert_eq!(queue.peers().unwrap().len(), 1);
+    });
+    board.wait(1, 2);
+    home.kill();
+    receiver.join();
+}
+
+#[test]
+fn tables_in_two_directories_are_not_taken_for_each_other() {
+    let test = Test::new("two tables");
+    let none: Option<&str> = None;
+    // Each in a file system of its own, where the inodes have the same numbers.
+    let dirs = [test.dir.join("one"), test.dir.join("other")];
+    let board = Board::new(1);
+    fork("in a mount namespace", || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        for dir in &dirs {
+            std::fs::create_dir_all(dir).unwrap();
+            mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        }
+        let spaces = [Namespace::at(&dirs[0]), Namespace::at(&dirs[1])];
+        fork("home", || drop(Mutex::create(spaces[0].name("m"), 0_u64).unwrap())).join();
+        std::fs::write(dirs[1].join("m"), b"").unwrap();
+        mount(Some(&dirs[0].join("m")), &dirs[1].join("m"), none, MsFlags::MS_BIND, none).unwrap();
+        let owner = stranger("owner", || {
+            let mutex = Mutex::<u64>::open(spaces[0].name("m")).unwrap();
+            let guard = mutex.lock().unwrap();
+            board.set(0, 1);
+            board.wait(0, 2);
+            drop(guard);
+        });
+        board.wait(0, 1);
+        stranger("from elsewhere", || {
+            assert!(matches!(Mutex::<u64>::open(spaces[1].name("m")), Err(Error::Unsupported(_))));
+        })
+        .join();
+        board.set(0, 2);
+        owner.join();
+    })
+    .join();
+}
+
+#[test]
+fn what_was_begun_before_the_first_stranger_came_can_be_ended() {
+    let test = Test::new("over the change");
+    let board = Board::new(1);
+    let home = fork("home", || {
+        let queue = Queue::create(test.name("q"), &QueueOptions::new()).unwrap();
+        let mutex = Mutex::create(test.name("m"), ()).unwrap();
+        queue.send(b"job").unwrap();
+        let (lease, guard) = (queue.lease().unwrap(), mutex.lock().unwrap());
+        board.set(0, 1);
+        board.wait(0, 2);
+        assert_eq!(mutex.lock_timeout(LONG).err(), Some(Error::Deadlock));
+        drop(guard);
+        drop(mutex.lock_timeout(LONG).unwrap());
+        // Also where it cannot become a stranger.
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let other = Queue::open(test.name("q")).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| lease.give_back().unwrap());
+        });
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!(other.lease_timeout(LONG).unwrap().deliveries(), 2);
+    });
+    board.wait(0, 1);
+    stranger("stranger", || {
+        drop(Queue::open(test.name("q")).unwrap());
+        drop(Mutex::<()>::open(test.name("m")).unwrap());
+    })
+    .join();
+    board.set(0, 2);
+    home.join();
+}
+
+#[test]
+fn a_stranger_may_close_all_descriptors() {
+    let test = Test::new("closed descriptors of strangers");
+    create_for_strangers(&test);
+    stranger("daemon", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        queue.send(b"x").unwrap();
+        // SAFETY: nothing is used of what is closed.
+        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+        // What has the number now is another file.
+        let other = std::fs::File::create(test.dir.join("other")).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.send(b"y").unwrap());
+        });
+        assert_eq!((queue.recv().unwrap(), queue.recv().unwrap()), (b"x".to_vec(), b"y".to_vec()));
+        drop(other);
+    })
+    .join();
+}
+
+#[test]
+fn descriptors_of_readiness_work_among_strangers() {
+    let test = Test::new("readiness among strangers");
+    create_for_strangers(&test);
+    stranger("stranger", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        let is_readable = |timeout: u16| {
+            let mut set = [PollFd::new(queue.readiness_fd().unwrap(), PollFlags::POLLIN)];
+            poll(&mut set, PollTimeout::from(timeout)).unwrap() == 1
+        };
+        assert!(!is_readable(0));
+        queue.send(b"x").unwrap();
+        assert!(is_readable(20_000));
+        queue.send_readiness_fd().unwrap();
+    })
+    .join();
+}
+
+#[test]
+fn a_process_in_another_time_namespace_is_not_taken_for_dead() {
+    let test = Test::new("time namespaces");
+    let board = Board::new(1);
+    let around = fork("around", || {
+        // SAFETY: no preconditions. CLONE_NEWTIME is for the children alone.
+        assert_eq!(unsafe { libc::unshare(0x80) }, 0, "making a time namespace");
+        std::fs::write("/proc/self/timens_offsets", "boottime 1000 0").unwrap();
+        fork("lessee", || {
+            let queue = Queue::create(test.name("q"), &QueueOptions::new()).unwrap();
+            queue.send(b"job").unwrap();
+            let lease = queue.lease().unwrap();
+            board.set(0, 1);
+            board.wait(0, 2);
+            lease.finish().unwrap();
+        })
+        .join();
+    });
+    board.wait(0, 1);
+    fork("other", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        assert_eq!(queue.lease_timeout(Duration::from_millis(400)).err(), Some(Error::TimedOut));
+    })
+    .join();
+    board.set(0, 2);
+    around.join();
 }

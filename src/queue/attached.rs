@@ -18,6 +18,10 @@ use crate::time::Deadline;
 pub(super) const SENDS: u32 = 1;
 pub(super) const RECEIVES: u32 = 2;
 const ROLES: u32 = SENDS | RECEIVES;
+/// In the lowest bits of `Queue::entry`: the process stands in the table as one among strangers.
+const STRANGER: u32 = 4;
+/// Where the entry's number begins in `Queue::entry`.
+const INDEX_SHIFT: u32 = 3;
 /// In `QueueLayout::roles`: somebody's wait is to end with its peers, so that those who join have their lives written down.
 const MATTERS: u32 = 4;
 /// In `Peer::value` and `QueueLayout::roles`: it has had a message on lease, so that its death matters to receivers.
@@ -60,7 +64,8 @@ impl Queue {
     #[inline]
     pub(super) fn act_as(&self, role: u32) -> Result<()> {
         let entry = self.entry.load(Relaxed);
-        if (entry >> 32) as u32 == forks() && entry as u32 & role != 0 { Ok(()) } else { self.note(role) }
+        let known = if self.store.users.are_strangers() { role | STRANGER } else { role };
+        if (entry >> 32) as u32 == forks() && entry as u32 & known == known { Ok(()) } else { self.note(role) }
     }
 
     /// Says that this handle is going to send, before it does.
@@ -113,7 +118,7 @@ impl Queue {
     /// to watch it.
     pub(super) fn show_life(&self) {
         let (life, shared) = (self.life(), &self.store.shared);
-        let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+        let index = (self.entry.load(Relaxed) as u32 >> INDEX_SHIFT) as usize;
         let mut is_new = false;
         if let Some(entry) = index.checked_sub(1).and_then(|index| shared.peers.table.get(index))
             && (entry.value.load(Relaxed) & LEASES == 0 || entry.life.load(Relaxed) != life)
@@ -141,7 +146,7 @@ impl Queue {
 
     /// The entries in the table of peers that are used by other handles.
     fn others(&self) -> impl Iterator<Item = &shm::layout::Peer> {
-        let own = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+        let own = (self.entry.load(Relaxed) as u32 >> INDEX_SHIFT) as usize;
         self.store.shared.peers.table.iter().enumerate().filter(move |(index, _)| index + 1 != own).map(|(_, entry)| entry)
     }
 
@@ -159,7 +164,7 @@ impl Queue {
         }
         let roles = &self.store.shared.roles;
         if role != 0 && roles.load(Relaxed) & MATTERS != 0 {
-            let index = (self.entry.load(Relaxed) as u32 >> 2) as usize;
+            let index = (self.entry.load(Relaxed) as u32 >> INDEX_SHIFT) as usize;
             if let Some(entry) = index.checked_sub(1).and_then(|index| self.store.shared.peers.table.get(index)) {
                 entry.life.store(self.life(), Relaxed);
             }
@@ -173,11 +178,19 @@ impl Queue {
     fn join(&self, role: u32) -> Result<()> {
         let peers = &self.store.shared.peers;
         let (forks, entry) = (forks(), self.entry.load(Relaxed));
-        let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> 2, entry as u32 & ROLES);
+        let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> INDEX_SHIFT, entry as u32 & (ROLES | STRANGER));
         let (index, roles) = if of == forks && index != 0 {
+            let peer = &peers.table[index as usize - 1];
             // die here: the role is noted.
-            peers.table[index as usize - 1].value.fetch_or(role, Relaxed);
-            (index, roles | role)
+            peer.value.fetch_or(role, Relaxed);
+            let mut roles = roles | role;
+            if roles & STRANGER == 0 && self.store.users.are_strangers() {
+                // Strangers know only by its life whether it is gone.
+                drop(self.store.users.enter(&peers.lock)?);
+                peer.identity.store(self.store.users.me().0, Release);
+                roles |= STRANGER;
+            }
+            (index, roles)
         } else {
             let users = &self.store.users;
             let call = users.enter(&peers.lock)?;
@@ -189,7 +202,8 @@ impl Queue {
                 None
             };
             if let Some(Ok(index)) = joined {
-                self.set_entry(forks, index as u32 + 1, role);
+                let stranger = if users.me().life().is_some() { STRANGER } else { 0 };
+                self.set_entry(forks, index as u32 + 1, role | stranger);
             }
             lock::release(&call, &peers.lock);
             return joined.map_or_else(|| self.join(role), |joined| joined.map(drop));
@@ -199,14 +213,14 @@ impl Queue {
     }
 
     fn set_entry(&self, forks: u32, index: u32, roles: u32) {
-        self.entry.store(u64::from(forks) << 32 | u64::from(index << 2 | roles), Relaxed);
+        self.entry.store(u64::from(forks) << 32 | u64::from(index << INDEX_SHIFT | roles), Relaxed);
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
         let entry = self.entry.load(Relaxed);
-        let index = (entry as u32 >> 2).checked_sub(1);
+        let index = (entry as u32 >> INDEX_SHIFT).checked_sub(1);
         // A child of fork leaves its parent's entry alone.
         if let Some(index) = index.filter(|_| (entry >> 32) as u32 == forks()) {
             self.store.shared.peers.table[index as usize].leave();

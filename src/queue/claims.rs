@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::blocks::{Claim, State};
+use crate::queue::blocks::{Claim, State, owner_of};
 use crate::queue::store::{LeaseTicket, Store};
 use crate::queue::watch::{Lessees, Watch, sleep_beside};
 use crate::shm::layout::Side;
@@ -150,15 +150,20 @@ impl Store {
         if ticket.block >= self.blocks.used() {
             return Err(lost);
         }
-        // Should we die before we have woken somebody, the kernel does.
-        let call = self.users.enter(&shared.recv.lock)?;
+        // Should we die before we have woken somebody, the kernel does. Nothing is locked here: who cannot begin a life any more, as strangers
+        // must, can still end a lease.
+        let call = match self.users.enter(&shared.recv.lock) {
+            Err(Error::Reentrant) => return Err(Error::Reentrant),
+            Err(_) => Call::enter_nowhere()?,
+            Ok(call) => call,
+        };
         let head = self.blocks.head(ticket.block)?;
         let word = head.owner.load(Relaxed);
         let which = (head.order.load(Relaxed), head.deliveries.load(Relaxed));
         if which != (ticket.order, ticket.deliveries) || !self.blocks.is_mine(word, State::Leased) {
             return Err(lost);
         }
-        let next = if done { self.blocks.mine(State::Held) } else { State::Returned.nobodys() };
+        let next = if done { State::Held.of_owner(owner_of(word)) } else { State::Returned.nobodys() };
         // Another thread may end the same lease at the same moment.
         // Release: with the Acquire in `first_returned`, for the message's bytes.
         if head.owner.compare_exchange(word, next, Release, Relaxed).is_err() {

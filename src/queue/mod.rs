@@ -77,7 +77,7 @@ pub(crate) use watch::Watch;
 /// ```
 pub struct Queue {
     store: Store,
-    /// This handle's entry in the table of peers: `forks()` in the upper half, then the entry's number plus one, and in the lowest two
+    /// This handle's entry in the table of peers: `forks()` in the upper half, then the entry's number plus one, and in the lowest three
     /// bits the roles written down there.
     entry: AtomicU64,
     /// Not 0: waits end with the peers that they wait for.

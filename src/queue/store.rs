@@ -104,8 +104,12 @@ pub(crate) struct Store {
 impl Store {
     /// `dir`: where the queue's name is; None for a queue in a region.
     pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
-        let plan = Plan::of(&shared)?;
         let users = Arc::new(Users::new(&shared, dir.clone())?);
+        Self::of_users(shared, dir, users)
+    }
+
+    fn of_users(shared: Shared<QueueLayout>, dir: Option<PathBuf>, users: Arc<Users>) -> Result<Self> {
+        let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
         Ok(Self {
@@ -187,7 +191,7 @@ impl Store {
 
     /// The same queue, apart from this handle.
     pub(crate) fn again(&self) -> Result<Self> {
-        Self::new(self.shared.clone(), self.dir.clone())
+        Self::of_users(self.shared.clone(), self.dir.clone(), Arc::clone(&self.users))
     }
 
     /// Sleeps on the other side's lock word until `change` says so, or somebody died who is watched.

@@ -17,8 +17,8 @@ pub(crate) struct Header {
     pub(crate) tag: AtomicU64,
     /// The creator's pid namespace; 0: unknown. Thread ids in lock words are of this one.
     pub(crate) namespace: AtomicU32,
-    /// Not 0 once a process of another pid namespace uses the object: the inode of the table by which its users are known from then
-    /// on (`sync::strangers`), or the lower half of it.
+    /// Not 0 once a process of another pid namespace uses the object: the number of the table by which its users are known from then on
+    /// (`sync::strangers`).
     pub(crate) strangers: AtomicU32,
 }
 
@@ -357,6 +357,8 @@ pub(crate) struct LivesLayout {
     pub(crate) used: AtomicU32,
     /// Held to take away the files of a dead process (`direct`).
     pub(crate) files: AtomicU32,
+    /// Tells the table from others: random, never 0. Never changes.
+    pub(crate) number: AtomicU32,
 }
 
 /// How such a table begins: `b"rsip"`, a number that no object's kind has, and the version of the layout.
@@ -370,6 +372,9 @@ pub(crate) const MAX_LIVES: u32 = 4096;
 
 /// How many bytes before the end of an entry's page its word lies: the list's links begin on the next page.
 pub(crate) const LIFE_BACK: usize = 8;
+
+/// Where the second word of a stranger's life lies, in the same way: glibc's links of both have room on the next page.
+pub(crate) const SECOND_LIFE_BACK: usize = 24;
 
 /// A page of a table of lives begins with this.
 #[repr(C)]

@@ -6,13 +6,14 @@
 //! behind it ([`Annex`](crate::sys::file::Annex)).
 
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::shm::layout::{LIFE_BACK, LifeLayout, LivesLayout};
+use crate::shm::layout::{LIFE_BACK, LifeLayout, LivesLayout, SECOND_LIFE_BACK};
 use crate::shm::{self, Shared};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Mapping, page_size};
@@ -125,6 +126,11 @@ impl LifeTable {
         shm::at(self.mapping(), self.offset(life + 1) - LIFE_BACK)
     }
 
+    /// The second word of an entry that has memory (`sync::strangers`).
+    pub(crate) fn second_at(&self, life: u32) -> &AtomicU32 {
+        shm::at(self.mapping(), self.offset(life + 1) - SECOND_LIFE_BACK)
+    }
+
     /// An entry that has memory.
     pub(crate) fn entry_at(&self, life: u32) -> &LifeLayout {
         shm::at(self.mapping(), self.offset(life))
@@ -143,6 +149,7 @@ fn create(kind: &TableKind, dir: &Path, path: &Path) -> Result<()> {
     file::set_len(&fd, len(kind))?;
     let table = Shared::<LivesLayout>::new(Arc::new(Mapping::new(&fd, len(kind))?), 0)?;
     table.mapping().populate(0, size_of::<LivesLayout>())?;
+    table.number.store((RandomState::new().build_hasher().finish() as u32).max(1), Relaxed);
     // Release: with the Acquire in `map`.
     table.tag.store(kind.tag, Release);
     // die here: the file has no name yet, and goes with this process.

@@ -197,6 +197,9 @@ impl<T: Pod> Mutex<T> {
         let call = self.users.enter(&shared.word)?;
         if call.is_seen() {
             call.can_link()?;
+        } else if self.users.are_at_home() && shared.word.load(Relaxed) & TID == call.tid() {
+            // It took it before the first stranger came.
+            return Err(Error::Deadlock);
         }
         if lock::acquire(&call, &shared.word, deadline)? == Left::Died {
             note_death(shared);

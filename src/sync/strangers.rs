@@ -6,8 +6,9 @@
 //! stand in the object's words by numbers that are no thread ids, which the kernel never touches.
 //!
 //! These numbers are those of *lives* (`sync::life_table`), in one table for all the pid namespaces that use a directory. Each thread
-//! of a stranger begins a life with its first call: a robust word that it alone owns, so that there the kernel's mark can be trusted. An owner is
-//! gone when its life has ended. A process is known by the life of a thread that it starts for this purpose, and which does nothing
+//! of a stranger begins a life with its first call: two robust words that it alone owns, so that there the kernel's mark can be trusted. The thread stands in
+//! the first by its own id, and in the second by its process's: a thread that calls exec has that one by the time the kernel looks. A life has ended
+//! when either is marked, and an owner is gone when its life has ended. A process is known by the life of a thread that it starts for this purpose, and which does nothing
 //! but live; it is gone when that life and those of all its other threads have ended: a killed process's threads do not end at once.
 //!
 //! # What survivors see
@@ -27,6 +28,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,12 +43,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
-use crate::shm::layout::{Header, LIFE_BACK, Object, STRANGERS_TAG};
+use crate::shm::layout::{Header, LIFE_BACK, Object, SECOND_LIFE_BACK, STRANGERS_TAG};
 use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Annex};
-use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
-use crate::sys::memory::{AtomicU32, AtomicU64};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sys::memory::{AtomicU32, AtomicU64, fence};
 use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
 use crate::sys::thread::{Call, Owners, Uncancelled, forks, spawn_without_signals, watch_forks};
 use crate::time::Deadline;
@@ -65,7 +67,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The strangers that share a directory.
 pub(crate) struct Strangers {
     table: LifeTable,
-    fd: OwnedFd,
+    path: PathBuf,
+    /// For the record lock. A program may close it, and have something else by this number.
+    fd: Mutex<ManuallyDrop<OwnedFd>>,
     /// The table's device and inode.
     file: (u64, u64),
     /// This process, by a life.
@@ -119,17 +123,28 @@ impl Strangers {
             return Ok(known);
         }
         let table = LifeTable::map(&KIND, &fd)?;
-        let strangers = Arc::new(Self { table, fd, file, process: AtomicU64::new(0), known_at: AtomicU32::new(0) });
+        let fd = Mutex::new(ManuallyDrop::new(fd));
+        let strangers = Arc::new(Self { table, path, fd, file, process: AtomicU64::new(0), known_at: AtomicU32::new(0) });
         // It stays there, and so does its descriptor.
         ours.tables.push(Arc::clone(&strangers));
         Ok(strangers)
     }
 
     fn enter<'a>(self: &Arc<Self>, owners: &'a dyn Owners) -> Result<Call<'a>> {
-        if self.process().is_none() {
-            self.make_known()?;
-        }
-        Call::enter_unseen(self.standing()?, owners)
+        let standing = self.process().and_then(|_| self.known_standing());
+        let standing = match standing {
+            Some(standing) => standing,
+            None => self.join()?,
+        };
+        Call::enter_unseen(standing, owners)
+    }
+
+    #[cold]
+    fn join(self: &Arc<Self>) -> Result<u32> {
+        // A signal handler that interrupted a call does not join.
+        drop(Call::enter_nowhere()?);
+        self.make_known()?;
+        self.standing()
     }
 
     /// This process, once it has entered a call.
@@ -138,23 +153,28 @@ impl Strangers {
         (self.known_at.load(Acquire) == forks().wrapping_add(1)).then(|| Identity(self.process.load(Relaxed)))
     }
 
-    /// How the calling thread stands in lock words.
-    fn standing(&self) -> Result<u32> {
-        let ending = |_| Error::Unsupported("this thread is about to end, and begins no life for an object of strangers".into());
+    /// How the calling thread stands in lock words, if it does.
+    fn known_standing(&self) -> Option<u32> {
         let known = |standing: &&Standing| standing.file == self.file && standing.forks == forks();
-        let standing = STANDINGS.try_with(|all| all.borrow().iter().find(known).map(|standing| standing.owner));
-        if let Some(owner) = standing.map_err(ending)? {
+        let find = |all: &RefCell<Vec<Standing>>| all.try_borrow().ok()?.iter().find(known).map(|standing| standing.owner);
+        STANDINGS.try_with(find).ok().flatten()
+    }
+
+    /// How the calling thread stands in lock words from here on.
+    fn standing(&self) -> Result<u32> {
+        if let Some(owner) = self.known_standing() {
             return Ok(owner);
         }
+        let ending = |_| Error::Unsupported("this thread is about to end, and begins no life for an object of strangers".into());
         let life = self.begin_life(self.process())?;
         let owner = STRANGER | life.life().unwrap_or_default() << BEGUN_BITS | life.begun() as u32 & BEGUN;
         let add = |all: &RefCell<Vec<Standing>>| {
-            let mut all = all.borrow_mut();
+            let mut all = all.try_borrow_mut().map_err(|_| Error::Reentrant)?;
             all.retain(|standing| standing.forks == forks());
             all.push(Standing { file: self.file, forks: forks(), owner });
+            Ok(owner)
         };
-        STANDINGS.try_with(add).map_err(ending)?;
-        Ok(owner)
+        STANDINGS.try_with(add).map_err(ending)?
     }
 
     /// Sees to it that this process is known by the life of a thread.
@@ -170,11 +190,7 @@ impl Strangers {
         let known = ours()?.known.iter().find(|(file, _)| *file == self.file).map(|(_, life)| *life);
         let life = match known {
             Some(life) => life,
-            None => {
-                let life = self.start_to_live()?;
-                ours()?.known.push((self.file, life));
-                life
-            }
+            None => self.start_to_live()?,
         };
         self.process.store(life.0, Relaxed);
         // Release: with the Acquire in `process`.
@@ -207,15 +223,17 @@ impl Strangers {
     fn begin_life(&self, process: Option<Identity>) -> Result<Identity> {
         let _whole = Uncancelled::new();
         let mut ours = ours()?;
-        let _record = RecordLock::wait_for(&self.fd)?;
-        let ended = |life: &u32| self.table.word_at(*life).load(Relaxed) & TID == 0;
-        let free = (1..=self.table.used()?).find(ended);
+        let fd = self.fd_of_table()?;
+        let _record = RecordLock::wait_for(&fd)?;
+        let begun = |life: u32| Identity(self.table.entry_at(life).identity.load(Relaxed)).begun();
+        // That which was begun least often: so often are there as many numbers as can be before one comes again.
+        let free = (1..=self.table.used()?).filter(|life| !self.lives(*life)).min_by_key(|life| begun(*life));
         let Some(life) = free.map_or_else(|| self.table.use_next(), |life| Ok(Some(life)))? else {
             return Err(Error::LimitReached(format!(
                 "{MOST_LIVES} threads of several pid namespaces have a life in this directory"
             )));
         };
-        let at = match ours.annexes.iter().position(|(tid, _)| own_thread_is_gone(*tid)) {
+        let at = match ours.annexes.iter().position(|(tid, _)| *tid == 0 || own_thread_is_gone(*tid)) {
             Some(at) => at,
             None => {
                 ours.annexes.push((0, Annex::new()?));
@@ -225,45 +243,71 @@ impl Strangers {
         let (tid, annex) = &mut ours.annexes[at];
         // SAFETY: the thread that used the page has ended, or none ever did.
         unsafe { annex.show(self.table.mapping(), self.table.offset(life))? };
-        let (word, entry) = (annex.word(LIFE_BACK), self.table.entry_at(life));
-        let call = Call::enter(word)?;
-        call.can_link()?;
-        let identity = Identity::of_life(life, Identity(entry.identity.load(Relaxed)).begun().wrapping_add(1));
+        let (word, second, entry) = (annex.word(LIFE_BACK), annex.word(SECOND_LIFE_BACK), self.table.entry_at(life));
+        let call = Call::enter(second)?;
+        call.can_link_two()?;
+        let identity = Identity::of_life(life, begun(life).wrapping_add(1));
         entry.process.store(process.unwrap_or(identity).0, Relaxed);
         entry.identity.store(identity.0, Relaxed);
-        // die here: the entry is free.
+        // die here: the entry is free, and so it is until the first word is ours: that is not owned, or by a thread that is gone.
         word.fetch_and(WAITERS, Relaxed);
-        // Release: with the Acquire in `has_ended` and `is_gone`: who sees that it is owned sees whose it is.
+        second.store(std::process::id(), Relaxed);
+        // SAFETY: the links fall on memory of this process behind the words, each 16 bytes, which stays mapped. They are on no list: that of their
+        // last owner ended with that thread.
+        unsafe { call.link(second) };
+        call.turn_to(word);
+        // Release: with the Acquire in `lives`: who sees that it is owned sees whose it is.
         word.fetch_or(call.tid(), Release);
         // die here: the word is ours and pending; from here on it may be on the list as well, and is marked once.
-        // SAFETY: the links fall on memory of this process behind the word, which stays mapped. It is on no list: that of its last owner ended
-        // with that thread.
+        // SAFETY: as above.
         unsafe { call.link(word) };
         *tid = call.tid();
+        if process.is_none() {
+            ours.known.push((self.file, identity));
+        }
+        // With that in `has_ended` and `is_gone`: who sees this life in another word, which we store later, sees that it has begun.
+        fence(SeqCst);
         Ok(identity)
+    }
+
+    /// The descriptor of the table's file. The caller has [`OURS`].
+    fn fd_of_table(&self) -> Result<MutexGuard<'_, ManuallyDrop<OwnedFd>>> {
+        let mut fd = self.fd.lock();
+        if file::identity(&fd) != Ok(self.file) {
+            let removed = || Error::Unsupported(format!("the table of strangers {} was removed", self.path.display()));
+            let again = file::open_named(&self.path)?.filter(|fd| file::identity(fd) == Ok(self.file)).ok_or_else(removed)?;
+            // The old number is not ours to close.
+            *fd = ManuallyDrop::new(again);
+        }
+        Ok(fd)
+    }
+
+    /// Whether a life goes on, for one that has memory.
+    fn lives(&self, life: u32) -> bool {
+        // Acquire: with the Release in `begin_life`.
+        self.table.word_at(life).load(Acquire) & TID != 0 && self.table.second_at(life).load(Relaxed) & TID != 0
     }
 
     /// Whether the life has ended that stands in a lock word.
     fn has_ended(&self, owner: u32) -> bool {
         let life = (owner & !STRANGER) >> BEGUN_BITS;
-        // Acquire: with the Release in `begin_life`.
-        let is_over = |word: &AtomicU32| {
-            word.load(Acquire) & TID == 0
-                || Identity(self.table.entry_at(life).identity.load(Relaxed)).begun() as u32 & BEGUN != owner & BEGUN
-        };
-        self.table.word(life).is_some_and(is_over)
+        // With that in `begin_life`.
+        fence(SeqCst);
+        self.table.word(life).is_some()
+            && (!self.lives(life)
+                || Identity(self.table.entry_at(life).identity.load(Relaxed)).begun() as u32 & BEGUN != owner & BEGUN)
     }
 
     /// Whether the process that is known by a life has ended.
     fn is_gone(&self, identity: Identity) -> bool {
         let Some(life) = identity.life().filter(|&life| self.table.word(life).is_some()) else { return false };
-        if self.table.shows(life, identity) {
+        // With that in `begin_life`.
+        fence(SeqCst);
+        if self.lives(life) && self.table.entry_at(life).identity.load(Relaxed) == identity.0 {
             return false;
         }
         let Ok(used) = self.table.used() else { return false };
-        // Acquire: with the Release in `begin_life`.
-        let lives = |life| self.table.word_at(life).load(Acquire) & TID != 0;
-        !(1..=used).any(|life| lives(life) && self.table.entry_at(life).process.load(Relaxed) == identity.0)
+        !(1..=used).any(|life| self.lives(life) && self.table.entry_at(life).process.load(Relaxed) == identity.0)
     }
 }
 
@@ -305,6 +349,8 @@ pub(crate) struct Users {
     header: Shared<Header>,
     /// Where the object's name is; None for one in a region.
     dir: Option<PathBuf>,
+    /// Whether it was opened in its own pid namespace. (A child that is forked into another one makes no calls there.)
+    from_home: bool,
     strangers: OnceLock<Arc<Strangers>>,
 }
 
@@ -316,8 +362,11 @@ impl Users {
     /// `Unsupported` where the object is another pid namespace's and cannot be used from this one.
     pub(crate) fn new<T: Object>(object: &Shared<T>, dir: Option<PathBuf>) -> Result<Self> {
         let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
-        let users = Self { header, dir, strangers: OnceLock::new() };
-        if !users.are_at_home() {
+        // The program may go to another directory before it has to know this.
+        let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
+        let mut users = Self { header, dir, from_home: true, strangers: OnceLock::new() };
+        users.from_home = users.are_at_home();
+        if !users.from_home {
             users.become_strangers()?;
         }
         Ok(users)
@@ -332,7 +381,7 @@ impl Users {
     /// Whether they are known by their lives.
     #[inline]
     pub(crate) fn are_strangers(&self) -> bool {
-        self.header.strangers.load(Relaxed) != 0
+        !self.from_home || self.header.strangers.load(Relaxed) != 0
     }
 
     fn become_strangers(&self) -> Result<()> {
@@ -404,8 +453,10 @@ impl Users {
 
     #[cold]
     fn stranger_or_native(&self) -> Identity {
-        // At home, the first stranger may have come since the call was entered. Elsewhere a call is not entered before the process has a life.
-        self.stranger().unwrap_or(if self.are_at_home() { me().identity } else { Identity::of_life(0, 0) })
+        // At home, the first stranger may have come since the call was entered. Then it ends as it began: of a thread without a life nobody would
+        // know when it has stopped. Elsewhere a call is not entered before the process has a life.
+        let began = self.strangers.get().is_some_and(|strangers| strangers.known_standing().is_some());
+        self.stranger().filter(|_| began).unwrap_or(if self.are_at_home() { me().identity } else { Identity::of_life(0, 0) })
     }
 
     fn stranger(&self) -> Option<Identity> {
@@ -447,5 +498,5 @@ impl Owners for Users {
 
 /// How a table is called in an object's header: never 0.
 fn table_number(strangers: &Strangers) -> u32 {
-    (strangers.file.1 as u32).max(1)
+    strangers.table.shared().number.load(Relaxed).max(1)
 }

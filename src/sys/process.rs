@@ -8,9 +8,10 @@
 //! Among several namespaces processes are told apart by lives (`sync::strangers`). Whoever is not known to be gone counts as alive.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU8};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -199,11 +200,34 @@ fn stat(process: &str) -> Option<Stat> {
     let ended = matches!(fields.next()?, "Z" | "X" | "x");
     let flags: u32 = fields.nth(5)?.parse().ok()?;
     let threads: u32 = fields.nth(10)?.parse().ok()?;
-    let ticks = fields.nth(1)?.parse().ok()?;
+    // The kernel adds what the reader's time namespace does, so those of another cannot be compared (`time_namespaces(7)`).
+    let ticks = fields.nth(1)?.parse::<u64>().ok()? * u64::from(has_the_machines_time());
     // The kernel shows it to those who may trace the process: its user, as a rule.
     let stack = fields.nth(5)?.parse().ok()?;
     // With other threads it is alive: only its first one has ended.
     Some(Stat { start: Start::new(ticks, stack), has_ended: (ended || flags & PF_EXITING != 0) && threads <= 1 })
+}
+
+/// Whether times since boot are those of the machine here.
+fn has_the_machines_time() -> bool {
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    let known = KNOWN.load(Relaxed);
+    if known != 0 {
+        return known == 1;
+    }
+    let offsets = fs::read_to_string("/proc/self/timens_offsets");
+    let is_ours = match &offsets {
+        // A kernel without time namespaces.
+        Err(e) => e.kind() == ErrorKind::NotFound,
+        Ok(offsets) => {
+            let mut boottime = offsets.lines().filter_map(|line| line.strip_prefix("boottime"));
+            boottime.next().is_some_and(|offset| offset.split_ascii_whitespace().all(|number| number == "0"))
+        }
+    };
+    if offsets.is_ok() {
+        KNOWN.store(if is_ours { 1 } else { 2 }, Relaxed);
+    }
+    is_ours
 }
 
 /// Whether this thread may run on one processor only: whom it waits for cannot then run while it spins.

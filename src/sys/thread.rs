@@ -335,6 +335,13 @@ impl<'a> Call<'a> {
         if (-32..=-16).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { self.cannot_link() }
     }
 
+    /// Whether [`Call::link`] can be called for a stranger's two words: as [`Call::can_link`], and their links lie as glibc has them.
+    pub(crate) fn can_link_two(&self) -> Result<()> {
+        // SAFETY: the head lives as long as the thread.
+        let offset = unsafe { (*self.thread.head).futex_offset };
+        if offset == -32 && LINKED.get() + 1 < MAX_LINKED { Ok(()) } else { self.cannot_link() }
+    }
+
     #[cold]
     fn cannot_link(&self) -> Result<()> {
         if LINKED.get() < MAX_LINKED {

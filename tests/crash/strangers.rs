@@ -1,11 +1,14 @@
 //! Scenes whose objects processes of several pid namespaces use: then the kernel sees to nobody's words.
 
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use rsipc::{Kind, Mutex, Queue};
 
 use crate::step::{Fault, LATE_AFTER_TWO, Scene, Sleepers};
 use crate::support::Test;
+
+/// The number of the table.
+const NUMBER: u32 = 77;
 
 /// A scene among strangers.
 struct Strangers<'a> {
@@ -18,17 +21,17 @@ pub fn strangers<'a>(test: &'a Test, inner: Box<dyn Scene + 'a>) -> Box<dyn Scen
     let table = test.dir.join(".strangers");
     if !table.exists() {
         let made = std::fs::File::create(&table).and_then(|file| {
-            // As `sync::life_table` makes it: the tag alone is not 0.
+            // As `sync::life_table` makes it: the number and the tag are not 0.
             file.set_len(4096 * 4096)?;
+            file.write_all_at(&NUMBER.to_ne_bytes(), 20)?;
             file.write_all_at(b"rsip\xfe\0\x01\0", 0)
         });
         made.unwrap();
     }
-    let number = (table.metadata().unwrap().ino() as u32).max(1);
     for object in test.list().unwrap() {
         // `Header::strangers` in `shm::layout`: what the first stranger stores when it opens the object.
         let file = std::fs::File::options().write(true).open(test.dir.join(&object.name)).unwrap();
-        file.write_all_at(&number.to_ne_bytes(), 12).unwrap();
+        file.write_all_at(&NUMBER.to_ne_bytes(), 12).unwrap();
     }
     Box::new(Strangers { test, inner })
 }

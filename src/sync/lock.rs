@@ -46,7 +46,7 @@
 //! each other for ever. If it is killed instead, two have died in the same moment.
 //!
 //! *Checked.* `tests/models` tries this file's source itself in many schedules, with old values and with deaths: `make models`. Its scenes fail when
-//! an ordering, a fence or a wake-up that matters is taken away: `make mutations`.
+//! one of the orderings, fences and wake-ups is taken away that `docs/models.md` lists: `make mutations`.
 //!
 //! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment; for a sleeper that was not
 //! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for what

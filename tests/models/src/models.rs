@@ -421,7 +421,10 @@ impl Play {
         let taken = usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
         assert!(lost <= taken, "sent {sent:?}, received {received:?}");
         let left = received.iter().filter(|(by, _)| *by >= 10).count();
-        assert!(left == 0 || outcome.anybody_died(), "receivers were told of the end before they had {left} messages: {received:?}");
+        assert!(
+            left == 0 || outcome.anybody_died(),
+            "receivers were told of the end before they had {left} messages: {received:?}"
+        );
         for receiver in 0..12 {
             for sender in 1..3 {
                 let mine = |(by, message): &&(usize, u8)| *by == receiver && message / 10 == sender;

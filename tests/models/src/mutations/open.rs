@@ -222,7 +222,7 @@ pub const OPEN: &[Open] = &[
     Open {
         places: &[place("queue/claims.rs", "wait_for_block", "futex::wake(&side.lock, 1, Kind::Change)")],
         what: "NoWake",
-        why: "unknown: only for a wake-up of the kernel that came to the wrong one, after a death",
+        why: "no scene comes there in few executions: it is for a wake-up of the kernel that came to the wrong one, after a death",
     },
     Open {
         places: &[place("queue/receiving.rs", "release_emptied", "futex::wake(&side.lock, u32::MAX, FOR_A_BLOCK)")],
@@ -249,7 +249,7 @@ pub const OPEN: &[Open] = &[
             place("queue/receiving.rs", "log_is_next", "self.shared.log_from.load(Acquire)"),
         ],
         what: "ToRelaxed",
-        why: "unknown: 4000 executions at random of `log: two send, one receives` did not fail; the slots that it speaks for carry the same order, as far as is seen",
+        why: "unknown: thousands of executions at random of `log: two send, one receives` did not fail; the second place is one where no scene comes, for want of memory",
     },
     Open {
         places: &[

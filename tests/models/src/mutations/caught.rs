@@ -85,8 +85,8 @@ pub const CAUGHT: &[Caught] = &[
         ("sync/lock.rs", "is_watched", "fence(SeqCst)"),
         ToAcqRel,
         "ring of 1: one waits, another one for two queues, and dies",
-        (1, 1000),
-        1000,
+        (1, 2000),
+        2000,
     ),
     caught(
         ("sync/lock.rs", "notify_all", "word.fetch_and(!WAITERS, Release)"),

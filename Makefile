@@ -29,7 +29,7 @@ help:
 	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
 	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
 	@echo "make models   try the schedules, memory orders and deaths that the protocols must survive, further than make test"
-	@echo "make mutations weaken each ordering, fence and wake-up in its turn, and say which model notices"
+	@echo "make mutations weaken each ordering, fence and wake-up that docs/models.md lists, which its scene must notice"
 	@echo "make tsan     run threads on one handle under ThreadSanitizer (rustup component add rust-src)"
 	@echo "make miri     run what needs no kernel under Miri (rustup toolchain install nightly --component miri)"
 	@echo "make bench    measure the calls beside what others offer for the same"

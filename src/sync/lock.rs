@@ -35,17 +35,18 @@
 //! *Watched words.* Who sleeps on several words at once ([`watch`], `futex_waitv(2)`) is a sleeper of every kind on each of them, and only one
 //! of them can be its `list_op_pending`. So a wake-up that was meant for one of the others may die with it. Therefore a flag stands beside
 //! each word on which somebody may sleep so: while it is set, a release wakes *all* the sleepers, and so does a sleeper that leaves to act on a
-//! change. Then a death takes no wake-up with it but its own. The watcher sets the flag before it reads the word; who releases
+//! change. Then a death takes no wake-up with it but its own. The watcher sets the flag before it looks; who releases
 //! reads the flag after the store of the word: if it finds the flag clear, the kernel compares the word that it stored, so the watcher's look
 //! came after the change, and those who slept before the change come before the watcher in the kernel's queue. The flag is cleared
-//! before WAITERS is forgotten, and then everybody is woken, and sets it anew.
+//! before WAITERS is forgotten, and then everybody is woken, and sets it anew; and it is set after WAITERS, so that nobody sleeps whose flag was cleared
+//! before that. A watcher that finds a change before it sleeps takes WAITERS back, too, if it has set it.
 //!
 //! The kernel knows nothing of the flag: the wake-up for a death that is meant for who wants the lock may go to a watcher. So a
 //! watcher that was woken for nothing by a lock's word wakes all, too ([`Rewake`]), though not for every such wake-up: two of them would wake
 //! each other for ever. If it is killed instead, two have died in the same moment.
 //!
 //! *Checked.* `tests/models` tries this file's source itself in many schedules, with old values and with deaths: `make models`. Its scenes fail when
-//! an ordering, a fence or a wake-up that matters is taken away: `make mutations`.
+//! one of the orderings, fences and wake-ups is taken away that `docs/models.md` lists: `make mutations`.
 //!
 //! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment; for a sleeper that was not
 //! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for what
@@ -305,10 +306,15 @@ fn notify_slow(event: &AtomicU32, watched: &AtomicU32, count: u32) {
 /// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working on it. Says
 /// whether it woke everybody.
 fn forget(word: &AtomicU32, (left, quiet): (u32, u32), watched: &AtomicU32) -> bool {
-    // Before WAITERS, since a watcher sets them in this order.
+    // Before WAITERS: a watcher that sets it meanwhile cannot sleep on what the word was.
     let was_watched = watched.load(Relaxed) != 0 && watched.swap(0, Relaxed) != 0;
     // die here: the kernel wakes one more; a wake-up too many is harmless. A watcher sets its flag anew at its next look.
-    let forgotten = word.compare_exchange(left, quiet, Relaxed, Relaxed).is_ok() || was_watched;
+    let is_quiet = word.compare_exchange(left, quiet, Relaxed, Relaxed).is_ok();
+    if was_watched && !is_quiet {
+        // It may be that of one who is about to sleep on what the word is now.
+        watched.store(1, Relaxed);
+    }
+    let forgotten = is_quiet || was_watched;
     if forgotten {
         // die here: the kernel wakes one who slipped in, who sees that WAITERS is gone and wakes all.
         wake_all(word);
@@ -464,14 +470,23 @@ fn wait<T>(
 }
 
 /// Prepares for a sleep on this word and on others: whoever changes it from now on wakes all. The value to sleep on. After this, the
-/// caller looks once more whether there is a change.
-pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> u32 {
+/// caller looks once more whether there is a change. Says, too, whether WAITERS was not set before.
+pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> (u32, bool) {
+    let (seen, is_mine) = on.set_waiters(word);
+    // After WAITERS, so that who forgets has not cleared it before.
     on.watched().store(1, Relaxed);
     // die here: releases wake all, until nobody is asleep.
-    let (seen, _) = on.set_waiters(word);
     // With the fences in `is_watched` and `notify`, as in `wait_for_change`.
     fence(SeqCst);
-    seen
+    (seen, is_mine)
+}
+
+/// What a watcher does that will not sleep on this word, which was `seen` with [`watch`], since there is a change: as in `wait_for_change`. The call must be
+/// working on the word.
+pub(crate) fn unwatch((on, word): (On<'_>, &AtomicU32), (seen, is_mine): (u32, bool)) {
+    if is_mine && seen & TID == 0 {
+        on.take_waiters_back(word, seen);
+    }
 }
 
 /// What a watcher does that was woken by a word, and finds no change.

@@ -93,7 +93,8 @@ impl Sleeper {
         };
         // The kernel passes on what our death would take from the first; for the others their flags see to that.
         let call = if sources.iter().any(|source| source.has_strangers()) { Call::enter_nowhere() } else { Call::enter(first) }?;
-        let mut words: Vec<_> = sources.iter().map(|source| (source.event().1, lock::watch(source.event()))).collect();
+        let seen: Vec<_> = sources.iter().map(|source| lock::watch(source.event())).collect();
+        let mut words: Vec<_> = sources.iter().zip(&seen).map(|(source, seen)| (source.event().1, seen.0)).collect();
         words.extend(also);
         for source in sources {
             call.turn_to(source.event().1);
@@ -102,6 +103,11 @@ impl Sleeper {
         call.turn_to(first);
         // From here on whoever makes one ready wakes us.
         if pass_on(sources) {
+            // Others may have looked before there was anything, and be about to sleep on what the words were then, and are again.
+            for (source, seen) in sources.iter().zip(seen) {
+                call.turn_to(source.event().1);
+                lock::unwatch(source.event(), seen);
+            }
             return Ok(Slept::NotAtAll);
         }
         let primary = words.len();

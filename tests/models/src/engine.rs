@@ -69,12 +69,8 @@ impl Site {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Act {
     Ordering(OrderingKind),
-    /// Of an exchange that fails.
-    FailureOrdering(OrderingKind),
     Fence,
-    Wake {
-        all: bool,
-    },
+    Wake { all: bool },
 }
 
 /// An `Ordering` that has an order.
@@ -95,12 +91,9 @@ pub struct Mutation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     Ordering(Ordering),
-    FailureOrdering(Ordering),
-    NoFence,
     /// One that is Acquire and Release, but not SeqCst.
     WeakFence,
     NoWake,
-    WakeOne,
 }
 
 /// The most threads of a model, with the main one.
@@ -740,16 +733,7 @@ pub fn exchange(
 ) -> (u64, bool) {
     let at = Location::caller();
     world(|w| {
-        let mut success = w.ordering(at, success);
-        let mut failure = failure;
-        if failure != Ordering::Relaxed {
-            w.acted(at, Act::FailureOrdering(OrderingKind::Acquire));
-        }
-        match w.mutated(at) {
-            Some(Change::Ordering(weaker)) => success = weaker,
-            Some(Change::FailureOrdering(weaker)) => failure = weaker,
-            _ => {}
-        }
+        let success = w.ordering(at, success);
         if !w.acts() {
             return (now, false);
         }
@@ -779,7 +763,7 @@ pub fn fence(ordering: Ordering) {
     world(|w| {
         w.acted(at, Act::Fence);
         let change = w.mutated(at);
-        if !acts || change == Some(Change::NoFence) {
+        if !acts {
             return;
         }
         w.note(|| format!("fence {at}"));
@@ -910,7 +894,6 @@ pub fn wake(address: usize, now: u64, most: u32, mask: u32) -> u32 {
         w.acted(at, Act::Wake { all: most == u32::MAX });
         let most = match w.mutated(at) {
             Some(Change::NoWake) => 0,
-            Some(Change::WakeOne) => most.min(1),
             _ => most,
         };
         if acts && most != 0 { wake_some(w, address, now, most, mask) } else { 0 }

@@ -29,6 +29,7 @@ mod mutations;
 
 use engine::{Bounds, Report, Run, explore};
 use models::Scene;
+use mutations::CAUGHT;
 
 fn try_scene(scene: &Scene, bounds: Bounds) -> Result<u64, String> {
     let Report { executions, failure } = explore(bounds, &mut Run::default(), &scene.model);
@@ -39,20 +40,33 @@ fn try_scene(scene: &Scene, bounds: Bounds) -> Result<u64, String> {
     }
 }
 
-/// `scenes [NAME]` tries the scenes in full, `mutations` weakens the library and prints what notices.
+/// `scenes [NAME]` tries the scenes in full; `mutations [SCENE]` weakens the library, and the scenes must notice.
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let name = arguments.get(1).map_or("", String::as_str);
     let scenes = models::all();
     let mut failed = false;
     if arguments.first().is_some_and(|what| what == "mutations") {
-        mutations::all(&scenes, 400, &|outcome| {
-            let caught = match &outcome.caught {
-                Some((scene, how)) => format!("{scene}: {how}"),
-                None => "NOT CAUGHT".into(),
-            };
-            println!("{:28} {:24} {}\n{:28} {caught}", outcome.place, outcome.change, outcome.text, "");
-        });
+        if !mutations::tables_are_written() {
+            println!("docs/models.md has other tables");
+            failed = true;
+        }
+        for wrong in mutations::unaccounted() {
+            println!("{wrong}");
+            failed = true;
+        }
+        for caught in CAUGHT.iter().filter(|caught| caught.scene.contains(name)) {
+            let place = format!("{}: {}", caught.place.file, caught.place.function);
+            match mutations::try_one(caught, &scenes) {
+                Ok(executions) => {
+                    println!("{place:44} {:16} {:>8} executions of {}", format!("{:?}", caught.weaker), executions, caught.scene)
+                }
+                Err(why) => {
+                    println!("{why}");
+                    failed = true;
+                }
+            }
+        }
     } else {
         for scene in scenes.iter().filter(|scene| scene.name.contains(name)) {
             match try_scene(scene, scene.full) {
@@ -113,5 +127,19 @@ mod tests {
     #[test]
     fn rendezvous() {
         scenes_of("rendezvous");
+    }
+
+    #[test]
+    fn what_is_weakened_is_noticed() {
+        let scenes = models::all();
+        let wrong: Vec<_> = CAUGHT.iter().filter_map(|caught| mutations::try_one(caught, &scenes).err()).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn each_ordering_fence_and_wake_is_accounted_for() {
+        let wrong = mutations::unaccounted();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(mutations::tables_are_written(), "docs/models.md has other tables: run this with RSIPC_BLESS=1 to write them");
     }
 }

@@ -102,6 +102,9 @@ pub fn all() -> Vec<Scene> {
             Play { senders: &[2], receivers: &[Take::Whole], watches: 1, dies: Some("watches"), ..base },
         );
     }
+    scenes.push(scene("ring of 1: a sender waits for the only block", 1, 0, the_only_block));
+    scenes.push(scene("ring of 1: one waits, another one for two queues, and dies", 1, 1, dies_beside_one_that_waits));
+    scenes.push(scene("rendezvous: one waits until a receiver waits", 2, 0, until_a_receiver_waits));
     scenes
 }
 
@@ -255,6 +258,8 @@ struct Play {
     /// One that waits for this queue and for another one at once, for so many messages.
     watches: u8,
     long: bool,
+    /// So few blocks there are.
+    blocks: u32,
     /// The time of the first sender may pass.
     hurried: bool,
     dies: Option<&'static str>,
@@ -262,7 +267,7 @@ struct Play {
 
 impl Default for Play {
     fn default() -> Self {
-        Self { kind: Kind::Log, senders: &[], receivers: &[], watches: 0, long: false, hurried: false, dies: None }
+        Self { kind: Kind::Log, senders: &[], receivers: &[], watches: 0, long: false, blocks: 3, hurried: false, dies: None }
     }
 }
 
@@ -316,7 +321,7 @@ impl Play {
         let shared = Shared::<QueueLayout>::new(plan.len);
         plan.fill(&shared);
         // Blocks for the long ones, and few of them: all are looked at.
-        shared.blocks.store(3, Relaxed);
+        shared.blocks.store(self.blocks, Relaxed);
         if !matches!(self.kind, Kind::Rendezvous) {
             shared.slot_size.store(64, Relaxed);
         }
@@ -415,6 +420,11 @@ impl Play {
         let lost = sent.iter().filter(|message| !received.iter().any(|(_, received)| received == *message)).count();
         let taken = usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
         assert!(lost <= taken, "sent {sent:?}, received {received:?}");
+        let left = received.iter().filter(|(by, _)| *by >= 10).count();
+        assert!(
+            left == 0 || outcome.anybody_died(),
+            "receivers were told of the end before they had {left} messages: {received:?}"
+        );
         for receiver in 0..12 {
             for sender in 1..3 {
                 let mine = |(by, message): &&(usize, u8)| *by == receiver && message / 10 == sender;
@@ -476,5 +486,56 @@ fn watch_both(index: usize, stores: &[Store; 2], book: &Book) {
     }
 }
 
-const _: fn(&Sending<&Store>) = |_| {};
+/// Nobody calls again who would wake the sender by the way.
+fn the_only_block(model: &mut Model) {
+    let shared = Play { kind: Kind::Ring(1), long: true, blocks: 1, ..Play::default() }.queue();
+    let [sends, receives] = [0; 2].map(|_| Store::new(shared.clone(), None).unwrap());
+    model.thread("receives 0", move || {
+        assert_eq!(receive(&receives, Take::Whole, Deadline::Never).unwrap().0, 10);
+    });
+    model.thread("sends 0", move || {
+        for message in [10, 11] {
+            sends.send(&[], &text(message, true), Deadline::Never, None).unwrap();
+        }
+    });
+}
+
+/// The kernel passes on what the death of one that waits for two queues takes from the first of them, and not from the second.
+fn dies_beside_one_that_waits(model: &mut Model) {
+    let play = Play { kind: Kind::Ring(1), ..Play::default() };
+    let (first, second) = (play.queue(), play.queue());
+    let [sends, receives, watches] = [0; 3].map(|_| Store::new(second.clone(), None).unwrap());
+    let other = Store::new(first, None).unwrap();
+    model.mortal("watches", move || {
+        let sources = [Receiving(&other), Receiving(&watches)];
+        let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
+        // The message may have come and gone.
+        Sleeper::new().sleep(&sources, None, LOOK / 2).unwrap();
+    });
+    model.thread("receives 0", move || {
+        receive(&receives, Take::Whole, Deadline::Never).unwrap();
+    });
+    model.thread("sends 0", move || {
+        sends.send(&[], &text(10, false), Deadline::Never, None).unwrap();
+    });
+}
+
+/// In a rendezvous, sends once a receiver waits.
+fn until_a_receiver_waits(model: &mut Model) {
+    let play = Play { kind: Kind::Rendezvous, ..Play::default() };
+    let (shared, book) = (play.queue(), Rc::new(Book::default()));
+    let stores = [0; 2].map(|_| Store::new(shared.clone(), None).unwrap());
+    let [sends, receives] = stores;
+    model.thread("sends 0", move || {
+        let source = Sending(&sends);
+        let mut sleeper = Sleeper::new();
+        while !source.ready(true) {
+            sleeper.sleep(&[&source], None, LOOK).unwrap();
+        }
+        sends.send(&[], &text(10, false), Deadline::Never, None).unwrap();
+        sends.shutdown(Deadline::Never).unwrap();
+    });
+    model.thread("receives 0", move || receive_all(0, &receives, Take::Whole, &book));
+}
+
 const _: Option<Envelope> = None;

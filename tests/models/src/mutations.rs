@@ -1,90 +1,242 @@
-//! Shows that the scenes need every ordering, fence and wake-up in the library's protocols: each is weakened in its turn, at its place in the source,
-//! and some scene must fail.
+//! Shows that the scenes need the orderings, fences and wake-ups of the library's protocols: each in [`CAUGHT`] is weakened in its turn, at its place in
+//! the source, and its scene must fail then. What no scene is known to need is in `open`, and in `docs/models.md`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::engine::{Act, Bounds, Change, Mutation, OrderingKind, Run, Site, explore};
+use crate::engine::{Act, Bounds, Change, Mutation, Report, Run, Site, explore};
 use crate::models::Scene;
 
-/// So many scenes are tried with each.
-const MOST_SCENES: usize = 14;
+mod caught;
+mod open;
 
-/// What came of one.
-pub struct Outcome {
-    pub place: String,
-    /// The line of the source.
-    pub text: String,
-    pub change: String,
-    /// The scene that fails, and how.
-    pub caught: Option<(&'static str, String)>,
+pub use caught::CAUGHT;
+pub use open::OPEN;
+
+/// Where something stands: a file in `src`, a function's name, and some text that is there once in this function. It may go over the ends of lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub file: &'static str,
+    pub function: &'static str,
+    pub piece: &'static str,
 }
 
-/// The library's acts, and the scenes in which they happen.
-fn acts(scenes: &[Scene]) -> BTreeMap<(Site, Act), Vec<usize>> {
-    let mut all = BTreeMap::<_, Vec<_>>::new();
-    // What goes through a ring of 2 goes through one of 1.
-    for (index, scene) in scenes.iter().enumerate().filter(|(_, scene)| !scene.name.starts_with("ring of 2")) {
-        let mut run = Run { acts: Some(BTreeMap::new()), most: Some(200), ..Run::default() };
-        explore(Bounds { random: 50, ..scene.short }, &mut run, &scene.model);
-        for (act, times) in run.acts.unwrap_or_default() {
-            if act.0.file.contains("/../src/") {
-                all.entry(act).or_default().push((std::cmp::Reverse(times), index));
+/// What is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weaker {
+    /// Acquire or Release becomes Relaxed.
+    ToRelaxed,
+    /// A SeqCst fence becomes one of Acquire and Release.
+    ToAcqRel,
+    NoWake,
+}
+
+impl Weaker {
+    fn change(self) -> Change {
+        match self {
+            Self::ToRelaxed => Change::Ordering(Relaxed),
+            Self::ToAcqRel => Change::WeakFence,
+            Self::NoWake => Change::NoWake,
+        }
+    }
+
+    fn is_of(self, act: Act) -> bool {
+        match self {
+            Self::ToRelaxed => matches!(act, Act::Ordering(_)),
+            Self::ToAcqRel => act == Act::Fence,
+            Self::NoWake => matches!(act, Act::Wake { .. }),
+        }
+    }
+}
+
+/// One that is noticed.
+#[derive(Debug, Clone, Copy)]
+pub struct Caught {
+    pub place: Place,
+    pub weaker: Weaker,
+    /// The scene that fails.
+    pub scene: &'static str,
+    /// All executions with so many deviations are tried, and as many deaths as the scene has, and then so many at random.
+    pub deviations: u32,
+    pub random: u32,
+    /// So many executions are tried while nothing is weakened.
+    pub executions: u64,
+}
+
+/// Those that no scene is known to notice, and why not, as far as that is known.
+pub struct Open {
+    pub places: &'static [Place],
+    pub what: &'static str,
+    pub why: &'static str,
+}
+
+fn source(file: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../src").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+impl Place {
+    /// Which bytes of the file it is.
+    fn find(&self, source: &str) -> Result<Range<usize>, String> {
+        let Self { file, function, piece } = self;
+        let head = ["(", "<"].iter().find_map(|end| source.find(&format!("fn {function}{end}")));
+        let start = head.ok_or_else(|| format!("{file} has no function {function}"))?;
+        let line = source[..start].rfind('\n').map_or(0, |at| at + 1);
+        let indent = source[line..].len() - source[line..].trim_start().len();
+        let end = format!("\n{}}}\n", " ".repeat(indent));
+        let end = source[start..].find(&end).map_or(source.len(), |at| start + at);
+        let body = &source[start..end];
+        match body.matches(piece).count() {
+            1 => Ok(start + body.find(piece).expect("it is there once")).map(|at| at..at + piece.len()),
+            times => Err(format!("`{piece}` is {times} times in {function} of {file}, and must be there once")),
+        }
+    }
+
+    fn has(&self, site: &Site, source: &str, at: &Range<usize>) -> bool {
+        let line = source.split_inclusive('\n').take(site.line as usize - 1).map(str::len).sum::<usize>();
+        site.file.ends_with(&format!("/../src/{}", self.file)) && at.contains(&(line + site.column as usize - 1))
+    }
+}
+
+/// Tries one: says how many executions it took to notice it.
+pub fn try_one(caught: &Caught, scenes: &[Scene]) -> Result<u64, String> {
+    let Caught { place, weaker, scene, .. } = caught;
+    let what = format!("{}: {}: `{}` {weaker:?}", place.file, place.function, place.piece);
+    let source = source(place.file);
+    let at = place.find(&source)?;
+    let scene = scenes.iter().find(|known| known.name == *scene).ok_or_else(|| format!("{what}: there is no scene {scene}"))?;
+    let bounds = Bounds { deviations: caught.deviations, random: caught.random, ..scene.short };
+    let mut whole = Run { acts: Some(BTreeMap::new()), ..Run::default() };
+    let Report { executions, failure } = explore(bounds, &mut whole, &scene.model);
+    if let Some(failure) = failure {
+        return Err(format!("{what}: {} fails while nothing is weakened: {failure}", scene.name));
+    }
+    if executions < caught.executions {
+        return Err(format!("{what}: {} has {executions} executions, not {}", scene.name, caught.executions));
+    }
+    let acts = whole.acts.unwrap_or_default();
+    let sites: Vec<_> = acts.keys().filter(|(site, act)| weaker.is_of(*act) && place.has(site, &source, &at)).collect();
+    let [(site, _)] = sites[..] else {
+        return Err(format!("{what}: {} does {} of the kind there, and must do one", scene.name, sites.len()));
+    };
+    let mut run = Run { mutation: Some(Mutation { site: *site, change: weaker.change() }), ..Run::default() };
+    let Report { executions, failure } = explore(bounds, &mut run, &scene.model);
+    failure.map(|_| executions).ok_or_else(|| format!("{what}: {} does not notice it in {executions} executions", scene.name))
+}
+
+/// The files whose orderings, fences and wakes are accounted for.
+const FILES: [&str; 14] = [
+    "sync/lock.rs",
+    "sync/signals.rs",
+    "sync/permits.rs",
+    "sync/peers.rs",
+    "sync/source.rs",
+    "queue/ring.rs",
+    "queue/log.rs",
+    "queue/blocks.rs",
+    "queue/handoff.rs",
+    "queue/claims.rs",
+    "queue/sending.rs",
+    "queue/receiving.rs",
+    "queue/store.rs",
+    "queue/watch.rs",
+];
+
+const WORDS: [&str; 7] = ["Acquire", "Release", "AcqRel", "fence", "fence_after_rmw", "futex::wake", "lock::wake_all"];
+
+/// Where a file has an ordering, a fence or a wake of a futex.
+fn all_in(source: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for line in source.split_inclusive('\n') {
+        let code = line.split("//").next().unwrap_or_default();
+        if !code.trim_start().starts_with("use ") {
+            for word in WORDS {
+                for (at, _) in code.match_indices(word) {
+                    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+                    let (before, after) = (&code[..at], &code[at + word.len()..]);
+                    let is_whole = !before.ends_with(is_part) && !after.starts_with(is_part);
+                    let is_act = word.starts_with(char::is_uppercase) || after.starts_with('(');
+                    if is_whole && is_act {
+                        found.push(start + at..start + at + word.len());
+                    }
+                }
+            }
+        }
+        start += line.len();
+    }
+    found
+}
+
+/// Says which are in neither list, and which entries of the lists are nowhere in the source.
+pub fn unaccounted() -> Vec<String> {
+    let mut wrong = Vec::new();
+    let places: Vec<_> = CAUGHT.iter().map(|caught| &caught.place).chain(OPEN.iter().flat_map(|open| open.places)).collect();
+    wrong.extend(
+        places.iter().filter(|place| !FILES.contains(&place.file)).map(|place| format!("{} is not looked at", place.file)),
+    );
+    for file in FILES {
+        let source = source(file);
+        let mut ranges = Vec::new();
+        for place in places.iter().filter(|place| place.file == file) {
+            match place.find(&source) {
+                Ok(range) => ranges.push(range),
+                Err(why) => wrong.push(why),
+            }
+        }
+        for act in all_in(&source) {
+            if !ranges.iter().any(|range| range.start <= act.start && act.end <= range.end) {
+                let line = source[..act.start].matches('\n').count();
+                let text = source.lines().nth(line).unwrap_or_default().trim();
+                wrong.push(format!("{file}:{}: in neither list: {text}", line + 1));
             }
         }
     }
-    // Those first in which it happens most.
-    let sorted = |mut scenes: Vec<_>| {
-        scenes.sort_unstable();
-        scenes.into_iter().map(|(_, index)| index).take(MOST_SCENES).collect()
+    wrong
+}
+
+const BEGIN: &str = "<!-- written by `RSIPC_BLESS=1 cargo test -p rsipc-models` -->\n";
+const END: &str = "<!-- until here -->\n";
+
+/// The tables of `docs/models.md`.
+fn tables() -> String {
+    let mut text = String::from(BEGIN);
+    let line = |place: &Place| {
+        let piece = place.piece.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        format!("{}, `{}`: `{piece}`", place.file, place.function)
     };
-    all.into_iter().map(|(act, scenes)| (act, sorted(scenes))).collect()
-}
-
-fn changes(act: Act) -> Vec<Change> {
-    use Change::{FailureOrdering, NoFence, NoWake, WakeOne, WeakFence};
-    match act {
-        Act::Ordering(OrderingKind::AcqRel) => vec![Change::Ordering(Ordering::Acquire), Change::Ordering(Ordering::Release)],
-        Act::Ordering(_) => vec![Change::Ordering(Ordering::Relaxed)],
-        Act::FailureOrdering(_) => vec![FailureOrdering(Ordering::Relaxed)],
-        Act::Fence => vec![WeakFence, NoFence],
-        Act::Wake { all: true } => vec![NoWake, WakeOne],
-        Act::Wake { all: false } => vec![NoWake],
+    let executions: u64 = CAUGHT.iter().map(|caught| caught.executions).sum();
+    writeln!(
+        text,
+        "\nEntries of the first table: {}. Executions that their scenes have at least while nothing is weakened: {executions}.",
+        CAUGHT.len()
+    )
+    .expect("a string takes all");
+    text += "\n### Noticed\n\n| where | weakened | scene that fails |\n| --- | --- | --- |\n";
+    for Caught { place, weaker, scene, .. } in CAUGHT {
+        writeln!(text, "| {} | {weaker:?} | {scene} |", line(place)).expect("a string takes all");
     }
+    text += "\n### Not noticed\n\n| where | what | why not |\n| --- | --- | --- |\n";
+    for Open { places, what, why } in OPEN {
+        let places: Vec<_> = places.iter().map(line).collect();
+        writeln!(text, "| {} | {what} | {why} |", places.join("<br>")).expect("a string takes all");
+    }
+    text + "\n" + END
 }
 
-/// Tries all of them, each with at most so many executions of a scene; tells `say` what comes of each, in any order.
-pub fn all(scenes: &[Scene], most: u64, say: &(dyn Fn(Outcome) + Sync)) {
-    let mutations: Vec<_> = acts(scenes)
-        .into_iter()
-        .flat_map(|((site, act), scenes)| changes(act).into_iter().map(move |change| (Mutation { site, change }, scenes.clone())))
-        .collect();
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((mutation, touched)) = mutations.get(index) else { return };
-                    let caught = touched.iter().find_map(|&scene| {
-                        let scene = &scenes[scene];
-                        let mut run = Run { mutation: Some(*mutation), most: Some(most), ..Run::default() };
-                        let failure = explore(Bounds { random: 1_000, ..scene.short }, &mut run, &scene.model).failure?;
-                        Some((scene.name, failure.lines().next().unwrap_or_default().to_owned()))
-                    });
-                    say(outcome(*mutation, caught));
-                }
-            });
-        }
-    });
-}
-
-fn outcome(mutation: Mutation, caught: Option<(&'static str, String)>) -> Outcome {
-    let Site { file, line, .. } = mutation.site;
-    let short = file.split("/../src/").last().unwrap_or(file);
-    let path = format!("{}/../../src/{short}", env!("CARGO_MANIFEST_DIR"));
-    let source = std::fs::read_to_string(path).unwrap_or_default();
-    let text = source.lines().nth(line as usize - 1).unwrap_or_default().trim().to_owned();
-    Outcome { place: format!("{short}:{line}"), text, change: format!("{:?}", mutation.change), caught }
+/// Says whether `docs/models.md` has the tables; writes them there with RSIPC_BLESS=1.
+pub fn tables_are_written() -> bool {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md");
+    let text = std::fs::read_to_string(&path).expect("the document is there");
+    let (before, rest) = text.split_once(BEGIN).expect("it has a place for the tables");
+    let (_, after) = rest.split_once(END).expect("the place has an end");
+    let written = format!("{before}{}{after}", tables());
+    if std::env::var_os("RSIPC_BLESS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &written).expect("it can be written");
+        return true;
+    }
+    written == text
 }

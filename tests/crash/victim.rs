@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -210,7 +211,13 @@ impl<'a> Victim<'a> {
 
     /// Lets it go on to its end.
     pub fn go_on(&self) {
-        ptrace::detach(self.pid, None).unwrap();
+        // One that sleeps for a moment in a system call has not made its last step yet.
+        let end = Instant::now() + HANG;
+        while let Err(e) = ptrace::detach(self.pid, None) {
+            assert!(e == Errno::ESRCH && Instant::now() < end, "the victim cannot be let go: {e}");
+            let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
+            std::thread::sleep(Duration::from_micros(20));
+        }
         self.board.wait(DONE, 1);
     }
 

@@ -453,6 +453,31 @@ fn a_child_of_fork_is_another_one() {
 }
 
 #[test]
+fn a_fork_while_threads_join_leaves_both_sides_working() {
+    let test = Test::new("forks among joining strangers");
+    create_for_strangers(&test);
+    stranger("parent", || {
+        let queue = Queue::open(test.name("q")).unwrap();
+        let over = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            // Each thread begins a life.
+            scope.spawn(|| {
+                while over.load(Relaxed) == 0 {
+                    std::thread::scope(|inner| {
+                        inner.spawn(|| drop(queue.try_recv()));
+                    });
+                }
+            });
+            for n in 0..100 {
+                fork(format!("child {n}"), || queue.send_timeout(b"x", LONG).unwrap()).join();
+            }
+            over.store(1, Relaxed);
+        });
+    })
+    .join();
+}
+
+#[test]
 fn what_strangers_cannot_share_they_are_told() {
     let test = Test::new("what strangers cannot share");
     fork("home", || {

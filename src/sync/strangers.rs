@@ -64,14 +64,14 @@ const BEGUN: u32 = (1 << BEGUN_BITS) - 1;
 /// How long to wait for others that join: who does so was stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A table's device and inode.
+type FileId = (u64, u64);
+
 /// The strangers that share a directory.
 pub(crate) struct Strangers {
     table: LifeTable,
     path: PathBuf,
-    /// For the record lock. A program may close it, and have something else by this number.
-    fd: Mutex<ManuallyDrop<OwnedFd>>,
-    /// The table's device and inode.
-    file: (u64, u64),
+    file: FileId,
     /// This process, by a life.
     process: AtomicU64,
     /// `forks()` when it came to be known so, plus one; 0: it has not.
@@ -82,8 +82,10 @@ pub(crate) struct Strangers {
 #[derive(Default)]
 struct Ours {
     tables: Vec<Arc<Strangers>>,
+    /// For record locks on these tables. A program may close them, and have something else by their numbers.
+    fds: Vec<(FileId, ManuallyDrop<OwnedFd>)>,
     /// Who this process is in the tables that are these files.
-    known: Vec<((u64, u64), Identity)>,
+    known: Vec<(FileId, Identity)>,
     /// Where lives are mapped for the lists of the threads with these ids.
     annexes: Vec<(u32, Annex)>,
 }
@@ -92,7 +94,7 @@ static OURS: PerProcess<Mutex<Ours>> = PerProcess::new();
 
 /// How a thread stands in the lock words of those who use a table.
 struct Standing {
-    file: (u64, u64),
+    file: FileId,
     forks: u32,
     owner: u32,
 }
@@ -123,9 +125,9 @@ impl Strangers {
             return Ok(known);
         }
         let table = LifeTable::map(&KIND, &fd)?;
-        let fd = Mutex::new(ManuallyDrop::new(fd));
-        let strangers = Arc::new(Self { table, path, fd, file, process: AtomicU64::new(0), known_at: AtomicU32::new(0) });
+        let strangers = Arc::new(Self { table, path, file, process: AtomicU64::new(0), known_at: AtomicU32::new(0) });
         // It stays there, and so does its descriptor.
+        ours.fds.push((file, ManuallyDrop::new(fd)));
         ours.tables.push(Arc::clone(&strangers));
         Ok(strangers)
     }
@@ -223,8 +225,8 @@ impl Strangers {
     fn begin_life(&self, process: Option<Identity>) -> Result<Identity> {
         let _whole = Uncancelled::new();
         let mut ours = ours()?;
-        let fd = self.fd_of_table()?;
-        let _record = RecordLock::wait_for(&fd)?;
+        let Ours { fds, known, annexes, .. } = &mut *ours;
+        let _record = RecordLock::wait_for(self.fd_among(fds)?)?;
         let begun = |life: u32| Identity(self.table.entry_at(life).identity.load(Relaxed)).begun();
         // That which was begun least often: so often are there as many numbers as can be before one comes again.
         let free = (1..=self.table.used()?).filter(|life| !self.lives(*life)).min_by_key(|life| begun(*life));
@@ -233,14 +235,14 @@ impl Strangers {
                 "{MOST_LIVES} threads of several pid namespaces have a life in this directory"
             )));
         };
-        let at = match ours.annexes.iter().position(|(tid, _)| *tid == 0 || own_thread_is_gone(*tid)) {
+        let at = match annexes.iter().position(|(tid, _)| *tid == 0 || own_thread_is_gone(*tid)) {
             Some(at) => at,
             None => {
-                ours.annexes.push((0, Annex::new()?));
-                ours.annexes.len() - 1
+                annexes.push((0, Annex::new()?));
+                annexes.len() - 1
             }
         };
-        let (tid, annex) = &mut ours.annexes[at];
+        let (tid, annex) = &mut annexes[at];
         // SAFETY: the thread that used the page has ended, or none ever did.
         unsafe { annex.show(self.table.mapping(), self.table.offset(life))? };
         let (word, second, entry) = (annex.word(LIFE_BACK), annex.word(SECOND_LIFE_BACK), self.table.entry_at(life));
@@ -263,23 +265,27 @@ impl Strangers {
         unsafe { call.link(word) };
         *tid = call.tid();
         if process.is_none() {
-            ours.known.push((self.file, identity));
+            known.push((self.file, identity));
         }
         // With that in `has_ended` and `is_gone`: who sees this life in another word, which we store later, sees that it has begun.
         fence(SeqCst);
         Ok(identity)
     }
 
-    /// The descriptor of the table's file. The caller has [`OURS`].
-    fn fd_of_table(&self) -> Result<MutexGuard<'_, ManuallyDrop<OwnedFd>>> {
-        let mut fd = self.fd.lock();
-        if file::identity(&fd) != Ok(self.file) {
-            let removed = || Error::Unsupported(format!("the table of strangers {} was removed", self.path.display()));
-            let again = file::open_named(&self.path)?.filter(|fd| file::identity(fd) == Ok(self.file)).ok_or_else(removed)?;
-            // The old number is not ours to close.
-            *fd = ManuallyDrop::new(again);
-        }
-        Ok(fd)
+    /// The descriptor of the table's file.
+    fn fd_among<'a>(&self, fds: &'a mut Vec<(FileId, ManuallyDrop<OwnedFd>)>) -> Result<&'a OwnedFd> {
+        // One that was closed is not ours to close. A child of fork has none yet for a handle from before.
+        fds.retain(|(file, fd)| *file != self.file || file::identity(fd) == Ok(self.file));
+        let at = match fds.iter().position(|(file, _)| *file == self.file) {
+            Some(at) => at,
+            None => {
+                let removed = || Error::Unsupported(format!("the table of strangers {} was removed", self.path.display()));
+                let again = file::open_named(&self.path)?.filter(|fd| file::identity(fd) == Ok(self.file)).ok_or_else(removed)?;
+                fds.push((self.file, ManuallyDrop::new(again)));
+                fds.len() - 1
+            }
+        };
+        Ok(&fds[at].1)
     }
 
     /// Whether a life goes on, for one that has memory.

@@ -68,10 +68,28 @@ fn scenarios() -> Vec<Scenario> {
             unit: "ns/message",
             count: 1_000_000,
             subjects: vec![
-                subject("bare ring, no safety", Box::new(bare_ring)),
+                subject("bare ring, no safety", Box::new(bare_ring::<64>)),
                 subject("rsipc bounded", Box::new(move |n| one_way(&bounded(), n))),
                 subject("pipe", Box::new(|n| descriptors(n, pipe))),
                 subject("seqpacket socket", Box::new(|n| descriptors(n, socket))),
+            ],
+        },
+        Scenario {
+            name: "oneway-8-1p1c",
+            unit: "ns/message",
+            count: 2_000_000,
+            subjects: vec![
+                subject("bare ring, no safety", Box::new(bare_ring::<8>)),
+                subject("rsipc bounded", Box::new(move |n| one_way_of::<8>(&bounded(), n))),
+            ],
+        },
+        Scenario {
+            name: "oneway-48-1p1c",
+            unit: "ns/message",
+            count: 2_000_000,
+            subjects: vec![
+                subject("bare ring, no safety", Box::new(bare_ring::<48>)),
+                subject("rsipc bounded", Box::new(move |n| one_way_of::<48>(&bounded(), n))),
             ],
         },
         Scenario {
@@ -172,10 +190,10 @@ struct Shared {
     lines: [Line; 512],
 }
 
-#[repr(align(128))]
+#[repr(align(64))]
 struct Line {
     sequence: AtomicU64,
-    payload: std::cell::UnsafeCell<[u8; 64]>,
+    payload: std::cell::UnsafeCell<[u8; 112]>,
 }
 
 impl Shared {
@@ -191,6 +209,10 @@ impl Shared {
 }
 
 fn one_way(options: &QueueOptions, count: u64) -> f64 {
+    one_way_of::<64>(options, count)
+}
+
+fn one_way_of<const LEN: usize>(options: &QueueOptions, count: u64) -> f64 {
     let space = Space::new();
     let queue = Queue::create(space.0.name("q"), options).expect("a queue can be made");
     let receive = || {
@@ -199,7 +221,7 @@ fn one_way(options: &QueueOptions, count: u64) -> f64 {
             queue.recv_into(&mut buffer).expect("a message comes");
         }
     };
-    let send = || (0..count).for_each(|_| queue.send(&[7; 64]).expect("there will be room"));
+    let send = || (0..count).for_each(|_| queue.send(&[7; LEN]).expect("there will be room"));
     beside(send, receive) / count as f64
 }
 
@@ -251,7 +273,7 @@ fn backlog(options: &QueueOptions, count: u64) -> f64 {
 }
 
 /// A ring for one sender and one receiver, without any safety: sequence and payload side by side.
-fn bare_ring(count: u64) -> f64 {
+fn bare_ring<const LEN: usize>(count: u64) -> f64 {
     let ring = Shared::new();
     let line = |i: u64| &ring.lines[(i % 512) as usize];
     let send = || {
@@ -261,7 +283,7 @@ fn bare_ring(count: u64) -> f64 {
                 std::hint::spin_loop();
             }
             // SAFETY: the sequence number says that the receiver has done with it.
-            unsafe { line.payload.get().write_volatile([7; 64]) };
+            unsafe { line.payload.get().cast::<[u8; LEN]>().write(std::hint::black_box([7; LEN])) };
             line.sequence.store(i / 512 * 2 + 1, Release);
         }
     };
@@ -272,7 +294,7 @@ fn bare_ring(count: u64) -> f64 {
                 std::hint::spin_loop();
             }
             // SAFETY: the sequence number says that it was filled.
-            std::hint::black_box(unsafe { line.payload.get().read_volatile() });
+            std::hint::black_box(unsafe { line.payload.get().cast::<[u8; LEN]>().read() });
             line.sequence.store(i / 512 * 2 + 2, Release);
         }
     };

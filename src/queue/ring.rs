@@ -19,6 +19,7 @@
 
 use crate::error::{Error, Result};
 use crate::queue::options::Plan;
+use crate::queue::store::Sink;
 use crate::shm::Shared;
 use crate::shm::layout::{ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::{Slot, Slots};
@@ -116,6 +117,40 @@ impl Ring {
         Ok(Look { slot, position: side.position.load(Acquire), ready: true })
     }
 
+    /// Fills the slot at the sending side's hint with a message that has room there, if the slot waits for one. As `put`.
+    #[inline]
+    pub(crate) fn put_at_hint(&self, message: &[u8]) -> bool {
+        let position = self.shared.send.position.load(Relaxed);
+        match self.slots.get_reserved(self.index_of(position) as usize) {
+            // Acquire: as in `look`.
+            Some(slot) if slot.head().sequence.load(Acquire) == self.lap_of(position).wrapping_mul(2) => {
+                slot.write(&[], message);
+                self.commit_filled_at_hint(slot, position, message.len() as u32);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the message in the slot at the receiving side's hint, if there is one, of up to `longest` bytes. The caller holds the receiving lock.
+    #[inline]
+    pub(crate) fn take_at_hint(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
+        let position = self.shared.recv.position.load(Relaxed);
+        let slot = self.slots.get_reserved(self.index_of(position) as usize)?;
+        // Acquire: as in `look`.
+        if slot.head().sequence.load(Acquire) != self.lap_of(position).wrapping_mul(2) + 1 {
+            return None;
+        }
+        // Read once: it is checked, and then used. An envelope's flag, or a block's, makes it too long.
+        let len = slot.head().len.load(Relaxed) as usize;
+        if len > longest {
+            return None;
+        }
+        slot.read(0, &mut sink.space(len).ok()?[..len]);
+        self.commit_emptied_at_hint(slot, position);
+        Some(len)
+    }
+
     /// Fills a slot with a message. The caller holds the sending lock, and `look` said that the slot is ready.
     #[inline]
     pub(crate) fn put(&self, slot: Slot<'_>, position: u64, envelope: &[u8], message: &[u8]) {
@@ -132,8 +167,13 @@ impl Ring {
 
     #[inline]
     fn commit_filled(&self, slot: Slot<'_>, position: u64, len: u32) {
+        self.shared.send.position.store(position, Release);
+        self.commit_filled_at_hint(slot, position, len);
+    }
+
+    #[inline]
+    fn commit_filled_at_hint(&self, slot: Slot<'_>, position: u64, len: u32) {
         let (head, side) = (slot.head(), &self.shared.send);
-        side.position.store(position, Release);
         head.len.store(len, Relaxed);
         // die here: the slot is empty, whatever bytes are in it.
         // Release: with the Acquire in a receiver's `look`, for the payload and its length.
@@ -147,8 +187,13 @@ impl Ring {
     /// Empties a slot, whose message the caller has. It holds the receiving lock, and `look` said that the slot is ready.
     #[inline]
     pub(crate) fn commit_emptied(&self, slot: Slot<'_>, position: u64) {
+        self.shared.recv.position.store(position, Release);
+        self.commit_emptied_at_hint(slot, position);
+    }
+
+    #[inline]
+    fn commit_emptied_at_hint(&self, slot: Slot<'_>, position: u64) {
         let side = &self.shared.recv;
-        side.position.store(position, Release);
         // die here: the message is still there, for the next receiver.
         // Release: with the Acquire in a sender's `look`: the payload has been read, and may be written over.
         slot.head().sequence.store(self.lap_of(position).wrapping_add(1).wrapping_mul(2), Release);

@@ -24,11 +24,33 @@ impl Store {
     /// Sends a message, with an envelope or with none: takes the lock, waits for room, commits.
     #[inline]
     pub(crate) fn send(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        self.shared.checked(self.send_whole(envelope, message, deadline, watch))
+        let sent = envelope.is_empty() && self.send_simply(message);
+        self.shared.checked(if sent { Ok(()) } else { self.send_whole(envelope, message, deadline, watch) })
     }
 
-    /// As `send`, if the queue's memory is there.
+    /// Sends a message if that is simple: it is short, there is room for it, nobody has the lock or waits for it, and nothing is left to be mended.
+    /// If not (false), nothing was done.
+    ///
+    /// What it does is what `send_whole` would do, with fewer questions on the way.
     #[inline]
+    fn send_simply(&self, message: &[u8]) -> bool {
+        let side = &self.shared.send;
+        if message.len() > self.longest_simple || self.is_rendezvous() {
+            return false;
+        }
+        let Ok(call) = self.users.enter(&side.lock) else { return false };
+        if !lock::acquire_free(&call, &side.lock) {
+            return false;
+        }
+        let nothing_left =
+            side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0 && self.shared.log_from.load(Relaxed) == 0;
+        let sent = nothing_left && self.ring.put_at_hint(message);
+        Self::release(&call, side);
+        sent
+    }
+
+    /// As `send`, in all cases.
+    #[cold]
     fn send_whole(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         if message.len() > self.max_message {
             return Err(Error::MessageTooLong { len: message.len(), max: self.max_message });
@@ -82,7 +104,6 @@ impl Store {
     }
 
     /// Takes the lock and commits a message, unless there is no room (false).
-    #[inline]
     fn send_payload(&self, call: &Call<'_>, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
         let side = &self.shared.send;
         lock::acquire_brief(call, &side.lock, deadline)?;
@@ -96,7 +117,6 @@ impl Store {
     }
 
     /// Commits a message unless there is no room (false). The caller holds the sending lock.
-    #[inline]
     fn send_locked(&self, payload: Payload<'_>) -> Result<bool> {
         let shared = &*self.shared;
         if shared.phase.load(Relaxed) != 0 {

@@ -89,6 +89,8 @@ pub(crate) struct Store {
     pub(crate) blocks: Blocks,
     /// The longest message that may be sent.
     pub(crate) max_message: usize,
+    /// The longest that lies in a slot.
+    pub(crate) longest_simple: usize,
     slots: usize,
     pub(crate) send_spin: Spin,
     pub(crate) recv_spin: Spin,
@@ -112,7 +114,9 @@ impl Store {
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
+        let longest_simple = plan.max_message.min(ring.room());
         Ok(Self {
+            longest_simple,
             ring,
             log,
             blocks,
@@ -177,9 +181,10 @@ impl Store {
         self.slots == 0
     }
 
+    /// Lets go of a side's lock; says whether anybody waited for that.
     #[inline]
-    pub(crate) fn release(call: &Call<'_>, side: &Side) {
-        lock::release_changed(call, &side.lock, &side.generation, &side.watched);
+    pub(crate) fn release(call: &Call<'_>, side: &Side) -> bool {
+        lock::release_changed(call, &side.lock, &side.generation, &side.watched)
     }
 
     /// The changes that are told on a side's word.
@@ -255,7 +260,8 @@ impl Store {
     #[cold]
     pub(crate) fn finish_shutdown(&self, call: &Call<'_>) {
         if self.shared.phase.load(Relaxed) == CLOSED {
-            return Self::release(call, &self.shared.send);
+            Self::release(call, &self.shared.send);
+            return;
         }
         // Its author may have died before it woke the senders.
         lock::notify_all(&self.shared.recv.lock, &self.shared.recv.generation);

@@ -56,11 +56,20 @@ impl Slots {
     /// `NoSpace` where there is none: then nobody has ever used the slot.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Result<Slot<'_>> {
-        if !self.reserved.get(index >> self.step_bits).is_some_and(|step| step.load(Relaxed)) || index >= self.count {
-            self.reserve(index)?;
+        if let Some(slot) = self.get_reserved(index) {
+            return Ok(slot);
         }
+        self.reserve(index)?;
         // SAFETY: `reserve` refuses numbers beyond the last slot, and all slots lie in the mapping.
         Ok(Slot { slots: self, at: unsafe { self.first.add(index * self.size) } })
+    }
+
+    /// The slot number `index`, if this process knows that there is memory for it.
+    #[inline]
+    pub(crate) fn get_reserved(&self, index: usize) -> Option<Slot<'_>> {
+        let known = self.reserved.get(index >> self.step_bits)?.load(Relaxed) && index < self.count;
+        // SAFETY: it is not beyond the last slot, and all slots lie in the mapping.
+        known.then(|| Slot { slots: self, at: unsafe { self.first.add(index * self.size) } })
     }
 
     #[cold]

@@ -103,6 +103,14 @@ pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
     }
 }
 
+/// Takes the lock of `word` if it is free and nobody waits for it; otherwise does nothing.
+#[inline]
+pub(crate) fn acquire_free(call: &Call<'_>, word: &AtomicU32) -> bool {
+    // Acquire: as in `acquire`.
+    word.compare_exchange(0, call.owner(), Acquire, Relaxed).is_ok()
+    // die here: as in `acquire`.
+}
+
 /// How long a call that was told not to wait still waits for a lock that others hold for a few instructions only: longer than a busy
 /// machine leaves a thread without a processor. Who has held it for longer was stopped.
 pub(crate) const GRACE: Duration = Duration::from_millis(10);
@@ -219,13 +227,15 @@ fn release_slow(word: &AtomicU32) {
 }
 
 /// Like [`release`], for a word on which others sleep for a change, with its `generation`, which the owner of the lock changes, and
-/// the flag that says whether it is `watched`.
+/// the flag that says whether it is `watched`. Says whether anybody waited.
 #[inline]
-pub(crate) fn release_changed(call: &Call<'_>, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) {
+pub(crate) fn release_changed(call: &Call<'_>, word: &AtomicU32, generation: &AtomicU32, watched: &AtomicU32) -> bool {
     // Release: with the Acquire of `acquire`, and of `wait_for_change`.
-    if word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err() {
+    let waited = word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err();
+    if waited {
         release_changed_slow(word, generation, watched);
     }
+    waited
 }
 
 /// Like [`release_changed`], where the owner has `woken` somebody already, of a third kind.

@@ -147,14 +147,28 @@ pub const CAUGHT: &[Caught] = &[
         200,
     ),
     caught(
-        ("queue/ring.rs", "commit_filled", "head.sequence.store(self.lap_of(position).wrapping_mul(2) + 1, Release)"),
+        ("queue/ring.rs", "put_at_hint", "slot.head().sequence.load(Acquire)"),
+        ToRelaxed,
+        "log: two send, one receives",
+        (0, 500),
+        500,
+    ),
+    caught(
+        ("queue/ring.rs", "take_at_hint", "slot.head().sequence.load(Acquire)"),
+        ToRelaxed,
+        "log: two send, one receives",
+        (0, 500),
+        500,
+    ),
+    caught(
+        ("queue/ring.rs", "commit_filled_at_hint", "head.sequence.store(self.lap_of(position).wrapping_mul(2) + 1, Release)"),
         ToRelaxed,
         "ring of 1: long messages",
         (0, 500),
         500,
     ),
     caught(
-        ("queue/ring.rs", "commit_filled", "side.position.store(self.next(position), Release)"),
+        ("queue/ring.rs", "commit_filled_at_hint", "side.position.store(self.next(position), Release)"),
         ToRelaxed,
         "ring of 1: long messages",
         (0, 500),
@@ -163,7 +177,7 @@ pub const CAUGHT: &[Caught] = &[
     caught(
         (
             "queue/ring.rs",
-            "commit_emptied",
+            "commit_emptied_at_hint",
             "slot.head().sequence.store(self.lap_of(position).wrapping_add(1).wrapping_mul(2), Release)",
         ),
         ToRelaxed,
@@ -208,8 +222,8 @@ pub const CAUGHT: &[Caught] = &[
         ("queue/blocks.rs", "look_for_returned", "head.owner.load(Acquire)"),
         ToRelaxed,
         "rendezvous: on lease",
-        (0, 1000),
-        1000,
+        (0, 20000),
+        2000,
     ),
     caught(
         ("queue/claims.rs", "wait_for_block", "fence_after_rmw()"),
@@ -238,8 +252,8 @@ pub const CAUGHT: &[Caught] = &[
         ("queue/receiving.rs", "recv_whole", "shared.phase.load(Acquire)"),
         ToRelaxed,
         "ring of 1: one sends, one receives",
-        (0, 1000),
-        1000,
+        (0, 20000),
+        2000,
     ),
     caught(
         ("queue/receiving.rs", "tell_that_a_receiver_waits", "fence_after_rmw()"),
@@ -252,7 +266,7 @@ pub const CAUGHT: &[Caught] = &[
         ("queue/store.rs", "finish_shutdown", "self.shared.phase.store(CLOSED, Release)"),
         ToRelaxed,
         "ring of 1: one sends, one receives",
-        (0, 1000),
-        1000,
+        (0, 20000),
+        2000,
     ),
 ];

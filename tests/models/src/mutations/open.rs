@@ -76,15 +76,20 @@ pub const OPEN: &[Open] = &[
         why: "not modelled: lives are shown before the threads begin",
     },
     Open {
+        places: &[place("sync/lock.rs", "acquire_free", "word.compare_exchange(0, call.owner(), Acquire, Relaxed)")],
+        what: "ToRelaxed",
+        why: "a hint that is old is known by its slot, and nothing is done then",
+    },
+    Open {
         places: &[place("queue/ring.rs", "look", "Ok(Look { slot, position: side.position.load(Acquire), ready: true })")],
         what: "ToRelaxed",
         why: "unknown: no scene comes there",
     },
     Open {
         places: &[
-            place("queue/ring.rs", "commit_filled", "side.position.store(position, Release)"),
-            place("queue/ring.rs", "commit_emptied", "side.position.store(position, Release)"),
-            place("queue/ring.rs", "commit_emptied", "side.position.store(self.next(position), Release)"),
+            place("queue/ring.rs", "commit_filled", "self.shared.send.position.store(position, Release)"),
+            place("queue/ring.rs", "commit_emptied", "self.shared.recv.position.store(position, Release)"),
+            place("queue/ring.rs", "commit_emptied_at_hint", "side.position.store(self.next(position), Release)"),
         ],
         what: "ToRelaxed",
         why: "unknown: a hint, which `look` corrects by the slots",

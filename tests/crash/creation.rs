@@ -86,6 +86,8 @@ impl Scene for CreationScene {
             if semaphore.acquire_timeout(HANG).is_err() || semaphore.try_acquire() != Err(Error::WouldBlock) {
                 faults.push(Fault::Lost(name.into()));
             }
+            // A handle that is closed with a permit stays on its thread's list, which has an end.
+            let _ = semaphore.release();
         }
         let units = Semaphore::open_or_create(self.space.name("u"), 2).unwrap();
         let region = Region::open_or_create(self.space.name("new-region"), 1 << 16).unwrap();

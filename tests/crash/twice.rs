@@ -282,6 +282,8 @@ impl Scene for TwiceScene<'_> {
                 if self.semaphore.acquire_timeout(HANG).is_err() || self.semaphore.try_acquire() != Err(Error::WouldBlock) {
                     faults.push(Fault::Leaked("the permit".into()));
                 }
+                // A handle that is closed with a permit stays on its thread's list, which has an end.
+                let _ = self.semaphore.release();
             }
             _ => {
                 // The first victim gave one, or none if it was killed before; the one that was woken took one, or none.

@@ -257,6 +257,8 @@ impl Scene for WaitScene {
                 faults.push(Fault::Leaked(format!("room, or peers: {:?}", queue.peers())));
             }
         }
+        // A handle that is closed with a permit stays on its thread's list, which has an end.
+        let _ = self.permits.release();
         std::fs::remove_dir_all(&self.dir).unwrap();
         faults
     }

@@ -160,9 +160,7 @@ impl Blocks {
             if head.owner.load(Relaxed) != 0 {
                 continue;
             }
-            if index >= self.shared.claimed.load(Relaxed) {
-                self.shared.claimed.fetch_max(index + 1, Relaxed);
-            }
+            self.shared.claimed.fetch_max(index + 1, Relaxed);
             // Acquire: with the Release in `free`, for what its last owner did with it.
             if head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).is_ok() {
                 // die here: a block held by a dead process; the same until the claim is given up or passed on.

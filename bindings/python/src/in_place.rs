@@ -91,7 +91,7 @@ unsafe fn export<T>(
 
 /// Memory of a queue, lent to be filled with a message and sent, without a copy: Queue.loan returns it.
 ///
-/// It has the buffer protocol: memoryview(loan), numpy.frombuffer(loan, dtype=...) and loan[...] of these work on the queue's own memory, which begins at a
+/// It has the buffer protocol: memoryview(loan), numpy.frombuffer(memoryview(loan), dtype=...) work on the queue's own memory, which begins at a
 /// multiple of 64 (of 4096 in a queue for messages of more than 4096 bytes). Its bytes are at first whatever an earlier message left there.
 ///
 /// `with queue.loan(n) as loan:` gives the memory back at the end of the block if the block has not sent it; nothing is sent then. So does the end
@@ -226,7 +226,7 @@ impl Loan {
 
 /// A message that was received, and is read where it lies, without a copy: Queue.recv_view returns it.
 ///
-/// It has the buffer protocol, read-only: memoryview(view), numpy.frombuffer(view, dtype=...) and bytes(view), which copies. The message is gone from
+/// It has the buffer protocol, read-only: memoryview(view), numpy.frombuffer(memoryview(view), dtype=...) and bytes(view), which copies. The message is gone from
 /// the queue, as after recv; its memory is this process's until the view is released, and no array or memoryview of it is in use any more.
 /// Any number of views can be held at the same time, as far as there is memory.
 ///

@@ -26,11 +26,14 @@ fn main() -> Result<()> {
     let frames = Queue::create(&name, &options)?;
     let me = std::env::current_exe().expect("this program has a path");
     let mut receiver = Command::new(me).arg(&name).spawn().expect("it can be started again");
-    for number in 1..=3 {
-        let mut frame = frames.loan(FRAME)?; // Waits while all memory is in use.
-        frame.write(0, format!("frame {number}").as_bytes())?;
-        frame.send()?;
-    }
+    let sent = (1..=3).try_for_each(|number| send(&frames, number));
     assert!(receiver.wait().expect("it was started").success());
-    Namespace::default().unlink(&name)
+    Namespace::default().unlink(&name)?;
+    sent
+}
+
+fn send(frames: &Queue, number: u32) -> Result<()> {
+    let mut frame = frames.loan(FRAME)?; // Waits while all memory is in use.
+    frame.write(0, format!("frame {number}").as_bytes())?;
+    Ok(frame.send()?)
 }

@@ -3,7 +3,8 @@
 //! - [`Region`]: named or anonymous memory that many processes map.
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
-//! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted.
+//! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted,
+//!   or without a copy, as a [`Loan`] that is received as a [`MessageView`].
 //! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
 //! - [`WaitSet`]: waits until one of several of these is ready.
 //!
@@ -63,7 +64,7 @@ pub use bytemuck;
 pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
-pub use queue::{Lease, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, Peer, Queue, QueueOptions};
+pub use queue::{Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueOptions};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};

@@ -51,6 +51,11 @@ fn leases() {
 }
 
 #[test]
+fn loans() {
+    assert_eq!(run("loans"), "frame 1 of 8388608 bytes\nframe 2 of 8388608 bytes\nframe 3 of 8388608 bytes\n");
+}
+
+#[test]
 fn endpoint() {
     let text = run("endpoint");
     assert!(text.starts_with("HELLO\nthe request was dropped without a reply\nthe process at this address is gone"), "{text}");

@@ -138,6 +138,13 @@ fn use_it(queue: &Queue, what: &str) {
         let _ = if lease.message().len() % 2 == 0 { lease.finish() } else { lease.give_back() };
     }
     let _ = queue.lease_timeout(SHORT).map(rsipc::Lease::finish);
+    let (view, loan) = (queue.try_recv_view(), queue.try_loan(MAX_MESSAGE));
+    if let Ok(mut loan) = loan {
+        loan.write(0, &[9; MAX_MESSAGE]).unwrap();
+        let _ = loan.try_send();
+    }
+    legal(view.and_then(|view| view.to_vec()).map(|message| message.len()));
+    legal(queue.recv_view_timeout(SHORT).map(|view| view.len()));
     if let (Ok(len), Some(capacity)) = (queue.len(), queue.capacity()) {
         // And those that were given back.
         assert!(len <= capacity + 256 + 3, "{what}: {len} messages");

@@ -188,6 +188,22 @@ impl Blocks {
         Ok(())
     }
 
+    /// Gives a block back that this process owns, with this word, and whose memory stays for who claims it next. False where it does not (any more).
+    pub(crate) fn free_with_memory(&self, index: u32, word: u64) -> Result<bool> {
+        // Release: with the Acquire in `claim`.
+        if self.head(index)?.owner.compare_exchange(word, 0, Release, Relaxed).is_err() {
+            return Ok(false);
+        }
+        // die here: as in `free`.
+        self.shared.free_hint.fetch_min(index, Relaxed);
+        Ok(true)
+    }
+
+    /// A block that this process holds already, as a claim.
+    pub(crate) fn held(&self, index: u32) -> Result<Claim<'_>> {
+        Ok(Claim { blocks: self, index, head: self.head(index)? })
+    }
+
     /// Wakes those who wait for a block, if any. The call works on the receiving lock's word, which this thread does not own.
     pub(crate) fn notify(&self) {
         // With that in `Store::claim`.

@@ -163,6 +163,42 @@ static void queue_shutdown(char **args) {
   ok(ipc_queue_close(queue));
 }
 
+static void queue_send_loans(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t first = number(args[1]), count = number(args[2]), i;
+  for (i = first; i < first + count; i++) {
+    ipc_loan loan;
+    ok(ipc_queue_loan(queue, LONGEST, &loan, TIMEOUT));
+    ok(ipc_queue_send_loan(queue, &loan, make_message(i, (unsigned char *)loan.data), TIMEOUT));
+  }
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_recv_views(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  uint64_t first = number(args[1]), count = number(args[2]), i;
+  for (i = first; i < first + count; i++) {
+    ipc_message_view view;
+    ok(ipc_queue_recv_view(queue, &view, TIMEOUT));
+    check_message((const unsigned char *)view.data, view.len);
+    if (number_in((const unsigned char *)view.data, view.len) != i) {
+      fail("the messages are not in order");
+    }
+    ok(ipc_queue_release_view(queue, &view));
+  }
+  ok(ipc_queue_close(queue));
+}
+
+static void queue_view_die(char **args) {
+  ipc_queue *queue = open_queue(args[0]);
+  ipc_message_view view;
+  ipc_loan loan;
+  ok(ipc_queue_recv_view(queue, &view, TIMEOUT));
+  ok(ipc_queue_loan(queue, 8, &loan, TIMEOUT));
+  print_and_flush("viewed");
+  die();
+}
+
 static void queue_lease_die(char **args) {
   unsigned char message[LONGEST];
   ipc_lease lease;
@@ -570,6 +606,9 @@ static const struct {
     {"queue-sum", 2, queue_sum},
     {"queue-until-closed", 1, queue_until_closed},
     {"queue-shutdown", 1, queue_shutdown},
+    {"queue-send-loans", 3, queue_send_loans},
+    {"queue-recv-views", 3, queue_recv_views},
+    {"queue-view-die", 1, queue_view_die},
     {"queue-lease-die", 1, queue_lease_die},
     {"queue-lease-sum", 1, queue_lease_sum},
     {"queue-history", 5, queue_history},

@@ -66,6 +66,11 @@ pub enum Act {
     /// Finishes a lease, or gives it back.
     Finish,
     GiveBack,
+    /// Fills a loan and sends it; drops one.
+    SendLoan,
+    DropLoan,
+    /// Receives a message in place, reads it, and drops the view.
+    View,
     Shutdown,
 }
 
@@ -311,7 +316,7 @@ impl CapacityScene<'_> {
         if !self.helpers.borrow().is_empty() {
             std::thread::sleep(SHORT);
         }
-        if self.sleepers.0 == Act::Send && self.kind == Rendezvous && self.act == Act::Recv {
+        if self.sleepers.0 == Act::Send && self.kind == Rendezvous && matches!(self.act, Act::Recv | Act::View) {
             // Whose offer was taken is woken without our help.
             std::thread::sleep(Duration::from_millis(20));
             let before = sleepers.done();
@@ -451,7 +456,7 @@ impl CapacityScene<'_> {
         }
         let of_victim = count.remove(&VICTIM).unwrap_or(0);
         match self.act {
-            Act::Send | Act::TrySend if of_victim > 1 || completed && of_victim == 0 => {
+            Act::Send | Act::TrySend | Act::SendLoan if of_victim > 1 || completed && of_victim == 0 => {
                 faults.push(Fault::Lost(format!("the victim's message, received {of_victim} times: ..{tail:?}")));
             }
             Act::Withdraw if of_victim > usize::from(!completed) => {
@@ -460,7 +465,7 @@ impl CapacityScene<'_> {
             _ => {}
         }
         let got = self.board.get(GOT);
-        let mut may_be_gone = usize::from(matches!(self.act, Act::Recv | Act::TryRecv | Act::Finish));
+        let mut may_be_gone = usize::from(matches!(self.act, Act::Recv | Act::TryRecv | Act::Finish | Act::View));
         for number in sent {
             match count.remove(&number).unwrap_or(0) {
                 1 => {}
@@ -508,6 +513,11 @@ impl Scene for CapacityScene<'_> {
         if matches!(self.act, Act::Lease | Act::Finish | Act::GiveBack) {
             assert_eq!(handle.lease_timeout(SHORT).err(), Some(Error::TimedOut));
         }
+        if matches!(self.act, Act::SendLoan | Act::DropLoan | Act::View) {
+            drop(handle.loan(kind.len()).ok());
+            assert_eq!(handle.recv_view_timeout(SHORT).err(), Some(Error::TimedOut));
+        }
+        let loan = (self.act == Act::DropLoan).then(|| handle.loan(kind.len()).unwrap());
         let lease = matches!(self.act, Act::Finish | Act::GiveBack).then(|| {
             let bytes = message(1, kind.len());
             std::thread::scope(|scope| {
@@ -551,6 +561,21 @@ impl Scene for CapacityScene<'_> {
                 board.set(GOT, 1);
             }),
             Act::GiveBack => Box::new(move || lease.unwrap().give_back().unwrap()),
+            Act::SendLoan => Box::new(move || {
+                let mut loan = handle.loan(bytes.len()).unwrap();
+                loan.write(0, &bytes).unwrap();
+                loan.send().unwrap();
+                over();
+            }),
+            Act::DropLoan => Box::new(move || drop(loan)),
+            Act::View => Box::new(move || {
+                let view = handle.recv_view().unwrap();
+                let mut number = [0; 8];
+                view.read(0, &mut number).unwrap();
+                board.set(GOT, checked_quickly(&number));
+                drop(view);
+                over();
+            }),
             Act::Shutdown => Box::new(move || handle.shutdown().unwrap()),
         }
     }
@@ -565,6 +590,9 @@ impl Scene for CapacityScene<'_> {
             Act::Lease => "lease",
             Act::Finish => "finish",
             Act::GiveBack => "give_back",
+            Act::SendLoan => "send_loan",
+            Act::DropLoan => "drop_loan",
+            Act::View => "view",
             Act::Shutdown => "shutdown",
         };
         let (first, one_more) = if self.kind == Rendezvous { (0, 1) } else { (1, 0) };
@@ -615,7 +643,7 @@ impl Scene for CapacityScene<'_> {
             return false;
         }
         match self.act {
-            Act::Send => self.recv().unwrap_or_else(|fault| panic!("{}", fault.text())),
+            Act::Send | Act::SendLoan => self.recv().unwrap_or_else(|fault| panic!("{}", fault.text())),
             _ => self.send_elsewhere(),
         }
         true
@@ -625,16 +653,17 @@ impl Scene for CapacityScene<'_> {
         let is_over = self.board.get(OVER) == 1;
         match (self.act, self.sleepers.0) {
             _ if self.sleepers.1 == 0 || self.woken => false,
-            (Act::GiveBack, _) => !sleepers.all_done(),
+            (Act::GiveBack | Act::DropLoan, _) => !sleepers.all_done(),
             (Act::Shutdown, _) => self.queue.is_shut_down() && !sleepers.all_done(),
             // One was served.
-            (Act::Send | Act::TrySend, Act::Recv | Act::Lease) | (Act::Recv | Act::Lease, Act::Send)
+            (Act::Send | Act::TrySend | Act::SendLoan, Act::Recv | Act::Lease)
+            | (Act::Recv | Act::Lease | Act::View, Act::Send)
                 if self.kind == Rendezvous =>
             {
                 is_over && sleepers.done() == 0
             }
-            (Act::Send, Act::Recv | Act::Lease) => self.queue.len().unwrap() > 0 && !sleepers.all_done(),
-            (Act::Recv | Act::Lease, Act::Send) => {
+            (Act::Send | Act::SendLoan, Act::Recv | Act::Lease) => self.queue.len().unwrap() > 0 && !sleepers.all_done(),
+            (Act::Recv | Act::Lease | Act::View, Act::Send) => {
                 self.queue.len().unwrap() < self.queue.capacity().unwrap_or(0) && !sleepers.all_done()
             }
             _ => false,

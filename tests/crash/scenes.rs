@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
-use crate::capacities::Act::{Finish, GiveBack, Lease, Recv, Send, Shutdown, TryRecv, TrySend, Withdraw};
+use crate::capacities::Act::{
+    DropLoan, Finish, GiveBack, Lease, Recv, Send, SendLoan, Shutdown, TryRecv, TrySend, View, Withdraw,
+};
 use crate::capacities::Kind::{Bounded, Long, LongOne, Rendezvous, Unbounded};
 use crate::capacities::{before, scene};
 use crate::creation::creation;
@@ -94,6 +96,21 @@ pub const SCENES: &[Entry] = &[
     ("give a lease back", |t| scene(t, Bounded, GiveBack, before::two, (Recv, 0))),
     ("give a lease back, receiver asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Recv, 1))),
     ("give a lease back, lessee asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Lease, 1))),
+    ("in place: send a loan", |t| scene(t, Long, SendLoan, before::one, (Recv, 0))),
+    ("in place: send a loan, receivers asleep", |t| scene(t, Long, SendLoan, before::nothing, (Recv, 2))),
+    ("in place: send a loan, full, waits", |t| scene(t, Long, SendLoan, before::two, (Send, 1)).woken()),
+    ("in place: send a short loan", |t| scene(t, Bounded, SendLoan, before::one, (Recv, 0))),
+    ("in place: give a loan back", |t| scene(t, Bounded, DropLoan, before::one, (Recv, 0))),
+    ("in place: give the only block back, sender asleep", |t| scene(t, LongOne, DropLoan, before::nothing, (Send, 1))),
+    ("in place: view", |t| scene(t, Long, View, before::two, (Recv, 0))),
+    ("in place: view, senders asleep", |t| scene(t, Long, View, before::two, (Send, 2))),
+    ("in place: view, one block, sender asleep", |t| scene(t, LongOne, View, before::one, (Send, 1))),
+    ("in place: view of a short message", |t| scene(t, Bounded, View, before::two, (Recv, 0))),
+    ("in place: view, all leased by the dead", |t| scene(t, Bounded, View, before::all_leased_by_the_dead, (Recv, 0))),
+    ("in place: unbounded: view of what is in the log", |t| scene(t, Unbounded, View, before::only_in_log, (Recv, 0))),
+    ("in place: rendezvous: send a loan, receiver asleep", |t| scene(t, Rendezvous, SendLoan, before::nothing, (Recv, 1))),
+    ("in place: rendezvous: give a loan back", |t| scene(t, Rendezvous, DropLoan, before::nothing, (Recv, 0))),
+    ("in place: rendezvous: view, two offers", |t| scene(t, Rendezvous, View, before::nothing, (Send, 2))),
     ("lock", |t| mutex(t, Hold::Lock, 0)),
     ("lock, change, unlock", |t| mutex(t, Hold::Both, 0)),
     ("unlock", |t| mutex(t, Hold::Unlock, 0)),
@@ -209,6 +226,11 @@ pub const SCENES: &[Entry] = &[
     ("strangers: lease", |t| strangers(t, scene(t, Bounded, Lease, before::two, (Recv, 0)))),
     ("strangers: finish a lease", |t| strangers(t, scene(t, Bounded, Finish, before::two, (Recv, 0)))),
     ("strangers: give a lease back, lessee asleep", |t| strangers(t, scene(t, Bounded, GiveBack, before::nothing, (Lease, 1)))),
+    ("strangers: in place: send a loan", |t| strangers(t, scene(t, Long, SendLoan, before::one, (Recv, 0)))),
+    ("strangers: in place: give the only block back, sender asleep", |t| {
+        strangers(t, scene(t, LongOne, DropLoan, before::nothing, (Send, 1)))
+    }),
+    ("strangers: in place: view, senders asleep", |t| strangers(t, scene(t, Long, View, before::two, (Send, 2)))),
     ("strangers: lock, change, unlock", |t| strangers(t, mutex(t, Hold::Both, 0))),
     ("strangers: unlock, two waiters asleep", |t| strangers(t, mutex(t, Hold::Unlock, 2))),
 ];

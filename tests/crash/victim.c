@@ -187,6 +187,46 @@ static void give_back(void) {
     MUST(ipc_queue_give_back(handle, &lease));
 }
 
+/* It has lent and received in place before. */
+static ipc_queue *queue_in_place(void) {
+    ipc_queue *handle = queue();
+    ipc_loan loan;
+    ipc_message_view view;
+    if (ipc_queue_loan(handle, (size_t)number[2], &loan, IPC_FOREVER) == IPC_OK)
+        MUST(ipc_queue_release_loan(handle, &loan));
+    GIVES(IPC_ERR_TIMED_OUT, ipc_queue_recv_view(handle, &view, SHORT));
+    return handle;
+}
+
+static void send_loan(void) {
+    ipc_queue *handle = queue_in_place();
+    ipc_loan loan;
+    begin();
+    MUST(ipc_queue_loan(handle, (size_t)number[4], &loan, IPC_FOREVER));
+    memcpy(loan.data, bytes, loan.len);
+    MUST(ipc_queue_send_loan(handle, &loan, loan.len, IPC_FOREVER));
+    say(OVER, 1);
+}
+
+static void drop_loan(void) {
+    ipc_queue *handle = queue_in_place();
+    ipc_loan loan;
+    MUST(ipc_queue_loan(handle, (size_t)number[2], &loan, IPC_FOREVER));
+    begin();
+    MUST(ipc_queue_release_loan(handle, &loan));
+}
+
+static void view(void) {
+    ipc_queue *handle = queue_in_place();
+    ipc_message_view view;
+    begin();
+    MUST(ipc_queue_recv_view(handle, &view, IPC_FOREVER));
+    memcpy(buffer, view.data, 8);
+    say(GOT, got());
+    MUST(ipc_queue_release_view(handle, &view));
+    say(OVER, 1);
+}
+
 static ipc_mutex *mutex(void) {
     ipc_mutex *handle;
     MUST(ipc_mutex_open(name, &space, &handle));
@@ -463,6 +503,9 @@ static const struct {
     {"lease", lease},
     {"finish", finish},
     {"give_back", give_back},
+    {"send_loan", send_loan},
+    {"drop_loan", drop_loan},
+    {"view", view},
     {"lock", lock},
     {"lock_woken", lock_woken},
     {"lock_both", lock_both},

@@ -1,5 +1,6 @@
 """The stepper's victims in Python. The lines that this program reads are as in victim.c, which does the same operations."""
 
+import contextlib
 import mmap
 import os
 import signal
@@ -325,6 +326,39 @@ def create_mutex() -> None:
 def open_mutex() -> None:
     begin()
     mutex().close()
+
+
+def queue_in_place() -> rsipc.Queue:
+    """It has lent and received in place before."""
+    handle = queue()
+    with contextlib.suppress(rsipc.Unsupported):
+        handle.loan(number(2)).release()
+    times_out(lambda: handle.recv_view(SHORT))
+    return handle
+
+
+def send_loan() -> None:
+    handle, data = queue_in_place(), of_victim()
+    begin()
+    with handle.loan(len(data)) as loan:
+        with memoryview(loan) as space:
+            space[:] = data
+        loan.send()
+    say(OVER, 1)
+
+
+def drop_loan() -> None:
+    loan = queue_in_place().loan(number(2))
+    begin()
+    loan.release()
+
+
+def view() -> None:
+    handle = queue_in_place()
+    begin()
+    with handle.recv_view() as view, memoryview(view) as data:
+        say(GOT, int.from_bytes(data[:8], "little"))
+    say(OVER, 1)
 
 
 def create_permits() -> None:

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Mutex;
 
-use rsipc::{Error, Lease, Queue, WaitSet};
+use rsipc::{Error, Lease, Loan, MessageView, Queue, WaitSet};
 
 use super::input::Input;
 use super::scribbler::{Memory, Write};
@@ -70,6 +70,7 @@ fn use_it(queue: &Queue, memory: &Memory, input: &mut Input) {
     let max = queue.max_message();
     let bytes = vec![7; max + 1];
     let mut leases: Vec<Lease<'_>> = Vec::new();
+    let (mut loans, mut views): (Vec<Loan<'_>>, Vec<MessageView<'_>>) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; max];
     for _ in 0..CALLS {
         if input.is_over() {
@@ -134,6 +135,30 @@ fn use_it(queue: &Queue, memory: &Memory, input: &mut Input) {
             15 => {
                 let _ = (queue.will_send(), queue.will_recv());
             }
+            21 => {
+                let len = input.one_of(&[max, 0, 1, max / 2, max + 1]);
+                let loan = timed("try_loan", || queue.try_loan(len));
+                legal("try_loan", queue, loan.as_ref().map(Loan::len).map_err(Clone::clone));
+                if let Ok(mut loan) = loan {
+                    timed("write into a loan", || loan.write(0, &bytes[..len])).unwrap();
+                    loans.push(loan);
+                }
+            }
+            22 => {
+                if let Some(loan) = loans.pop() {
+                    let sent = timed("try_send of a loan", || loan.try_send());
+                    legal("try_send of a loan", queue, sent.map(|()| 0).map_err(Error::from));
+                }
+            }
+            23 => match timed("try_recv_view", || queue.try_recv_view()) {
+                Ok(view) => {
+                    legal("try_recv_view", queue, Ok(view.len()));
+                    timed("read of a view", || view.read(0, &mut buffer[..view.len()])).unwrap();
+                    views.push(view);
+                }
+                Err(e) => legal("try_recv_view", queue, Err(e)),
+            },
+            24 => timed("drop of a view or a loan", || drop((views.pop(), loans.pop()))),
             _ => memory.write(memory.write_of(input)),
         }
     }

@@ -45,6 +45,33 @@ def test_a_lease_of_the_dead_comes_back(peers: Peers, namespace: Path, one: str,
 
 
 @pairs
+@pytest.mark.parametrize("capacity", ["zero", "7"])
+@pytest.mark.parametrize("verbs", ["loans-views", "loans-copies", "copies-views"])
+def test_messages_in_place(peers: Peers, namespace: Path, one: str, other: str, capacity: str, verbs: str) -> None:
+    sends = "queue-send-loans" if verbs.startswith("loans") else "queue-send"
+    receives = "queue-recv-views" if verbs.endswith("views") else "queue-recv"
+    peers.run(one, "queue-create", "q", capacity, 60)
+    receiver = peers.start(other, receives, "q", 0, 500)
+    sender = peers.start(one, sends, "q", 0, 500)
+    peers.finish(sender)
+    peers.finish(receiver)
+
+
+@pairs
+def test_what_the_dead_had_in_place_comes_back(peers: Peers, namespace: Path, one: str, other: str) -> None:
+    import rsipc
+
+    queue = rsipc.Queue.create("q", 1, 60, leases=2)
+    peers.run(other, "queue-send-loans", "q", 0, 1)
+    peers.until_killed(one, "queue-view-die", "q")
+    with queue.loan(1, timeout=20), queue.loan(1, timeout=20):
+        pass
+    peers.run(other, "queue-send-loans", "q", 0, 1)
+    peers.run(one, "queue-recv-views", "q", 0, 1)
+    queue.close()
+
+
+@pairs
 def test_calls_are_answered(peers: Peers, namespace: Path, one: str, other: str) -> None:
     server = peers.start(one, "endpoint-serve", "e", 300)
     peers.says(server, "open")

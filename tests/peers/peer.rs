@@ -81,6 +81,28 @@ fn run(args: &[String]) -> Outcome {
             println!("{count}");
         }
         ["queue-shutdown", name] => Queue::open(name)?.shutdown()?,
+        ["queue-send-loans", name, first, count] => {
+            let queue = Queue::open(name)?;
+            let first: u64 = number(first)?;
+            for i in first..first + number::<u64>(count)? {
+                let bytes = message(i);
+                let mut loan = queue.loan_timeout(bytes.len(), LONG)?;
+                loan.write(0, &bytes)?;
+                loan.send_timeout(LONG).map_err(Error::from)?;
+            }
+        }
+        ["queue-recv-views", name, first, count] => {
+            let queue = Queue::open(name)?;
+            let first: u64 = number(first)?;
+            for i in first..first + number::<u64>(count)? {
+                expect(number_of(&queue.recv_view_timeout(LONG)?.to_vec()?)?, i)?;
+            }
+        }
+        ["queue-view-die", name] => {
+            let queue = Queue::open(name)?;
+            let (_view, _loan) = (queue.recv_view_timeout(LONG)?, queue.loan_timeout(8, LONG)?);
+            die("viewed")?;
+        }
         ["queue-lease-die", name] => {
             let queue = Queue::open(name)?;
             let lease = queue.lease_timeout(LONG)?;

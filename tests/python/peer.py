@@ -73,6 +73,29 @@ def queue_until_closed(name: str) -> None:
     print(count)
 
 
+def queue_send_loans(name: str, first: str, count: str) -> None:
+    queue = rsipc.Queue.open(name)
+    for number in range(int(first), int(first) + int(count)):
+        data = message(number)
+        with queue.loan(len(data), timeout=BOUND) as loan:
+            with memoryview(loan) as space:
+                space[:] = data
+            loan.send(timeout=BOUND)
+
+
+def queue_recv_views(name: str, first: str, count: str) -> None:
+    queue = rsipc.Queue.open(name)
+    for number in range(int(first), int(first) + int(count)):
+        with queue.recv_view(timeout=BOUND) as view:
+            check(bytes(view) == message(number), f"message {number} is {bytes(view)!r}")
+
+
+def queue_view_die(name: str) -> None:
+    queue = rsipc.Queue.open(name)
+    _kept = queue.recv_view(timeout=BOUND), queue.loan(8, timeout=BOUND)
+    die_saying("viewed")
+
+
 def queue_lease_die(name: str) -> None:
     lease = rsipc.Queue.open(name).lease(timeout=BOUND)
     number_of(lease.message)
@@ -266,6 +289,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
         queue_until_closed,
         queue_lease_die,
         queue_lease_sum,
+        queue_send_loans,
+        queue_recv_views,
+        queue_view_die,
         queue_shutdown,
         queue_history,
         endpoint_serve,

@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 SAYS = {
     "queue.py": "9 squared is 81",
     "leases.py": "fragile: done at delivery 2",
+    "loans.py": "the sums are 1000000, 2000000, 3000000",
     "endpoint.py": "the square of 7 is 49",
     "tasks.py": "the sum of all jobs is 499500",
     "mutex.py": "39 + 61 = 100",

@@ -83,6 +83,18 @@ pub fn all() -> Vec<Scene> {
             0,
             Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], long: true, dies: Some("receives 0"), ..base },
         );
+        let in_place = Play { long: true, lent: !matches!(kind, Kind::Log), ..base };
+        add("in place", 1, Play { senders: &[2, 1], receivers: &[Take::InPlace], ..in_place });
+        add(
+            "in place, a sender dies",
+            1,
+            Play { senders: &[2, 1], receivers: &[Take::InPlace], dies: Some("sends 0"), ..in_place },
+        );
+        add(
+            "in place, a receiver dies",
+            0,
+            Play { senders: &[2], receivers: &[Take::InPlace, Take::InPlace], dies: Some("receives 0"), ..in_place },
+        );
         add("on lease", 1, Play { senders: &[2], receivers: &[Take::OnLease, Take::Whole], ..base });
         add(
             "a lessee dies",
@@ -258,6 +270,8 @@ struct Play {
     /// One that waits for this queue and for another one at once, for so many messages.
     watches: u8,
     long: bool,
+    /// What is sent is written in place.
+    lent: bool,
     /// So few blocks there are.
     blocks: u32,
     /// The time of the first sender may pass.
@@ -267,7 +281,17 @@ struct Play {
 
 impl Default for Play {
     fn default() -> Self {
-        Self { kind: Kind::Log, senders: &[], receivers: &[], watches: 0, long: false, blocks: 3, hurried: false, dies: None }
+        Self {
+            kind: Kind::Log,
+            senders: &[],
+            receivers: &[],
+            watches: 0,
+            long: false,
+            lent: false,
+            blocks: 3,
+            hurried: false,
+            dies: None,
+        }
     }
 }
 
@@ -302,11 +326,27 @@ fn text(message: u8, long: bool) -> Vec<u8> {
 fn receive(store: &Store, take: Take, deadline: Deadline) -> crate::error::Result<(u8, Option<u32>)> {
     let mut buffer = Buffer::default();
     let received = store.recv(&mut buffer, take, deadline, None)?;
+    let held = if take == Take::InPlace { store.holding(&received)? } else { None };
+    if let Some(held) = held {
+        store.blocks.data().read(store.blocks.offset(held.block, 0), &mut buffer.space(received.len)?[..received.len])?;
+        store.release_held(&held)?;
+    }
     // SAFETY: `space` sets all bytes.
     let bytes: Vec<u8> = buffer.0.iter().take(received.len).map(|byte| unsafe { byte.assume_init() }).collect();
     let first = bytes[0];
     assert!(bytes == text(first, bytes.len() > ROOM), "a message is torn: {bytes:?}");
     Ok((first, received.block))
+}
+
+/// Writes a message where it is sent from.
+fn send_lent(store: &Store, message: &[u8], deadline: Deadline) -> crate::error::Result<()> {
+    let held = store.lend(message.len(), deadline, None)?;
+    store.blocks.data().write(store.blocks.offset(held.block, 0), message)?;
+    let sent = store.send_held(&held, message.len(), deadline, None);
+    if sent.is_err() {
+        store.release_held(&held)?;
+    }
+    sent
 }
 
 impl Play {
@@ -394,7 +434,9 @@ impl Play {
             let message = 10 * (index as u8 + 1) + turn;
             before(message);
             let deadline = if hurried { Deadline::after(Duration::from_secs(1)) } else { Deadline::Never };
-            match store.send(&[], &text(message, self.long), deadline, None) {
+            let bytes = text(message, self.long);
+            let sent = if self.lent { send_lent(store, &bytes, deadline) } else { store.send(&[], &bytes, deadline, None) };
+            match sent {
                 Ok(()) => book.sent.borrow_mut().push(message),
                 Err(Error::TimedOut) if hurried => book.tried.borrow_mut().retain(|tried| *tried != message),
                 Err(Error::Closed) => return,

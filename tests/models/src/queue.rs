@@ -6,6 +6,8 @@ pub(crate) mod blocks;
 pub(crate) mod claims;
 #[path = "../../../src/queue/handoff.rs"]
 pub(crate) mod handoff;
+#[path = "../../../src/queue/in_place.rs"]
+pub(crate) mod in_place;
 #[path = "../../../src/queue/log.rs"]
 pub(crate) mod log;
 #[path = "../../../src/queue/options.rs"]

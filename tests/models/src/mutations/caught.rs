@@ -212,6 +212,13 @@ pub const CAUGHT: &[Caught] = &[
     ),
     caught(("queue/blocks.rs", "free", "head.owner.swap(0, Release)"), ToRelaxed, "log: on lease", (0, 300), 300),
     caught(
+        ("queue/blocks.rs", "free_with_memory", "owner.compare_exchange(word, 0, Release, Relaxed)"),
+        ToRelaxed,
+        "ring of 1: in place",
+        (0, 1000),
+        1000,
+    ),
+    caught(
         ("queue/blocks.rs", "notify", "fence_after_rmw()"),
         ToAcqRel,
         "ring of 1: a sender waits for the only block",

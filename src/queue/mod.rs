@@ -1,6 +1,8 @@
 //! Queues: messages from any number of senders to any number of receivers. The public face; `store` has the verbs.
 
 mod attached;
+mod batch;
+mod batching;
 mod blocks;
 mod claims;
 mod handoff;
@@ -31,6 +33,7 @@ use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
+pub use batch::Batch;
 pub use lease::Lease;
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};

@@ -40,6 +40,8 @@ pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
 #[cfg(feature = "capi")]
 pub(crate) use store::LeaseTicket;
+#[cfg(feature = "capi")]
+pub(crate) use store::Messages;
 use store::Store;
 pub(crate) use store::{Received, Sink, Take};
 pub(crate) use watch::Watch;

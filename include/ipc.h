@@ -1170,6 +1170,72 @@ ipc_result ipc_queue_end_with_peers(ipc_queue *queue, bool end);
 IPC_MUST_USE ipc_result ipc_queue_peers(const ipc_queue *queue, ipc_peer *peers, size_t room, size_t *count);
 
 /*
+ * ======== BATCHES ========
+ *
+ * Many messages in one call, which saves the price of a call for each: most of all where messages are
+ * short. Each message is sent and received by itself, as with ipc_queue_send and ipc_queue_recv: who
+ * receives may have the first before the last is sent, and messages of others may come in between, or go to
+ * them.
+ *
+ * If a process dies inside ipc_queue_send_many, the first so many of the messages are in the queue, each
+ * of them whole, and the others are not. If it dies inside ipc_queue_recv_many, it has taken the first so
+ * many with it, and the others are in the queue.
+ */
+
+/**
+ * The bytes of a message: they are the caller's, and stay so.
+ */
+typedef struct {
+  /**
+   * The first of them; may be NULL where `len` is 0.
+   */
+  const void *data;
+  /**
+   * How many there are.
+   */
+  size_t len;
+} ipc_bytes;
+
+/**
+ * Sends `count` messages in their order, and waits for room (in a rendezvous, for receivers that take them)
+ * no longer than `timeout_ns` in all. `*sent` is how many it sent. The bytes are the caller's, and are copied;
+ * `messages` may be NULL where `count` is 0.
+ *
+ * Less than all are sent where something kept it from sending the next, such as the end of the time: that
+ * is IPC_OK then, and is told by the next call.
+ *
+ * Errors: IPC_ERR_MESSAGE_TOO_LONG where any of them is (ipc_error_detail says which), before anything is
+ * sent. Otherwise as ipc_queue_send, where the first was not sent. `*sent` is 0 then.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_send_many(ipc_queue *queue,
+                               const ipc_bytes *messages,
+                               size_t count,
+                               size_t *sent,
+                               int64_t timeout_ns);
+
+/**
+ * Receives the next message, and waits for it no longer than `timeout_ns`; and with it those behind it that
+ * are there, up to `max` in all. They go into `buffer`, which has room for `room` bytes, one right after the
+ * other, and their lengths into `lens`, an array of `max` numbers. `*count` is how many they are. A message
+ * for which the buffer has no room left stays in the queue, with those behind it. `buffer` may be NULL where
+ * `room` is 0.
+ *
+ * Errors: IPC_ERR_BUFFER_TOO_SMALL where the first message is longer than the buffer: `lens[0]` says how
+ * long, and it stays in the queue. IPC_ERR_INVALID_ARGUMENT for a `max` of 0. Otherwise as ipc_queue_recv.
+ * Nothing was taken then, and `*count` is 0. What keeps it from taking more than the first is no error, and
+ * is told by the next call.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_recv_many(ipc_queue *queue,
+                               void *buffer,
+                               size_t room,
+                               size_t *lens,
+                               size_t max,
+                               size_t *count,
+                               int64_t timeout_ns);
+
+/*
  * ======== LEASES ========
  *
  * A message that is received on lease is not gone before the work is done: it is this process's until

@@ -4,6 +4,7 @@
 #![allow(non_camel_case_types, reason = "the names are C's")]
 #![allow(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
+mod batch;
 mod endpoint;
 mod error;
 mod handle;
@@ -20,6 +21,7 @@ mod wait;
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 
+pub use batch::*;
 pub use endpoint::*;
 pub use error::*;
 pub use lease::*;

@@ -1,6 +1,8 @@
 //! Queues: messages from any number of senders to any number of receivers. The public face; `store` has the verbs.
 
 mod attached;
+mod batch;
+mod batching;
 mod blocks;
 mod claims;
 mod handoff;
@@ -34,6 +36,7 @@ use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
+pub use batch::Batch;
 #[cfg(feature = "capi")]
 pub(crate) use in_place::Holding;
 pub use lease::Lease;
@@ -43,6 +46,8 @@ pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
 #[cfg(feature = "capi")]
 pub(crate) use store::LeaseTicket;
+#[cfg(feature = "capi")]
+pub(crate) use store::Messages;
 use store::Store;
 pub(crate) use store::{Received, Sink, Take};
 pub use view::MessageView;

@@ -121,6 +121,35 @@ static void recv(void) {
     say(OVER, 1);
 }
 
+/* Numbers 3 and 4: that of the first, and how long they are. */
+enum { MANY = 3 };
+
+static void send_many(void) {
+    static uint8_t many[MANY][200];
+    ipc_bytes messages[MANY];
+    ipc_queue *handle = queue();
+    size_t sent;
+    for (int i = 0; i < MANY; i++) {
+        fill((uint64_t)(number[3] + i), (size_t)number[4]);
+        memcpy(many[i], bytes, (size_t)number[4]);
+        messages[i] = (ipc_bytes){many[i], (size_t)number[4]};
+    }
+    begin();
+    MUST(ipc_queue_send_many(handle, messages, MANY, &sent, IPC_FOREVER));
+    if (sent != MANY)
+        exit(1);
+    say(OVER, 1);
+}
+
+static void recv_many(void) {
+    ipc_queue *handle = queue();
+    size_t lens[MANY], count;
+    begin();
+    MUST(ipc_queue_recv_many(handle, buffer, sizeof buffer, lens, MANY, &count, IPC_FOREVER));
+    say(GOT, count);
+    say(OVER, 1);
+}
+
 static void shutdown(void) {
     ipc_queue *handle = queue();
     begin();
@@ -497,6 +526,8 @@ static const struct {
     {"try_send", try_send},
     {"withdraw", withdraw},
     {"recv", recv},
+    {"send_many", send_many},
+    {"recv_many", recv_many},
     {"shutdown", shutdown},
     {"join", join},
     {"close_queue", close_queue},

@@ -3,19 +3,21 @@
 //! A message can be written where it is sent from and read where it is received, without a copy:
 //! ipc_queue_loan lends memory of the queue, which the program fills and sends, and ipc_queue_recv_view gives
 //! a view of a message, which the program reads and releases. That takes the same time for messages of any
-//! length: memory that was lent before is there already.
+//! length: memory that was lent or viewed once stays the queue's, for the messages after it, as long as there
+//! is the queue.
 //!
-//! As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`), beside
-//! those that wait (in a queue for messages of up to 4096 bytes, those that wait and were lent before are
-//! among them). While there are, ipc_queue_loan waits: for a message to be received, a loan or view to be
+//! As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`),
+//! beside those that wait (in a queue for messages of up to 4096 bytes, those that wait and were lent before
+//! are among them). While there are, ipc_queue_loan waits: for a message to be received, a loan or view to be
 //! released, or its process to die. It never copies instead. A loan that waits for room in
 //! ipc_queue_send_loan keeps its memory; so where receivers take messages on lease, let there be more leases
 //! than loans.
 //!
-//! Loans and views belong to the process: any of its threads may use and end them (one thread at a time), through any
-//! handle of the queue. Their bytes are reached only through the handle that gave them: end them before it is
-//! closed. A child of fork has none of its parent's. When the process ends, at whatever instruction, or
-//! calls exec, the memory is given back: what was lent is not sent, and a viewed message is gone.
+//! Loans and views belong to the process: any of its threads may use and end them (one thread at a time),
+//! through any handle of the queue. Their bytes are reached only through the handle that gave them: end them
+//! before it is closed. A child of fork has none of its parent's. When the process ends, at whatever
+//! instruction, or calls exec, the memory is given back: what was lent is not sent, and a viewed message is
+//! gone.
 
 use std::ffi::c_void;
 use std::ptr::{NonNull, null, null_mut, slice_from_raw_parts_mut};
@@ -28,14 +30,14 @@ use crate::error::{Error, Result};
 use crate::queue::{Holding, Viewed};
 use crate::sys::thread::Uncancelled;
 
-/// Memory that was lent, to be filled with a message and sent. A plain value: it may be copied, and kept anywhere;
-/// but it is ended once.
+/// Memory that was lent, to be filled with a message and sent. A plain value: it may be copied, and kept
+/// anywhere; but it is ended once.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ipc_loan {
     /// Where the bytes are: at a multiple of 64, and of 4096 in a queue for messages of more than 4096 bytes
-    /// (a queue in a region: counted from the region's beginning). They are at first whatever an earlier message
-    /// left there.
+    /// (a queue in a region: counted from the region's beginning). They are at first whatever an earlier
+    /// message left there.
     pub data: *mut c_void,
     /// How many there are.
     pub len: usize,
@@ -43,8 +45,8 @@ pub struct ipc_loan {
     pub id: [u64; 2],
 }
 
-/// A message that was received, to be read where it lies. A plain value: it may be copied, and kept anywhere; but
-/// it is ended once.
+/// A message that was received, to be read where it lies. A plain value: it may be copied, and kept anywhere;
+/// but it is ended once.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct ipc_message_view {
@@ -59,13 +61,13 @@ pub struct ipc_message_view {
 const NO_LOAN: ipc_loan = ipc_loan { data: null_mut(), len: 0, id: [0; 2] };
 const NO_VIEW: ipc_message_view = ipc_message_view { data: null(), len: 0, id: [0; 2] };
 
-/// Lends memory for a message of `len` bytes, and waits for it no longer than `timeout_ns`. `*loan` says where it
-/// is; it is the process's until it is sent or released.
+/// Lends memory for a message of `len` bytes, and waits for it no longer than `timeout_ns`. `*loan` says
+/// where it is; it is the process's until it is sent or released.
 ///
 /// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
 /// IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_CLOSED once the queue is shut down; IPC_ERR_NO_SPACE where there is no
-/// memory for so many bytes; IPC_ERR_UNSUPPORTED for an unbounded queue, and for one that was made for no leases
-/// and short messages; IPC_ERR_CORRUPTED. Nothing was lent then, and `*loan` is zero.
+/// memory for so many bytes; IPC_ERR_UNSUPPORTED for an unbounded queue, and for one that was made for no
+/// leases and short messages; IPC_ERR_CORRUPTED. Nothing was lent then, and `*loan` is zero.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_loan(queue: *mut ipc_queue, len: usize, loan: *mut ipc_loan, timeout_ns: i64) -> ipc_result {
@@ -79,12 +81,13 @@ pub unsafe extern "C" fn ipc_queue_loan(queue: *mut ipc_queue, len: usize, loan:
 }
 
 /// Sends the first `len` bytes of a loan as a message, and waits for room (in a rendezvous, for a receiver
-/// that takes it) no longer than `timeout_ns`. Nothing is copied. The bytes are not the program's any more then, and `*loan` is zero.
+/// that takes it) no longer than `timeout_ns`. Nothing is copied. The bytes are not the program's any more
+/// then, and `*loan` is zero.
 ///
-/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once
-/// the queue is shut down; IPC_ERR_INVALID_ARGUMENT where the loan has fewer bytes; IPC_ERR_NOT_OWNER where it
-/// is no loan of this process: it was sent or released before, or is its parent's; IPC_ERR_CORRUPTED. Nothing was
-/// sent then, and what was lent still is.
+/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
+/// once the queue is shut down; IPC_ERR_INVALID_ARGUMENT where the loan has fewer bytes; IPC_ERR_NOT_OWNER
+/// where it is no loan of this process: it was sent or released before, or is its parent's;
+/// IPC_ERR_CORRUPTED. Nothing was sent then, and what was lent still is.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_send_loan(
@@ -122,17 +125,18 @@ pub unsafe extern "C" fn ipc_queue_release_loan(queue: *mut ipc_queue, loan: *mu
 }
 
 /// Receives the next message to be read where it lies, and waits for one no longer than `timeout_ns`. `*view`
-/// says where it is. The message is gone from the queue, as after ipc_queue_recv; its memory is the process's until
-/// ipc_queue_release_view.
+/// says where it is. The message is gone from the queue, as after ipc_queue_recv; its memory is the process's
+/// until ipc_queue_release_view.
 ///
-/// A message that was lent before it was sent, one that is longer than 4096 bytes in a queue with a capacity, and any message in a
-/// rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of
-/// an unbounded queue, and the view has a copy of it of its own. Other processes that have the queue open can change
-/// the bytes in the queue's memory, though none does that keeps to this library: where they are not to be trusted, check what
-/// was read, not what is there.
+/// A message that was lent before it was sent, one that is longer than 4096 bytes in a queue with a capacity,
+/// and any message in a rendezvous, is read in the queue's memory. Any other one was short when it was sent,
+/// or lay in the backlog of an unbounded queue, and the view has a copy of it of its own. Other processes
+/// that have the queue open can change the bytes in the queue's memory, though none does that keeps to this
+/// library: where they are not to be trusted, check what was read, not what is there.
 ///
-/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once
-/// the queue is shut down and empty; IPC_ERR_NO_MEMORY; IPC_ERR_CORRUPTED. Nothing was taken then, and `*view` is zero.
+/// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
+/// once the queue is shut down and empty; IPC_ERR_NO_MEMORY; IPC_ERR_CORRUPTED. Nothing was taken then, and
+/// `*view` is zero.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_recv_view(queue: *mut ipc_queue, view: *mut ipc_message_view, timeout_ns: i64) -> ipc_result {

@@ -10,8 +10,8 @@ use crate::time::Deadline;
 
 /// Memory of the queue, lent to be filled with a message and sent, without a copy.
 ///
-/// It is this process's until it is sent or dropped. Dropping it gives the memory back, and nothing is sent; so does the end of the process, at
-/// whatever instruction, and exec. Its bytes are at first whatever an earlier message left there.
+/// It is this process's until it is sent or dropped. Dropping it gives the memory back, and nothing is sent; so does the end of the
+/// process, at whatever instruction, and exec. Its bytes are at first whatever an earlier message left there.
 ///
 /// It may be filled, sent and dropped by any thread. A child of fork has none of its parent's loans: sending one fails there, and dropping
 /// one does nothing. Once the queue is shut down sending fails with `Closed`.
@@ -37,12 +37,15 @@ pub struct NotSent<'a> {
 }
 
 impl Queue {
-    /// Lends memory for a message of `len` bytes, and waits for it as long as need be. Filling it and [sending](Loan::send) it takes the same time for messages of any
-    /// length: nothing is copied, and memory that was lent before is there already.
+    /// Lends memory for a message of `len` bytes, and waits for it as long as need be. Lending and [sending](Loan::send) take the
+    /// same time for messages of any length: nothing is copied, and memory that was lent or viewed once stays the queue's, for the messages
+    /// after it, as long as there is the queue.
     ///
-    /// As many messages can be lent, received as [views](Queue::recv_view) and out on lease at a time as the queue was made for with [`QueueOptions::leases`](crate::QueueOptions::leases), beside those that wait (in a queue for messages
-    /// of up to 4096 bytes, those that wait and were sent so are among them). While there are, `loan` waits: for a message to be received, a view or a loan to be dropped, or its process
-    /// to die. It never copies instead. A loan that waits for room in its `send` keeps its memory; so where receivers take messages on lease, let there be more leases than loans.
+    /// As many messages can be lent, received as [views](Queue::recv_view) and out on lease at a time as the queue was made for with
+    /// [`QueueOptions::leases`](crate::QueueOptions::leases), beside those that wait (in a queue for messages of up to 4096 bytes, those
+    /// that wait and were sent so are among them). While there are, `loan` waits: for a message to be received, a view or a loan to be
+    /// dropped, or its process to die. It never copies instead. A loan that waits for room in its `send` keeps its memory; so where
+    /// receivers take messages on lease, let there be more leases than loans.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -81,7 +84,8 @@ impl Queue {
         self.loan_until(len, Deadline::Now)
     }
 
-    /// Lends memory for a message of `len` bytes, and waits no longer than `timeout` for it (monotonic clock). A timeout of zero is not to wait.
+    /// Lends memory for a message of `len` bytes, and waits no longer than `timeout` for it (monotonic clock). A timeout of zero is not to
+    /// wait.
     ///
     /// # Errors
     ///
@@ -129,11 +133,12 @@ impl<'a> Loan<'a> {
         self.len == 0
     }
 
-    /// Where its bytes begin: at a multiple of 64, and of 4096 in a queue for messages of more than 4096 bytes (a queue in a region: counted from the
-    /// region's beginning).
+    /// Where its bytes begin: at a multiple of 64, and of 4096 in a queue for messages of more than 4096 bytes (a queue in a region:
+    /// counted from the region's beginning).
     ///
-    /// The pointer is valid for [`Loan::len`] bytes, to be read and written, until the loan is sent or dropped. Other processes that have the queue open can change the bytes, though
-    /// none does that keeps to this library; so where they are not to be trusted, make no Rust reference to them.
+    /// The pointer is valid for [`Loan::len`] bytes, to be read and written, until the loan is sent or dropped. Other processes that have
+    /// the queue open can change the bytes, though none does that keeps to this library; so where they are not to be trusted, make no Rust
+    /// reference to them.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.start.as_ptr()
     }
@@ -162,7 +167,8 @@ impl<'a> Loan<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotSent`], with the loan to try again, and one of `Closed` once the queue is shut down; `NotOwner` in a child of fork; `Interrupted` by a signal handler;
+    /// [`NotSent`], with the loan to try again, and one of `Closed` once the queue is shut down; `NotOwner` in a child of fork;
+    /// `Interrupted` by a signal handler;
     /// `Disconnected`; `Corrupted`.
     pub fn send(self) -> std::result::Result<(), NotSent<'a>> {
         self.send_until(Deadline::Never)

@@ -14,13 +14,16 @@ use crate::time::Deadline;
 
 /// A message that was received, and is read where it lies, without a copy.
 ///
-/// The message is gone from the queue, as after [`Queue::recv`]; its memory is this process's until the view is dropped. Where the process ends before, or calls exec, the
-/// memory is given back, and the message is gone with it. Any number of views can be held at the same time, as far as there is memory: see [`Queue::loan`].
+/// The message is gone from the queue, as after [`Queue::recv`]; its memory is this process's until the view is dropped. Where the process
+/// ends before, or calls exec, the memory is given back, and the message is gone with it. Any number of views can be held at the same time,
+/// as far as there is memory: see [`Queue::loan`].
 ///
-/// What lies where: a message that was sent by a [loan](Queue::loan), one that is longer than 4096 bytes in a queue with a capacity, and any message in a
-/// rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of an unbounded queue, and the view has a copy of it of its own.
+/// What lies where: a message that was sent by a [loan](Queue::loan), one that is longer than 4096 bytes in a queue with a capacity, and
+/// any message in a rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of an
+/// unbounded queue, and the view has a copy of it of its own.
 ///
-/// It may be read and dropped by any thread. In a child of fork its bytes are whatever its parent, and others, make of them; dropping it does nothing there.
+/// It may be read and dropped by any thread. In a child of fork its bytes are whatever its parent, and others, make of them; dropping it
+/// does nothing there.
 pub struct MessageView<'a> {
     queue: &'a Queue,
     /// None where the message is `copy`.
@@ -45,7 +48,8 @@ pub(crate) struct Viewed {
 }
 
 impl Queue {
-    /// Receives the next message to be read where it lies, and waits for one as long as need be. [`MessageView`] says when that is without a copy.
+    /// Receives the next message to be read where it lies, and waits for one as long as need be. [`MessageView`] says when that is without
+    /// a copy.
     ///
     /// # Errors
     ///
@@ -63,7 +67,8 @@ impl Queue {
         self.recv_view_until(Deadline::Now)
     }
 
-    /// Receives the next message to be read where it lies, and waits no longer than `timeout` for one (monotonic clock). A timeout of zero is not to wait.
+    /// Receives the next message to be read where it lies, and waits no longer than `timeout` for one (monotonic clock). A timeout of zero
+    /// is not to wait.
     ///
     /// # Errors
     ///
@@ -113,8 +118,9 @@ impl MessageView<'_> {
 
     /// Where the message's bytes begin.
     ///
-    /// The pointer is valid for [`MessageView::len`] bytes, to be read, until the view is dropped. Other processes that have the queue open can change the bytes, though none does that
-    /// keeps to this library; so where they are not to be trusted, make no Rust reference to them, and check what was read, not what is there.
+    /// The pointer is valid for [`MessageView::len`] bytes, to be read, until the view is dropped. Other processes that have the queue open
+    /// can change the bytes, though none does that keeps to this library; so where they are not to be trusted, make no Rust reference to
+    /// them, and check what was read, not what is there.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.start.as_ptr()

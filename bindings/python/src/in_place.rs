@@ -91,8 +91,9 @@ unsafe fn export<T>(
 
 /// Memory of a queue, lent to be filled with a message and sent, without a copy: Queue.loan returns it.
 ///
-/// It has the buffer protocol: memoryview(loan), numpy.frombuffer(memoryview(loan), dtype=...) work on the queue's own memory, which begins at a
-/// multiple of 64 (of 4096 in a queue for messages of more than 4096 bytes). Its bytes are at first whatever an earlier message left there.
+/// It has the buffer protocol: memoryview(loan), numpy.frombuffer(memoryview(loan), dtype=...) work on the queue's own memory, which begins
+/// at a multiple of 64 (of 4096 in a queue for messages of more than 4096 bytes). Its bytes are at first whatever an earlier message left
+/// there.
 ///
 /// `with queue.loan(n) as loan:` gives the memory back at the end of the block if the block has not sent it; nothing is sent then. So does the end
 /// of the process. Any thread may use it. A child of fork has none of its parent's loans. A loan keeps the queue open,
@@ -144,8 +145,8 @@ impl Loan {
     /// Sends the message, and waits for room (in a rendezvous, for a receiver that takes it) `timeout` seconds: None is for ever, 0 not at
     /// all. Nothing is copied. The bytes are not the program's any more then.
     ///
-    /// Raises BufferError while an array or memoryview of it is in use; otherwise what Queue.send raises, and NotOwner where the loan is over, and in
-    /// a child of fork. Nothing is sent then, and the loan can be sent again.
+    /// Raises BufferError while an array or memoryview of it is in use; otherwise what Queue.send raises, and NotOwner where the loan is
+    /// over, and in a child of fork. Nothing is sent then, and the loan can be sent again.
     #[pyo3(signature = (timeout=None))]
     fn send(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<()> {
         let mut loan = Some(self.take(py)?);
@@ -176,7 +177,8 @@ impl Loan {
         Ok(())
     }
 
-    /// Gives the memory back; nothing is sent. It stays lent while an array or memoryview of it is in use. Does nothing where the loan is over.
+    /// Gives the memory back; nothing is sent. It stays lent while an array or memoryview of it is in use. Does nothing where the loan is
+    /// over.
     fn release(&self) {
         let ended = lock(&self.lent).end();
         drop(ended);
@@ -226,13 +228,13 @@ impl Loan {
 
 /// A message that was received, and is read where it lies, without a copy: Queue.recv_view returns it.
 ///
-/// It has the buffer protocol, read-only: memoryview(view), numpy.frombuffer(memoryview(view), dtype=...) and bytes(view), which copies. The message is gone from
-/// the queue, as after recv; its memory is this process's until the view is released, and no array or memoryview of it is in use any more.
-/// Any number of views can be held at the same time, as far as there is memory.
+/// It has the buffer protocol, read-only: memoryview(view), numpy.frombuffer(memoryview(view), dtype=...) and bytes(view), which copies.
+/// The message is gone from the queue, as after recv; its memory is this process's until the view is released, and no array or memoryview
+/// of it is in use any more. Any number of views can be held at the same time, as far as there is memory.
 ///
-/// What lies where: a message that was sent by a loan, one that is longer than 4096 bytes in a queue with a capacity, and any message in
-/// a rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of an unbounded queue, and the view has
-/// a copy of it of its own.
+/// What lies where: a message that was sent by a loan, one that is longer than 4096 bytes in a queue with a capacity, and any message in a
+/// rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of an unbounded queue, and
+/// the view has a copy of it of its own.
 ///
 /// `with queue.recv_view() as view:` releases it at the end of the block. Any thread may use it. In a child of fork its bytes are
 /// whatever its parent, and others, make of them. A view keeps the queue open, also after its handle was closed.

@@ -275,7 +275,8 @@ impl Queue {
     }
 
     /// Lends memory of the queue for a message of `size` bytes, to be filled and sent without a copy, and waits for it `timeout` seconds: None is
-    /// for ever, 0 not at all. That takes the same time for messages of any length: memory that was lent before is there already.
+    /// for ever, 0 not at all. That takes the same time for messages of any length: memory that was lent or viewed once stays the
+    /// queue's, for the messages after it, as long as there is the queue.
     ///
     /// >>> with rsipc.Queue.create("frames", capacity=2, max_message=8_000_000, leases=2) as queue:
     /// ...     with queue.loan(8_000_000) as loan:  # given back at the end, if it was not sent

@@ -119,7 +119,7 @@ fn a_loan_is_written_within_its_bounds_and_can_be_made_shorter() {
     for offset in [5, usize::MAX] {
         assert!(matches!(view.read(offset, &mut byte), Err(Error::InvalidArgument(_))));
     }
-    assert_eq!(queue.loan(10_001).err(), Some(Error::MessageTooLong { len: 10_001, max: 10_000 }));
+    assert_eq!(queue.loan(10_001).err(), Some(Error::MessageTooLong { index: None, len: 10_001, max: 10_000 }));
     let empty = queue.loan(0).unwrap();
     assert!(empty.is_empty());
     empty.send().unwrap();

@@ -103,7 +103,6 @@ impl BatchScene<'_> {
                     if self.queue.send_timeout(&message(PARENT, 150), 100 * SHORT).is_ok() {
                         self.sent.borrow_mut().push(PARENT);
                     }
-                    break sleepers.wait_done(done + 1)?;
                 }
                 Asleep::Recv => self.send()?,
             }

@@ -118,6 +118,27 @@ def recv() -> None:
     say(OVER, 1)
 
 
+MANY = 3
+
+
+def send_many() -> None:
+    handle = queue()
+    messages = [message(number(3) + i, number(4)) for i in range(MANY)]
+    begin()
+    sent = handle.send_many(messages)
+    if sent != MANY:
+        sys.exit("less than all were sent")
+    say(OVER, 1)
+
+
+def recv_many() -> None:
+    handle = queue()
+    begin()
+    messages = handle.recv_many(MANY)
+    say(GOT, len(messages))
+    say(OVER, 1)
+
+
 def shutdown() -> None:
     handle = queue()
     begin()

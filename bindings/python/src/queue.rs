@@ -1,12 +1,13 @@
 //! Queues.
 
+use std::cell::Cell;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple, PyType};
-use rsipc::{Error, QueueOptions};
+use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
+use rsipc::{Batch, Error, QueueOptions};
 
 use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
 use crate::errors::{Doing, defined_in_python, exception, invalid};
@@ -19,6 +20,9 @@ use crate::wait::{call, end_of, left, wait};
 
 /// Messages up to this length are received in one step; for longer ones their memory is got first.
 const SHORT: usize = 512;
+
+/// The most bytes of a batch whose memory a thread keeps.
+const KEPT: usize = 1 << 20;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///
@@ -231,6 +235,99 @@ impl Queue {
     /// Receives the next message if there is one: recv(timeout=0).
     fn try_recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         self.recv(py, Some(Duration::ZERO))
+    }
+
+    /// Sends messages (bytes-like objects, of any iterable) in their order, and waits for room (in a rendezvous, for receivers that take them) until
+    /// all are sent, or `timeout` seconds have passed: None is for ever, 0 not at all. Says how many it sent.
+    ///
+    /// Each message is sent by itself, as with send: who receives may have the first before the last is sent, and messages of others may come
+    /// in between. What it saves is the price of a call for each. If this process dies inside the call, the first so many of them are in
+    /// the queue, each of them whole, and the others are not.
+    ///
+    /// >>> with rsipc.Queue.create("samples") as queue:
+    /// ...     print(queue.send_many([b"1", b"2", b"3"]))
+    /// ...     print(queue.recv_many())
+    /// 3
+    /// [b'1', b'2', b'3']
+    /// >>> rsipc.unlink("samples")
+    ///
+    /// Less than all are sent where something kept it from sending the next, such as the end of the time: that raises nothing then, but
+    /// the next call does. Raises MessageTooLong, which says which one it is, before anything is sent; otherwise what send raises, where the first
+    /// was not sent. Where a signal handler raises (KeyboardInterrupt), some may have been sent.
+    #[pyo3(signature = (messages, timeout=None))]
+    fn send_many(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<usize> {
+        let queue = self.handle.get(py)?;
+        // They are kept here: who has the list may change it meanwhile.
+        let objects = messages.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        let messages = objects.iter().map(|object| object.extract()).collect::<PyResult<Vec<Bytes<'_, '_>>>>()?;
+        let messages: Vec<&[u8]> = messages.iter().map(Bytes::as_slice).collect();
+        let (mut sent, mut is_over) = (0, false);
+        let result = wait(py, timeout, Doing::Send, |time| {
+            match queue.send_many_timeout(&messages[sent..], time) {
+                Ok(count) => sent += count,
+                Err(Error::WouldBlock | Error::TimedOut) => {}
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(e) => {
+                    is_over = true;
+                    return Err(e);
+                }
+            }
+            if sent == messages.len() {
+                return Ok(());
+            }
+            Err(if time.is_zero() { Error::WouldBlock } else { Error::TimedOut })
+        });
+        match result {
+            Ok(()) => Ok(sent),
+            Err(_) if sent != 0 && is_over => Ok(sent),
+            Err(e) if sent != 0 && is_out_of_time(py, &e)? => Ok(sent),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends as many of the messages as there is room for (in a rendezvous, as receivers wait for at this moment): send_many(messages, timeout=0).
+    #[pyo3(signature = (messages))]
+    fn try_send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.send_many(py, messages, Some(Duration::ZERO))
+    }
+
+    /// Receives the next message, and waits for it `timeout` seconds: None is for ever, 0 not at all; and with it those behind it that are there, up
+    /// to `max` in all.
+    ///
+    /// Each message is received by itself, as with recv: other receivers may get some in between. If this process dies inside the call, it
+    /// has taken the first so many with it, and the others are in the queue.
+    ///
+    /// Raises InvalidArgument for a max of 0; otherwise what recv raises. Nothing is taken then.
+    #[pyo3(signature = (max=64, timeout=None))]
+    fn recv_many<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = args::size)] max: usize,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        thread_local! {
+            static BATCH: Cell<Batch> = const { Cell::new(Batch::new()) };
+        }
+        let queue = self.handle.get(py)?;
+        let mut batch = BATCH.take();
+        wait(py, timeout, Doing::Receive, |time| queue.recv_many_timeout(&mut batch, max, time))?;
+        let list = PyList::new(py, batch.iter().map(|message| PyBytes::new(py, message)));
+        // For the next call of this thread, unless it is so large that it is better given back.
+        if batch.iter().map(<[u8]>::len).sum::<usize>() <= KEPT {
+            BATCH.set(batch);
+        }
+        list
+    }
+
+    /// Receives the messages that are there, up to `max`: recv_many(max, timeout=0).
+    #[pyo3(signature = (max=64))]
+    fn try_recv_many<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = args::size)] max: usize) -> PyResult<Bound<'py, PyList>> {
+        self.recv_many(py, max, Some(Duration::ZERO))
     }
 
     /// Receives the next message into `buffer`, such as a bytearray, and says how long it is. Waits for one `timeout` seconds: None is for
@@ -501,6 +598,13 @@ impl Queue {
     fn again(&self, py: Python<'_>) -> PyResult<Self> {
         self.handle.again(py).map(Self::from)
     }
+}
+
+/// Whether it is the error of a call for which there was no room in time.
+#[cold]
+fn is_out_of_time(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    let full = defined_in_python(py, "_errors", "Full")?;
+    Ok(error.is_instance(py, &full))
 }
 
 /// How an attempt to receive a short message ended.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::queue::attached::LEASES;
 use crate::queue::options::{Envelope, QueueOptions};
 use crate::queue::sources::{Receiving, Sending};
-use crate::queue::store::{LeaseTicket, Sink, Store, Take};
+use crate::queue::store::{LeaseTicket, Messages, Sink, Store, Take};
 use crate::shm::Shared;
 use crate::shm::layout::{PermitsLayout, QueueLayout, SemaphoreLayout};
 use crate::sync::lives;
@@ -100,6 +100,17 @@ pub fn all() -> Vec<Scene> {
             "a lessee dies",
             0,
             Play { senders: &[2], receivers: &[Take::OnLease, Take::Whole], dies: Some("receives 0"), ..base },
+        );
+        add("batches", 1, Play { senders: &[3, 1], receivers: &[Take::Whole, Take::Whole], many: true, ..base });
+        add(
+            "a sender of a batch dies",
+            1,
+            Play { senders: &[3, 1], receivers: &[Take::Whole], many: true, dies: Some("sends 0"), ..base },
+        );
+        add(
+            "a receiver of a batch dies",
+            1,
+            Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], many: true, dies: Some("receives 0"), ..base },
         );
         add("the time of a sender passes", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], hurried: true, ..base });
         add("waiting for two queues", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], watches: 1, ..base });
@@ -272,6 +283,8 @@ struct Play {
     long: bool,
     /// What is sent is written in place.
     lent: bool,
+    /// They send and receive batches.
+    many: bool,
     /// So few blocks there are.
     blocks: u32,
     /// The time of the first sender may pass.
@@ -288,6 +301,7 @@ impl Default for Play {
             watches: 0,
             long: false,
             lent: false,
+            many: false,
             blocks: 3,
             hurried: false,
             dies: None,
@@ -313,6 +327,27 @@ impl Sink for Buffer {
     fn space(&mut self, len: usize) -> crate::error::Result<&mut [MaybeUninit<u8>]> {
         self.0.resize(len.max(self.0.len()), MaybeUninit::new(0));
         Ok(&mut self.0[..len])
+    }
+}
+
+/// Messages that were received together.
+#[derive(Default)]
+struct Bundle {
+    bytes: Vec<MaybeUninit<u8>>,
+    ends: Vec<usize>,
+}
+
+impl Sink for Bundle {
+    fn space(&mut self, len: usize) -> crate::error::Result<&mut [MaybeUninit<u8>]> {
+        let start = self.ends.last().copied().unwrap_or(0);
+        self.bytes.resize(start + len, MaybeUninit::new(0));
+        Ok(&mut self.bytes[start..])
+    }
+}
+
+impl Messages for Bundle {
+    fn keep(&mut self, len: usize) {
+        self.ends.push(self.ends.last().copied().unwrap_or(0) + len);
     }
 }
 
@@ -398,7 +433,7 @@ impl Play {
                     if take == Take::OnLease {
                         lives::begin(1 + index as u32);
                     }
-                    receive_all(index, &store, take, &book);
+                    if self.many { receive_batches(index, &store, &book) } else { receive_all(index, &store, take, &book) }
                 }),
             );
         }
@@ -430,7 +465,17 @@ impl Play {
 
     fn send_all(self, index: usize, count: u8, hurried: bool, store: &Store, all: &[Store], book: &Book) {
         let before = |message| book.tried.borrow_mut().push(message);
-        for turn in 0..count {
+        if self.many {
+            let messages: Vec<u8> = (0..count).map(|turn| 10 * (index as u8 + 1) + turn).collect();
+            messages.iter().copied().for_each(before);
+            let texts: Vec<_> = messages.iter().map(|message| text(*message, self.long)).collect();
+            match store.send_many(&texts, Deadline::Never, None) {
+                Ok(sent) => book.sent.borrow_mut().extend(&messages[..sent]),
+                Err(Error::Closed) => {}
+                Err(e) => panic!("sending: {e:?}"),
+            }
+        }
+        for turn in 0..if self.many { 0 } else { count } {
             let message = 10 * (index as u8 + 1) + turn;
             before(message);
             let deadline = if hurried { Deadline::after(Duration::from_secs(1)) } else { Deadline::Never };
@@ -460,7 +505,7 @@ impl Play {
         let unsent = received.iter().filter(|(_, message)| !book.tried.borrow().contains(message)).count();
         assert_eq!(unsent, 0, "messages came that nobody sent: {received:?}");
         let lost = sent.iter().filter(|message| !received.iter().any(|(_, received)| received == *message)).count();
-        let taken = usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
+        let taken = if self.many { 2 } else { 1 } * usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
         assert!(lost <= taken, "sent {sent:?}, received {received:?}");
         let left = received.iter().filter(|(by, _)| *by >= 10).count();
         assert!(
@@ -499,6 +544,26 @@ fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
             }
             Err(Error::Closed) => return,
             Err(e) => panic!("receiving: {e:?}"),
+        }
+    }
+}
+
+/// As `receive_all`, two at a time.
+fn receive_batches(index: usize, store: &Store, book: &Book) {
+    loop {
+        let mut bundle = Bundle::default();
+        match store.recv_many(&mut bundle, 2, Deadline::Never, None) {
+            Ok(count) => assert!(count == bundle.ends.len() && (1..=2).contains(&count)),
+            Err(Error::Closed) => return,
+            Err(e) => panic!("receiving: {e:?}"),
+        }
+        let mut start = 0;
+        for end in bundle.ends {
+            // SAFETY: `space` sets all bytes.
+            let bytes: Vec<u8> = bundle.bytes[start..end].iter().map(|byte| unsafe { byte.assume_init() }).collect();
+            assert!(bytes == text(bytes[0], false), "a message is torn: {bytes:?}");
+            book.received.borrow_mut().push((index, bytes[0]));
+            start = end;
         }
     }
 }

@@ -174,6 +174,22 @@ pub const CAUGHT: &[Caught] = &[
         (0, 500),
         500,
     ),
+    caught(("queue/ring.rs", "put_many", "head.sequence.load(Acquire)"), ToRelaxed, "ring of 2: batches", (0, 200), 200),
+    caught(
+        ("queue/ring.rs", "put_many", "head.sequence.store(sequence, Release)"),
+        ToRelaxed,
+        "ring of 2: batches",
+        (0, 200),
+        200,
+    ),
+    caught(("queue/ring.rs", "take_many", "head.sequence.load(Acquire)"), ToRelaxed, "ring of 2: batches", (0, 200), 200),
+    caught(
+        ("queue/ring.rs", "take_many", "head.sequence.store(sequence + 1, Release)"),
+        ToRelaxed,
+        "ring of 2: batches",
+        (0, 200),
+        200,
+    ),
     caught(
         (
             "queue/ring.rs",

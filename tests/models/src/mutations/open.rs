@@ -90,6 +90,8 @@ pub const OPEN: &[Open] = &[
             place("queue/ring.rs", "commit_filled", "self.shared.send.position.store(position, Release)"),
             place("queue/ring.rs", "commit_emptied", "self.shared.recv.position.store(position, Release)"),
             place("queue/ring.rs", "commit_emptied_at_hint", "side.position.store(self.next(position), Release)"),
+            place("queue/ring.rs", "put_many", "side.position.store(position, Release)"),
+            place("queue/ring.rs", "take_many", "side.position.store(position, Release)"),
         ],
         what: "ToRelaxed",
         why: "unknown: a hint, which `look` corrects by the slots",

@@ -97,6 +97,12 @@ impl BatchScene<'_> {
     fn use_it(&self, sleepers: &Sleepers) -> Result<(), Fault> {
         while let Some(done) = sleepers.some_done() {
             match self.sleepers.0 {
+                // The victim may have taken the last offer, and its sender not have said so yet.
+                Asleep::Send if self.kind == Kind::Rendezvous => match self.queue.recv_timeout(100 * SHORT) {
+                    Ok(bytes) => self.received.borrow_mut().push(checked(&bytes)),
+                    Err(Error::TimedOut) => {}
+                    Err(e) => return Err(Fault::Hang(format!("receiving: {e}"))),
+                },
                 Asleep::Send => self.recv()?,
                 Asleep::Recv if self.kind == Kind::Rendezvous => {
                     // It may have got a message of the victim's, and not have said so yet.
@@ -108,13 +114,10 @@ impl BatchScene<'_> {
             }
             sleepers.wait_done(done + 1)?;
         }
-        if self.kind == Kind::Rendezvous {
-            return match self.queue.try_recv() {
-                Err(Error::WouldBlock) => Ok(()),
-                other => Err(Fault::Leaked(format!("an offer: {other:?}"))),
-            };
-        }
         self.drain()?;
+        if self.kind == Kind::Rendezvous {
+            return Ok(());
+        }
         let room = if self.kind == Kind::Log { RING + 2 } else { CAPACITY as u64 };
         for _ in 0..2 {
             (0..room).try_for_each(|_| self.send())?;
@@ -159,7 +162,8 @@ impl BatchScene<'_> {
                 _ => faults.push(Fault::Twice(format!("message {number}: ..{tail:?}"))),
             }
         }
-        let most = if self.act == Act::RecvMany { MANY.min(self.filled) } else { 0 };
+        let offered = if self.kind == Kind::Rendezvous { results.len() as u64 } else { self.filled };
+        let most = if self.act == Act::RecvMany { MANY.min(offered) } else { 0 };
         let is_exact = completed && self.board.get(OVER) == 1;
         let first: Vec<u64> = (1..=gone.len() as u64).collect();
         let right = if is_exact { gone.len() as u64 == self.board.get(GOT) } else { gone.len() as u64 <= most };
@@ -245,11 +249,6 @@ impl Scene for BatchScene<'_> {
         } else {
             self.queue.recv().map(|bytes| checked(&bytes)).unwrap()
         }
-    }
-
-    /// It waits for room: makes some, of which the rest of the batch does not have enough, if there is any.
-    fn victim_sleeps(&self) -> bool {
-        false
     }
 
     fn stuck(&self, sleepers: &Sleepers) -> bool {

@@ -42,7 +42,7 @@ def test_the_count_says_how_many_were_sent() -> None:
     with pytest.raises(rsipc.SendTimeout):
         queue.send_many(messages[3:], timeout=0.02)
     assert queue.try_recv_many(2) == [b"1", b"2"]
-    assert queue.send_many(messages[3:] + [b"5"], timeout=0.02) == 2
+    assert queue.send_many([*messages[3:], b"5"], timeout=0.02) == 2
     assert queue.recv_many() == [b"3", b"4", b""]
     with pytest.raises(rsipc.Empty):
         queue.try_recv_many()
@@ -64,7 +64,7 @@ def test_any_iterable() -> None:
 
 def test_what_is_wrong_is_told_before_anything_is_sent() -> None:
     queue = rsipc.Queue.create("q", capacity=8, max_message=10)
-    with pytest.raises(rsipc.MessageTooLong, match="number 1.*11 bytes"):
+    with pytest.raises(rsipc.MessageTooLong, match=r"number 1.*11 bytes"):
         queue.send_many([b"x", b"x" * 11, b"x"])
     for messages in (["text"], [1], "text", b"bytes", 5, None):
         with pytest.raises(TypeError):

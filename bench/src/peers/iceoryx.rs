@@ -54,6 +54,13 @@ fn subscriber<const N: usize>(topic: &Topic<[u8; N]>) -> Subscriber<ipc::Service
     topic.subscriber_builder().create().expect("iceoryx2 makes a subscriber")
 }
 
+/// Sends until it is delivered, since a full subscriber is now and then passed over, whatever the strategy.
+fn send<const N: usize>(publisher: &Publisher<ipc::Service, [u8; N], ()>, message: &[u8; N]) {
+    while publisher.loan_uninit().expect("there is a sample").write_payload(*message).send().expect("it is sent") == 0 {
+        spin_loop();
+    }
+}
+
 /// Everything that a process needs before it can send its first message.
 pub fn first_publisher(place: &Place) {
     let node = place.node();
@@ -67,7 +74,7 @@ impl<const N: usize> Channel<N> for Spinning {
     fn sender(&self) -> impl FnMut(&[u8; N]) {
         let publisher = publisher(&topic(&self.0.node()));
         move |message| {
-            publisher.loan_uninit().expect("there is a sample").write_payload(*message).send().expect("it is sent");
+            send(&publisher, message);
         }
     }
 
@@ -100,7 +107,7 @@ impl<const N: usize> Channel<N> for Events {
         let publisher = publisher(&topic(&node));
         let notifier = self.event(&node).notifier_builder().create().expect("iceoryx2 makes a notifier");
         move |message| {
-            publisher.loan_uninit().expect("there is a sample").write_payload(*message).send().expect("it is sent");
+            send(&publisher, message);
             notifier.notify().expect("the listener is there");
         }
     }

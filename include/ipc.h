@@ -947,9 +947,10 @@ typedef struct {
    */
   size_t limit;
   /**
-   * How many messages can be out on lease at a time, or be requests that were received and not answered yet:
-   * 1 to IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders
-   * waiting beside them.
+   * How many messages can be out on lease, lent to senders (ipc_queue_loan) and read in place
+   * (ipc_queue_recv_view) at a time, or be requests that were received and not answered yet: 1 to
+   * IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders waiting
+   * beside them.
    */
   size_t leases;
 } ipc_queue_options;
@@ -1237,6 +1238,127 @@ ipc_result ipc_queue_finish(ipc_queue *queue, const ipc_lease *lease);
  * Errors: as ipc_queue_finish.
  */
 ipc_result ipc_queue_give_back(ipc_queue *queue, const ipc_lease *lease);
+
+/*
+ * ======== MESSAGES IN PLACE ========
+ *
+ * A message can be written where it is sent from and read where it is received, without a copy:
+ * ipc_queue_loan lends memory of the queue, which the program fills and sends, and ipc_queue_recv_view gives
+ * a view of a message, which the program reads and releases. That takes the same time for messages of any
+ * length: memory that was lent before is there already.
+ *
+ * As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`), beside
+ * those that wait (in a queue for messages of up to 4096 bytes, those that wait and were lent before are
+ * among them). While there are, ipc_queue_loan waits: for a message to be received, a loan or view to be
+ * released, or its process to die. It never copies instead. A loan that waits for room in
+ * ipc_queue_send_loan keeps its memory; so where receivers take messages on lease, let there be more leases
+ * than loans.
+ *
+ * Loans and views belong to the process: any of its threads may use and end them (one thread at a time), through any
+ * handle of the queue. Their bytes are reached only through the handle that gave them: end them before it is
+ * closed. A child of fork has none of its parent's. When the process ends, at whatever instruction, or
+ * calls exec, the memory is given back: what was lent is not sent, and a viewed message is gone.
+ */
+
+/**
+ * Memory that was lent, to be filled with a message and sent. A plain value: it may be copied, and kept anywhere;
+ * but it is ended once.
+ */
+typedef struct {
+  /**
+   * Where the bytes are: at a multiple of 64, and of 4096 in a queue for messages of more than 4096 bytes
+   * (a queue in a region: counted from the region's beginning). They are at first whatever an earlier message
+   * left there.
+   */
+  void *data;
+  /**
+   * How many there are.
+   */
+  size_t len;
+  /**
+   * Which one it is, among those of its queue.
+   */
+  uint64_t id[2];
+} ipc_loan;
+
+/**
+ * A message that was received, to be read where it lies. A plain value: it may be copied, and kept anywhere; but
+ * it is ended once.
+ */
+typedef struct {
+  /**
+   * Where the message's bytes are. Never NULL.
+   */
+  const void *data;
+  /**
+   * How many there are.
+   */
+  size_t len;
+  /**
+   * Which one it is, among those of its queue.
+   */
+  uint64_t id[2];
+} ipc_message_view;
+
+/**
+ * Lends memory for a message of `len` bytes, and waits for it no longer than `timeout_ns`. `*loan` says where it
+ * is; it is the process's until it is sent or released.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler;
+ * IPC_ERR_MESSAGE_TOO_LONG; IPC_ERR_CLOSED once the queue is shut down; IPC_ERR_NO_SPACE where there is no
+ * memory for so many bytes; IPC_ERR_UNSUPPORTED for an unbounded queue, and for one that was made for no leases
+ * and short messages; IPC_ERR_CORRUPTED. Nothing was lent then, and `*loan` is zero.
+ */
+IPC_MUST_USE ipc_result ipc_queue_loan(ipc_queue *queue, size_t len, ipc_loan *loan, int64_t timeout_ns);
+
+/**
+ * Sends the first `len` bytes of a loan as a message, and waits for room (in a rendezvous, for a receiver
+ * that takes it) no longer than `timeout_ns`. Nothing is copied. The bytes are not the program's any more then, and `*loan` is zero.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once
+ * the queue is shut down; IPC_ERR_INVALID_ARGUMENT where the loan has fewer bytes; IPC_ERR_NOT_OWNER where it
+ * is no loan of this process: it was sent or released before, or is its parent's; IPC_ERR_CORRUPTED. Nothing was
+ * sent then, and what was lent still is.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_send_loan(ipc_queue *queue,
+                               ipc_loan *loan,
+                               size_t len,
+                               int64_t timeout_ns);
+
+/**
+ * Gives back what was lent; nothing is sent. `*loan` is zero then.
+ *
+ * Errors: IPC_ERR_NOT_OWNER, as for ipc_queue_send_loan; IPC_ERR_CORRUPTED.
+ */
+ipc_result ipc_queue_release_loan(ipc_queue *queue, ipc_loan *loan);
+
+/**
+ * Receives the next message to be read where it lies, and waits for one no longer than `timeout_ns`. `*view`
+ * says where it is. The message is gone from the queue, as after ipc_queue_recv; its memory is the process's until
+ * ipc_queue_release_view.
+ *
+ * A message that was lent before it was sent, one that is longer than 4096 bytes in a queue with a capacity, and any message in a
+ * rendezvous, is read in the queue's memory. Any other one was short when it was sent, or lay in the backlog of
+ * an unbounded queue, and the view has a copy of it of its own. Other processes that have the queue open can change
+ * the bytes in the queue's memory, though none does that keeps to this library: where they are not to be trusted, check what
+ * was read, not what is there.
+ *
+ * Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED once
+ * the queue is shut down and empty; IPC_ERR_NO_MEMORY; IPC_ERR_CORRUPTED. Nothing was taken then, and `*view` is zero.
+ */
+IPC_MUST_USE
+ipc_result ipc_queue_recv_view(ipc_queue *queue,
+                               ipc_message_view *view,
+                               int64_t timeout_ns);
+
+/**
+ * Ends a view: its memory is given back. `*view` is zero then.
+ *
+ * Errors: IPC_ERR_NOT_OWNER where it is no view of this process: it was released before, or is its parent's;
+ * IPC_ERR_CORRUPTED.
+ */
+ipc_result ipc_queue_release_view(ipc_queue *queue, ipc_message_view *view);
 
 /*
  * ======== ENDPOINTS ========

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The header's sections, in the order of reading: files in src/ffi.
-const SECTIONS: [&str; 10] = ["error", "timeout", "name", "region", "mutex", "semaphore", "queue", "lease", "endpoint", "wait"];
+const SECTIONS: [&str; 11] =
+    ["error", "timeout", "name", "region", "mutex", "semaphore", "queue", "lease", "loan", "endpoint", "wait"];
 
 const C_LINKAGE: &str = "#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n";
 const C_LINKAGE_END: &str = "#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n";

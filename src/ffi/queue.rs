@@ -77,9 +77,10 @@ pub struct ipc_queue_options {
     /// with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
     /// its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
     pub limit: usize,
-    /// How many messages can be out on lease at a time, or be requests that were received and not answered yet:
-    /// 1 to IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders
-    /// waiting beside them.
+    /// How many messages can be out on lease, lent to senders (ipc_queue_loan) and read in place
+    /// (ipc_queue_recv_view) at a time, or be requests that were received and not answered yet: 1 to
+    /// IPC_QUEUE_MAX_LEASES, or IPC_NO_LEASES; 0 means 256. A rendezvous can have so many senders waiting
+    /// beside them.
     pub leases: usize,
 }
 

@@ -160,7 +160,9 @@ impl Blocks {
             if head.owner.load(Relaxed) != 0 {
                 continue;
             }
-            self.shared.claimed.fetch_max(index + 1, Relaxed);
+            if index >= self.shared.claimed.load(Relaxed) {
+                self.shared.claimed.fetch_max(index + 1, Relaxed);
+            }
             // Acquire: with the Release in `free`, for what its last owner did with it.
             if head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).is_ok() {
                 // die here: a block held by a dead process; the same until the claim is given up or passed on.
@@ -186,6 +188,22 @@ impl Blocks {
         // die here: the block is free; who waits for one looks again within `lock::LOOK`.
         self.shared.free_hint.fetch_min(index, Relaxed);
         Ok(())
+    }
+
+    /// Gives a block back that this process owns, with this word, and whose memory stays for who claims it next. False where it does not (any more).
+    pub(crate) fn free_with_memory(&self, index: u32, word: u64) -> Result<bool> {
+        // Release: with the Acquire in `claim`.
+        if self.head(index)?.owner.compare_exchange(word, 0, Release, Relaxed).is_err() {
+            return Ok(false);
+        }
+        // die here: as in `free`.
+        self.shared.free_hint.fetch_min(index, Relaxed);
+        Ok(true)
+    }
+
+    /// A block that this process holds already, as a claim.
+    pub(crate) fn held(&self, index: u32) -> Result<Claim<'_>> {
+        Ok(Claim { blocks: self, index, head: self.head(index)? })
     }
 
     /// Wakes those who wait for a block, if any. The call works on the receiving lock's word, which this thread does not own.

@@ -27,6 +27,7 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
+use crate::sys::memory::AtomicU32;
 use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sys::memory::fence_after_rmw;
 use crate::sys::thread::{Call, Owners};
@@ -59,12 +60,10 @@ impl Store {
             return self.refuse(&call);
         }
         let claim = self.claim_word(&call, deadline, watch)?;
-        let result = self.offer(&call, &claim, envelope, message, deadline, watch);
-        // Release: with the Acquire in `claim_word`.
-        claim.head.word.store(0, Release);
-        // die here: nothing of ours is left but the block, if we still have it.
-        call.turn_to(&shared.recv.lock);
-        if result? {
+        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
+        let filled = claim.fill(envelope, message);
+        claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
+        if self.offer_once(&call, &claim, filled, deadline, watch)? {
             // The block is the receiver's.
             claim.pass_on();
             return Ok(());
@@ -73,23 +72,62 @@ impl Store {
         self.refuse(&call)
     }
 
+    /// As `hand_over`, of a message that was written into a block which this process was lent. It keeps the block where that fails.
+    #[cold]
+    pub(crate) fn hand_over_lent(
+        &self,
+        call: &Call<'_>,
+        claim: &Claim<'_>,
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<()> {
+        let word = &claim.head.word;
+        if self.shared.phase.load(Relaxed) != 0 {
+            call.turn_to(&self.shared.recv.lock);
+            return self.refuse(call);
+        }
+        call.turn_to(word);
+        if !Self::own_word(call, word) {
+            return Err(Error::Corrupted("somebody offers what is in a block that was lent"));
+        }
+        if self.offer_once(call, claim, Ok(()), deadline, watch)? { Ok(()) } else { self.refuse(call) }
+    }
+
+    /// Offers what is in a block whose word this thread owns, once it is filled, and lets go of the word; says whether it was taken. The call works on
+    /// the receiving lock's word afterwards.
+    fn offer_once(
+        &self,
+        call: &Call<'_>,
+        claim: &Claim<'_>,
+        filled: Result<()>,
+        deadline: Deadline,
+        watch: Option<&dyn Watch>,
+    ) -> Result<bool> {
+        let result = filled.and_then(|()| self.offer(call, claim, deadline, watch));
+        self.leave_word(call, claim);
+        result
+    }
+
+    /// Lets go of a block's word. The call works on the receiving lock's word afterwards.
+    pub(crate) fn leave_word(&self, call: &Call<'_>, claim: &Claim<'_>) {
+        // Release: with the Acquire in `own_word`.
+        claim.head.word.store(0, Release);
+        // die here: nothing of ours is left but the block, if we still have it.
+        call.turn_to(&self.shared.recv.lock);
+    }
+
     fn refuse(&self, call: &Call<'_>) -> Result<()> {
         self.wake_for_the_end(call);
         Err(Error::Closed)
     }
 
     /// Claims a block whose word this thread owns from then on, and works on.
-    fn claim_word(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
+    pub(crate) fn claim_word(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
         let mut others = Vec::new();
         loop {
             let claim = self.claim(call, deadline, watch)?;
-            let word = &claim.head.word;
-            call.turn_to(word);
-            let seen = word.load(Relaxed);
-            // A sender that died while it woke somebody was not marked.
-            let is_free = seen & TID == 0 || call.is_gone(seen & TID);
-            // Acquire: with the Release in `hand_over`.
-            if is_free && word.compare_exchange(seen, call.owner(), Acquire, Relaxed).is_ok() {
+            call.turn_to(&claim.head.word);
+            if Self::own_word(call, &claim.head.word) {
                 return Ok(claim);
             }
             // A sender whose message was taken has been stopped before it could let go of the word.
@@ -97,20 +135,18 @@ impl Store {
         }
     }
 
-    /// Offers a message in a block; says whether it was taken, or not since the queue was shut down. Withdrawn in all other cases.
-    fn offer(
-        &self,
-        call: &Call<'_>,
-        claim: &Claim<'_>,
-        envelope: &[u8],
-        message: &[u8],
-        deadline: Deadline,
-        watch: Option<&dyn Watch>,
-    ) -> Result<bool> {
+    /// Makes a block's word this thread's, unless another's that lives. The call works on it.
+    fn own_word(call: &Call<'_>, word: &AtomicU32) -> bool {
+        let seen = word.load(Relaxed);
+        // A sender that died while it woke somebody was not marked.
+        let is_free = seen & TID == 0 || call.is_gone(seen & TID);
+        // Acquire: with the Release in `leave_word`.
+        is_free && word.compare_exchange(seen, call.owner(), Acquire, Relaxed).is_ok()
+    }
+
+    /// Offers the message in a block; says whether it was taken, or not since the queue was shut down. Withdrawn in all other cases.
+    fn offer(&self, call: &Call<'_>, claim: &Claim<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<bool> {
         let (shared, head) = (&*self.shared, claim.head);
-        claim.fill(envelope, message)?;
-        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
         let number = shared.send.position.fetch_add(1, Relaxed).wrapping_add(1) << 2;
         // Release: with the Acquire in `accept`, for the message.
         head.offer.swap(number | OPEN, Release);
@@ -222,7 +258,7 @@ impl Store {
             let offers = self.blocks.all().filter_map(|(index, head)| Some((self.open_offer(head)?, index, head)));
             let Some((offer, index, head)) = offers.min_by_key(|(offer, ..)| *offer) else { return Ok(None) };
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
-            sink.space(len)?;
+            take.makes_space(sink, len)?;
             recv.transit_place.store(offer, Relaxed);
             let flag = if take == Take::OnLease { ON_LEASE } else { 0 };
             // Release: with the Acquire in `mend_receiving`.

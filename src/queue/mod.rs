@@ -4,7 +4,9 @@ mod attached;
 mod blocks;
 mod claims;
 mod handoff;
+mod in_place;
 mod lease;
+mod loan;
 mod log;
 mod options;
 mod receiving;
@@ -12,6 +14,7 @@ mod ring;
 mod sending;
 mod sources;
 mod store;
+mod view;
 mod watch;
 
 use std::mem::MaybeUninit;
@@ -31,7 +34,10 @@ use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
+#[cfg(feature = "capi")]
+pub(crate) use in_place::Holding;
 pub use lease::Lease;
+pub use loan::{Loan, NotSent};
 pub(crate) use options::{ENVELOPE, Envelope};
 pub use options::{MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, QueueOptions};
 use sources::{Receiving, Sending};
@@ -39,6 +45,9 @@ use sources::{Receiving, Sending};
 pub(crate) use store::LeaseTicket;
 use store::Store;
 pub(crate) use store::{Received, Sink, Take};
+pub use view::MessageView;
+#[cfg(feature = "capi")]
+pub(crate) use view::Viewed;
 pub(crate) use watch::Watch;
 
 /// A queue of messages between processes: a mailbox that any process opens by its name.

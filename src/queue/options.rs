@@ -98,8 +98,9 @@ impl QueueOptions {
         self
     }
 
-    /// How many messages can be out on lease at a time ([`Queue::lease`](crate::Queue::lease)), or be requests that were received and not answered yet: 0 to
-    /// [`MAX_LEASES`]. A rendezvous can have so many senders waiting beside them.
+    /// How many messages can be out on lease ([`Queue::lease`](crate::Queue::lease)), lent to senders ([`Queue::loan`](crate::Queue::loan)) and read in place
+    /// ([`Queue::recv_view`](crate::Queue::recv_view)) at a time, or be requests that were received and not answered yet: 0 to [`MAX_LEASES`]. A
+    /// rendezvous can have so many senders waiting beside them.
     #[must_use]
     pub fn leases(mut self, messages: usize) -> Self {
         self.leases = messages;

@@ -51,7 +51,7 @@ impl Store {
     fn recv_whole(&self, sink: &mut impl Sink, take: Take, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Received> {
         let shared = &*self.shared;
         let call = self.users.enter(&shared.recv.lock)?;
-        if take != Take::Whole && self.blocks.is_empty() {
+        if take == Take::OnLease && self.blocks.is_empty() {
             return Err(Error::Unsupported("the queue was made for no leases (and no requests)".into()));
         }
         // Where a message goes that must stay in a block, and lies elsewhere.
@@ -62,7 +62,7 @@ impl Store {
             self.take_from_the_dead(&call, deadline)?;
         }
         loop {
-            if take != Take::Whole && !self.is_rendezvous() {
+            if take == Take::OnLease && !self.is_rendezvous() {
                 spare = self.blocks.claim()?;
             }
             if lock::acquire_brief(&call, &shared.recv.lock, deadline)? == Left::Died && self.is_rendezvous() {
@@ -248,7 +248,7 @@ impl Store {
             return self.recv_block(slot, position, sink, take).map(Found::Message);
         }
         let (from, len) = self.split(len, self.ring.room())?;
-        if take == Take::Whole && from == 0 {
+        if take != Take::OnLease && from == 0 {
             slot.read(0, &mut sink.space(len)?[..len]);
             self.ring.commit_emptied(slot, position);
             return Ok(Found::Message(Received { len, envelope: None, block: None, offer: None }));
@@ -283,7 +283,7 @@ impl Store {
             slot.read(0, bytes);
             Ok(())
         })?;
-        if take == Take::Whole {
+        if take != Take::OnLease {
             slot.read(from, into);
             self.ring.commit_emptied(slot, position);
             return Ok(Found::Message(Received { len, envelope, block: None, offer: None }));
@@ -318,7 +318,7 @@ impl Store {
         let (from, len) = self.split(record.len, usize::MAX)?;
         let into = &mut sink.space(len)?[..len];
         let envelope = read_envelope(from, |bytes| log.read(&record, 0, bytes))?;
-        let block = if take == Take::Whole {
+        let block = if take != Take::OnLease {
             log.read(&record, from, into)?;
             log.take(&record)?;
             None
@@ -347,7 +347,7 @@ impl Store {
             return Err(Error::Corrupted("a slot refers to a block that is not queued"));
         }
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
-        sink.space(len)?;
+        take.makes_space(sink, len)?;
         self.pass_to_me(index, head, (from, len), take, (0, position), || {
             self.ring.commit_emptied(slot, position);
             Ok(())
@@ -360,7 +360,7 @@ impl Store {
     fn recv_returned(&self, sink: &mut impl Sink, take: Take) -> Result<Option<Received>> {
         let Some((index, head)) = self.blocks.first_returned() else { return Ok(None) };
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
-        sink.space(len)?;
+        take.makes_space(sink, len)?;
         self.mark(head, take, head.deliveries.load(Relaxed).saturating_add(1));
         // die here: the block is ours, in this state, and the message returned or gone with us.
         Ok(Some(Received { len, envelope: self.envelope_in(index, from)?, block: Some(index), offer: None }))
@@ -457,9 +457,9 @@ impl Store {
         self.end_transit(recv, free)
     }
 
-    /// Copies a message out of its block, and frees the block unless it is kept. Nothing is held.
+    /// Copies a message out of its block, unless it is read there, and frees the block unless it is kept. Nothing is held.
     fn take_out(&self, sink: &mut impl Sink, take: Take, mut received: Received) -> Result<Received> {
-        let Some(index) = received.block else { return Ok(received) };
+        let Some(index) = received.block.filter(|_| take != Take::InPlace) else { return Ok(received) };
         let from = if received.envelope.is_some() { ENVELOPE } else { 0 };
         let into = sink.space(received.len).map(|space| &mut space[..received.len]);
         let result = into.and_then(|into| self.blocks.data().read(self.blocks.offset(index, from), into));

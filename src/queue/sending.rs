@@ -81,6 +81,19 @@ impl Store {
         }
     }
 
+    /// Sends the message that was written into a block which this process was lent. It keeps the block where that fails.
+    pub(crate) fn send_lent(&self, claim: &Claim<'_>, len: usize, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        let call = self.users.enter(&self.shared.send.lock)?;
+        claim.head.len.store(len as u32, Relaxed);
+        if self.is_rendezvous() {
+            return self.hand_over_lent(&call, claim, deadline, watch);
+        }
+        while !self.send_payload(&call, Payload::InBlock(claim), deadline)? {
+            self.wait_for_room(&call, deadline, watch)?;
+        }
+        Ok(())
+    }
+
     /// Takes the lock and commits a message, unless there is no room (false).
     #[inline]
     fn send_payload(&self, call: &Call<'_>, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {

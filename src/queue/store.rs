@@ -62,6 +62,15 @@ pub(crate) enum Take {
     Whole,
     /// It is on lease to this process, until it is finished or given back.
     OnLease,
+    /// As `Whole`, but one that lies in a block is read there: the block is this process's, until it is released.
+    InPlace,
+}
+
+impl Take {
+    /// Sees to it that there is room for a message that lies in a block, where it goes elsewhere.
+    pub(crate) fn makes_space(self, sink: &mut impl Sink, len: usize) -> Result<()> {
+        if self == Self::InPlace { Ok(()) } else { sink.space(len).map(drop) }
+    }
 }
 
 /// Which message it is that stays in a block.

@@ -297,7 +297,7 @@ fn endpoints(space: &Namespace, shortage: &Shortage<'_>, run: &mut dyn FnMut(Vec
                     shortage.expect(&e);
                     (shortage.end)();
                 }
-                Ok(())
+                Ok::<(), rsipc::Error>(())
             })?;
             *answered.borrow_mut() += 1;
             assert_eq!(number(&call.wait_timeout(LONG)?), *asked.borrow());

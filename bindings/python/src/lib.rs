@@ -4,6 +4,7 @@ mod args;
 mod endpoint;
 mod errors;
 mod handle;
+mod in_place;
 mod lease;
 mod mutex;
 mod names;
@@ -20,6 +21,8 @@ mod wait;
 mod _rsipc {
     #[pymodule_export]
     use crate::endpoint::{Address, Endpoint, Message};
+    #[pymodule_export]
+    use crate::in_place::{Loan, MessageView};
     #[pymodule_export]
     use crate::lease::Lease;
     #[pymodule_export]

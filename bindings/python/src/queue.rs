@@ -11,6 +11,7 @@ use rsipc::{Error, QueueOptions};
 use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
 use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
+use crate::in_place::{Loan, MessageView};
 use crate::lease::Lease;
 use crate::region::Region;
 use crate::tasks::in_task;
@@ -51,8 +52,8 @@ impl From<Handle<rsipc::Queue>> for Queue {
 
 #[pymethods]
 impl Queue {
-    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes, of which `leases` can be out on lease at a time.
-    /// It costs nothing to allow long ones: each takes the memory that its own length needs.
+    /// Creates a queue with room for `capacity` messages of up to `max_message` bytes, of which `leases` can be out on lease, lent, or
+    /// viewed at a time. It costs nothing to allow long ones: each takes the memory that its own length needs.
     ///
     /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never wait:
     /// memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it is
@@ -271,6 +272,63 @@ impl Queue {
     /// Receives the next message on lease if there is one: lease(timeout=0).
     fn try_lease(&self, py: Python<'_>) -> PyResult<Lease> {
         self.lease(py, Some(Duration::ZERO))
+    }
+
+    /// Lends memory of the queue for a message of `size` bytes, to be filled and sent without a copy, and waits for it `timeout` seconds: None is
+    /// for ever, 0 not at all. That takes the same time for messages of any length: memory that was lent before is there already.
+    ///
+    /// >>> with rsipc.Queue.create("frames", capacity=2, max_message=8_000_000, leases=2) as queue:
+    /// ...     with queue.loan(8_000_000) as loan:  # given back at the end, if it was not sent
+    /// ...         with memoryview(loan) as pixels:
+    /// ...             pixels[:3] = b"rgb"
+    /// ...         loan.send()
+    /// ...     with queue.recv_view() as view:
+    /// ...         print(len(view), bytes(memoryview(view)[:3]))
+    /// 8000000 b'rgb'
+    /// >>> rsipc.unlink("frames")
+    ///
+    /// As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`), beside those that wait (in a queue for
+    /// messages of up to 4096 bytes, those that wait and were lent before are among them). While there are, it waits: for a message to be
+    /// received, a loan or view to be released, or its process to die. It never copies instead. A loan that waits for room in its send
+    /// keeps its memory; so where receivers take messages on lease, let there be more leases than loans.
+    ///
+    /// Raises Full where no memory is free and `timeout` is 0; SendTimeout; MessageTooLong; Closed once the queue is shut down; NoSpace where
+    /// there is no memory for so many bytes; Unsupported for an unbounded queue, and for one that was made for no leases and short
+    /// messages; Corrupted. Nothing is lent then.
+    #[pyo3(signature = (size, timeout=None))]
+    fn loan(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::size)] size: usize,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<Loan> {
+        let queue = self.handle.get(py)?.share();
+        Ok(Loan::of(&queue, wait(py, timeout, Doing::Send, |time| queue.loan_timeout(size, time))?))
+    }
+
+    /// Lends memory for a message of `size` bytes if some is free: loan(size, timeout=0).
+    #[pyo3(signature = (size))]
+    fn try_loan(&self, py: Python<'_>, #[pyo3(from_py_with = args::size)] size: usize) -> PyResult<Loan> {
+        self.loan(py, size, Some(Duration::ZERO))
+    }
+
+    /// Receives the next message to be read where it lies, and waits for one `timeout` seconds: None is for ever, 0 not at all. MessageView
+    /// says when that is without a copy.
+    ///
+    /// Raises what recv raises.
+    #[pyo3(signature = (timeout=None))]
+    fn recv_view(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>,
+    ) -> PyResult<MessageView> {
+        let queue = self.handle.get(py)?.share();
+        Ok(MessageView::of(&queue, wait(py, timeout, Doing::Receive, |time| queue.recv_view_timeout(time))?))
+    }
+
+    /// Receives the next message to be read where it lies, if there is one: recv_view(timeout=0).
+    fn try_recv_view(&self, py: Python<'_>) -> PyResult<MessageView> {
+        self.recv_view(py, Some(Duration::ZERO))
     }
 
     /// Receives the next message in a task of asyncio: `message = await queue.recv_async()`. `async for message in queue:` receives until

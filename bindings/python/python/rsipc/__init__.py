@@ -6,6 +6,7 @@
 - Queue: messages from any number of senders to any number of receivers, with room for none, some, or any number of them.
 - Endpoint: a process's own address, to which others send, and calls that wait for a reply.
 - Lease: a message that comes back to the queue if its receiver dies before the work is done.
+- Loan, MessageView: a message that is written and read where it lies in the queue, without a copy.
 
 >>> import rsipc
 >>> queue = rsipc.Queue.create("jobs", capacity=8, max_message=1024)
@@ -80,7 +81,9 @@ from ._rsipc import (
     Address,
     Endpoint,
     Lease,
+    Loan,
     Message,
+    MessageView,
     Mutex,
     Queue,
     Recovery,
@@ -111,8 +114,10 @@ __all__ = [
     "InvalidArgument",
     "Lease",
     "LimitReached",
+    "Loan",
     "Message",
     "MessageTooLong",
+    "MessageView",
     "Mutex",
     "NoMemory",
     "NoReply",

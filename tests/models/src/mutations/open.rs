@@ -155,8 +155,8 @@ pub const OPEN: &[Open] = &[
     },
     Open {
         places: &[
-            place("queue/handoff.rs", "hand_over", "claim.head.word.store(0, Release)"),
-            place("queue/handoff.rs", "claim_word", "word.compare_exchange(seen, call.owner(), Acquire, Relaxed)"),
+            place("queue/handoff.rs", "leave_word", "claim.head.word.store(0, Release)"),
+            place("queue/handoff.rs", "own_word", "word.compare_exchange(seen, call.owner(), Acquire, Relaxed)"),
         ],
         what: "ToRelaxed",
         why: "covered, it is thought, by the block's owner, which is taken with Acquire before the word",

@@ -66,8 +66,10 @@ pub enum Error {
     #[error("the queue has been shut down")]
     Closed,
     /// The message is longer than the queue takes. Nothing was sent.
-    #[error("message of {len} bytes is longer than this queue's max_message ({max})")]
+    #[error("message{} of {len} bytes is longer than this queue's max_message ({max})", number(*index))]
     MessageTooLong {
+        /// Which one it is of the messages that the call was given, from 0 on; None for a call that sends a single one.
+        index: Option<usize>,
         /// The message's length in bytes.
         len: usize,
         /// The longest that the queue takes, in bytes.
@@ -195,4 +197,9 @@ impl Error {
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
         Self::InvalidArgument(what.into())
     }
+}
+
+/// Which message it is, in words.
+fn number(index: Option<usize>) -> String {
+    index.map_or_else(String::new, |index| format!(" number {index} (from 0 on),"))
 }

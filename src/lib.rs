@@ -63,7 +63,7 @@ pub use bytemuck;
 pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
-pub use queue::{Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueOptions};
+pub use queue::{Batch, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueOptions};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};

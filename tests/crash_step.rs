@@ -7,6 +7,8 @@
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
 
+#[path = "crash/batches.rs"]
+mod batches;
 #[path = "crash/capacities.rs"]
 mod capacities;
 #[path = "crash/creation.rs"]

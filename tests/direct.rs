@@ -595,8 +595,8 @@ fn bad_requests_are_refused() {
     let test = Test::new("bad");
     let mine = named(&test, "mine");
     let long = [0; 257];
-    assert_eq!(mine.send(mine.address(), &long), Err(Error::MessageTooLong { len: 257, max: 256 }));
-    assert_eq!(mine.call(mine.address(), &long), Err(Error::MessageTooLong { len: 257, max: 256 }));
+    assert_eq!(mine.send(mine.address(), &long), Err(Error::MessageTooLong { index: None, len: 257, max: 256 }));
+    assert_eq!(mine.call(mine.address(), &long), Err(Error::MessageTooLong { index: None, len: 257, max: 256 }));
     mine.send(mine.address(), &long[..256]).unwrap();
     assert_eq!(mine.recv().unwrap().bytes(), &long[..256]);
 }

@@ -37,7 +37,7 @@ impl Store {
     fn lend_whole(&self, len: usize, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Holding> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         if len > self.max_message {
-            return Err(Error::MessageTooLong { len, max: self.max_message });
+            return Err(Error::MessageTooLong { index: None, len, max: self.max_message });
         }
         if self.log.is_some() {
             return Err(Error::Unsupported("an unbounded queue lends no memory: make one with a capacity, or use send".into()));

@@ -1,6 +1,8 @@
 //! Queues: messages from any number of senders to any number of receivers. The public face; `store` has the verbs.
 
 mod attached;
+mod batch;
+mod batching;
 mod blocks;
 mod claims;
 mod handoff;
@@ -34,6 +36,7 @@ use crate::sys::memory::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::sys::process::Identity;
 use crate::time::Deadline;
 pub use attached::Peer;
+pub use batch::Batch;
 #[cfg(feature = "capi")]
 pub(crate) use in_place::Holding;
 pub use lease::Lease;

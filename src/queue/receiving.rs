@@ -26,7 +26,7 @@ const COPIED: u32 = 1 << 31;
 const IN_LOG: u32 = 1 << 30;
 
 /// What a receiver finds.
-enum Found {
+pub(crate) enum Found {
     Message(Received),
     /// A message on lease stays in a block, and there is no free one.
     NoBlock,
@@ -73,6 +73,9 @@ impl Store {
             // Acquire: with the Release in `finish_shutdown`.
             let phase = shared.phase.load(Acquire);
             let result = self.recv_locked(sink, take, &mut spare);
+            if let Ok(Found::Message(Received { len, block: None, .. })) = &result {
+                sink.received(self, *len);
+            }
             match &result {
                 Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
                     self.release_sender(&call, *index, *woken);
@@ -214,7 +217,7 @@ impl Store {
 
     /// The log, if that is where the messages are that come after those in the ring, whose slots before `position` are empty.
     #[inline]
-    fn log_is_next(&self, position: u64) -> Option<&Log> {
+    pub(crate) fn log_is_next(&self, position: u64) -> Option<&Log> {
         // Acquire: with the Release in `send_locked`.
         self.log.as_ref().filter(|_| self.shared.log_from.load(Acquire) == position.wrapping_add(1))
     }
@@ -302,7 +305,7 @@ impl Store {
 
     /// Takes a message out of the log, which is where messages are that come after those before `position`.
     #[cold]
-    fn recv_from_log(
+    pub(crate) fn recv_from_log(
         &self,
         log: &Log,
         position: u64,

@@ -19,6 +19,7 @@
 
 use crate::error::{Error, Result};
 use crate::queue::options::Plan;
+use crate::queue::store::Messages;
 use crate::shm::Shared;
 use crate::shm::layout::{ENVELOPED, QueueLayout, Side};
 use crate::shm::slots::{Slot, Slots};
@@ -155,6 +156,72 @@ impl Ring {
         // die here: the message is gone with us; the next owner of the lock moves the hint on.
         // Release: with the Acquire in `look`, as in `commit_filled`.
         side.position.store(self.next(position), Release);
+    }
+
+    /// Fills slots with messages, one after the other, until a slot is not ready or a message is too long for one; says how many it filled.
+    /// The caller holds the sending lock, and has filled a slot under it.
+    #[inline]
+    pub(crate) fn put_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> usize {
+        let side = &self.shared.send;
+        let mut position = side.position.load(Relaxed);
+        let mut filled = 0;
+        while filled < messages.len() {
+            let left = &messages[filled..];
+            let Ok(run) = self.slots.run(self.index_of(position) as usize, left.len()) else { return filled };
+            let sequence = self.lap_of(position).wrapping_mul(2) + 1;
+            for (slot, message) in run.zip(left) {
+                let (head, message) = (slot.head(), message.as_ref());
+                // Acquire: as in `look`.
+                if head.sequence.load(Acquire) != sequence - 1 || message.len() > self.room() {
+                    return filled;
+                }
+                slot.write(&[], message);
+                head.len.store(message.len() as u32, Relaxed);
+                // die here, and below: as in `commit_filled`.
+                // Release: as there.
+                head.sequence.store(sequence, Release);
+                position = self.next(position);
+                side.position.store(position, Release);
+                filled += 1;
+            }
+        }
+        filled
+    }
+
+    /// Takes messages out of slots, one after the other, `most` of them or fewer: until there is no other one, or one that is not just up to `longest`
+    /// bytes. Says how many it took. The caller holds the receiving lock, and has emptied a slot under it.
+    #[inline]
+    pub(crate) fn take_many(&self, into: &mut impl Messages, most: usize, longest: usize) -> usize {
+        let side = &self.shared.recv;
+        let longest = longest.min(self.room());
+        let mut position = side.position.load(Relaxed);
+        let mut taken = 0;
+        while taken < most {
+            let Ok(run) = self.slots.run(self.index_of(position) as usize, most - taken) else { return taken };
+            let sequence = self.lap_of(position).wrapping_mul(2) + 1;
+            for slot in run {
+                let head = slot.head();
+                // Acquire: as in `look`.
+                if head.sequence.load(Acquire) != sequence {
+                    return taken;
+                }
+                // Read once: the check holds for what is used after it.
+                let len = head.len.load(Relaxed) as usize;
+                if len > longest {
+                    return taken;
+                }
+                let Ok(space) = into.space(len) else { return taken };
+                slot.read(0, &mut space[..len]);
+                into.keep(len);
+                // die here, and below: as in `commit_emptied`.
+                // Release: as there.
+                head.sequence.store(sequence + 1, Release);
+                position = self.next(position);
+                side.position.store(position, Release);
+                taken += 1;
+            }
+        }
+        taken
     }
 
     /// Makes sure that the slot of a position has memory; gives the next position.

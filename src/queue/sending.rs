@@ -15,7 +15,7 @@ use crate::time::Deadline;
 
 /// What is sent.
 #[derive(Clone, Copy)]
-enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Here(&'a [u8], &'a [u8]),
     InBlock(&'a Claim<'a>),
 }
@@ -31,7 +31,7 @@ impl Store {
     #[inline]
     fn send_whole(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         if message.len() > self.max_message {
-            return Err(Error::MessageTooLong { len: message.len(), max: self.max_message });
+            return Err(Error::MessageTooLong { index: None, len: message.len(), max: self.max_message });
         }
         if self.is_rendezvous() {
             return self.hand_over(envelope, message, deadline, watch);
@@ -48,7 +48,7 @@ impl Store {
 
     /// Sends a message that is too long for a slot.
     #[cold]
-    fn send_long(
+    pub(crate) fn send_long(
         &self,
         call: &Call<'_>,
         envelope: &[u8],
@@ -97,9 +97,15 @@ impl Store {
     /// Takes the lock and commits a message, unless there is no room (false).
     #[inline]
     fn send_payload(&self, call: &Call<'_>, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
+        self.with_sending_lock(call, deadline, || self.send_locked(payload))
+    }
+
+    /// Takes the lock, and lets go of it after `act`.
+    #[inline]
+    pub(crate) fn with_sending_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let side = &self.shared.send;
         lock::acquire_brief(call, &side.lock, deadline)?;
-        let result = self.send_locked(payload);
+        let result = act();
         if matches!(result, Err(Error::Closed)) {
             self.finish_shutdown(call);
         } else {
@@ -110,7 +116,7 @@ impl Store {
 
     /// Commits a message unless there is no room (false). The caller holds the sending lock.
     #[inline]
-    fn send_locked(&self, payload: Payload<'_>) -> Result<bool> {
+    pub(crate) fn send_locked(&self, payload: Payload<'_>) -> Result<bool> {
         let shared = &*self.shared;
         if shared.phase.load(Relaxed) != 0 {
             return Err(Error::Closed);

@@ -53,6 +53,16 @@ pub(crate) const ON_LEASE: u32 = 1 << 29;
 pub(crate) trait Sink {
     /// Room for a message of `len` bytes, at least. Called under the receiving lock: it neither waits nor panics.
     fn space(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]>;
+
+    /// A message of `len` bytes is in that space, and out of the queue. Called under the receiving lock, for one that was in no block: who wants more takes more.
+    #[inline]
+    fn received(&mut self, _store: &Store, _len: usize) {}
+}
+
+/// Where messages go that are received one after the other.
+pub(crate) trait Messages: Sink {
+    /// The first `len` bytes of the space that it gave last are a message: the next one goes behind it. Neither waits nor panics.
+    fn keep(&mut self, len: usize);
 }
 
 /// What becomes of a message that is received.

@@ -63,6 +63,20 @@ impl Slots {
         Ok(Slot { slots: self, at: unsafe { self.first.add(index * self.size) } })
     }
 
+    /// The slot number `index` and those behind it, `most` of them or fewer: as far as they were reserved together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Slots::get`], for the first.
+    #[inline]
+    pub(crate) fn run(&self, index: usize, most: usize) -> Result<impl Iterator<Item = Slot<'_>>> {
+        let first = self.get(index)?.at;
+        let step = index >> self.step_bits;
+        let end = if self.reserved[step].load(Relaxed) { ((step + 1) << self.step_bits).min(self.count) } else { index + 1 };
+        // SAFETY: none of them is beyond the last slot, and all slots lie in the mapping.
+        Ok((0..most.min(end - index)).map(move |i| Slot { slots: self, at: unsafe { first.add(i * self.size) } }))
+    }
+
     #[cold]
     fn reserve(&self, index: usize) -> Result<()> {
         if index >= self.count {

@@ -21,5 +21,36 @@ pub(crate) fn fence_after_rmw() {
 #[inline]
 pub(crate) unsafe fn copy(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
     // SAFETY: the caller's promise. (A user's slice may lie in the same memory: of a region that the object is placed in.)
-    unsafe { to.copy_from(from, len) }
+    unsafe {
+        match len {
+            0 => {}
+            1..4 => {
+                let (first, middle, last) = (from.read(), from.add(len / 2).read(), from.add(len - 1).read());
+                to.write(first);
+                to.add(len / 2).write(middle);
+                to.add(len - 1).write(last);
+            }
+            4..8 => copy_ends::<4>(from, to, len),
+            8..16 => copy_ends::<8>(from, to, len),
+            16..32 => copy_ends::<16>(from, to, len),
+            32..=64 => copy_ends::<32>(from, to, len),
+            _ => to.copy_from(from, len),
+        }
+    }
+}
+
+/// Copies the first `N` bytes and the last `N`, of `len` that are at least `N` and at most twice as many: a call of `memmove` costs more than
+/// that.
+///
+/// # Safety
+///
+/// As for [`copy`].
+#[inline]
+unsafe fn copy_ends<const N: usize>(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (first, last) = (from.cast::<[u8; N]>().read(), from.add(len - N).cast::<[u8; N]>().read());
+        to.cast::<[u8; N]>().write(first);
+        to.add(len - N).cast::<[u8; N]>().write(last);
+    }
 }

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use rsipc::{Mutex, Queue, QueueOptions, Region, Semaphore};
 
+use crate::batches::{
+    self,
+    Act::{RecvMany, SendMany},
+    Asleep, batch,
+};
 use crate::capacities::Act::{Finish, GiveBack, Lease, Recv, Send, Shutdown, TryRecv, TrySend, Withdraw};
 use crate::capacities::Kind::{Bounded, Long, LongOne, Rendezvous, Unbounded};
 use crate::capacities::{before, scene};
@@ -94,6 +99,21 @@ pub const SCENES: &[Entry] = &[
     ("give a lease back", |t| scene(t, Bounded, GiveBack, before::two, (Recv, 0))),
     ("give a lease back, receiver asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Recv, 1))),
     ("give a lease back, lessee asleep", |t| scene(t, Bounded, GiveBack, before::nothing, (Lease, 1))),
+    ("send a batch, empty queue", |t| batch(t, batches::Kind::Bounded, SendMany, 0, (Asleep::Recv, 0))),
+    ("send a batch, part full, waits", |t| batch(t, batches::Kind::Bounded, SendMany, 2, (Asleep::Recv, 0))),
+    ("send a batch, full, waits beside a sender", |t| batch(t, batches::Kind::Bounded, SendMany, 3, (Asleep::Send, 1))),
+    ("send a batch, receiver asleep", |t| batch(t, batches::Kind::Bounded, SendMany, 0, (Asleep::Recv, 1))),
+    ("send a batch, three receivers asleep", |t| batch(t, batches::Kind::Bounded, SendMany, 0, (Asleep::Recv, 3))),
+    ("receive a batch, part full", |t| batch(t, batches::Kind::Bounded, RecvMany, 2, (Asleep::Send, 0))),
+    ("receive a batch, sender asleep", |t| batch(t, batches::Kind::Bounded, RecvMany, 3, (Asleep::Send, 1))),
+    ("receive a batch, three senders asleep", |t| batch(t, batches::Kind::Bounded, RecvMany, 3, (Asleep::Send, 3))),
+    ("receive a batch, empty, waits beside a receiver", |t| batch(t, batches::Kind::Bounded, RecvMany, 0, (Asleep::Recv, 1))),
+    ("unbounded: send a batch, two receivers asleep", |t| batch(t, batches::Kind::Log, SendMany, 0, (Asleep::Recv, 2))),
+    ("unbounded: send a batch, ring nearly full", |t| batch(t, batches::Kind::Log, SendMany, 255, (Asleep::Recv, 0))),
+    ("unbounded: send a batch into the log", |t| batch(t, batches::Kind::Log, SendMany, 257, (Asleep::Recv, 0))),
+    ("unbounded: receive a batch", |t| batch(t, batches::Kind::Log, RecvMany, 257, (Asleep::Recv, 0))),
+    ("rendezvous: send a batch, receiver asleep", |t| batch(t, batches::Kind::Rendezvous, SendMany, 0, (Asleep::Recv, 1))),
+    ("rendezvous: receive a batch, two offers", |t| batch(t, batches::Kind::Rendezvous, RecvMany, 0, (Asleep::Send, 2))),
     ("lock", |t| mutex(t, Hold::Lock, 0)),
     ("lock, change, unlock", |t| mutex(t, Hold::Both, 0)),
     ("unlock", |t| mutex(t, Hold::Unlock, 0)),

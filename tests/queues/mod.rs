@@ -113,7 +113,7 @@ pub fn every_length_from_none_to_the_longest(options: QueueOptions) {
         let sender = fork("sender", || {
             lengths().for_each(|len| queue.send_timeout(&bytes(len), LONG).unwrap());
             let too_long = vec![0; max + 1];
-            assert_eq!(queue.send(&too_long), Err(Error::MessageTooLong { len: max + 1, max }));
+            assert_eq!(queue.send(&too_long), Err(Error::MessageTooLong { index: None, len: max + 1, max }));
         });
         lengths().for_each(|len| assert!(queue.recv_timeout(LONG).unwrap() == bytes(len), "{len} of {max}"));
         sender.join();

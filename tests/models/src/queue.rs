@@ -1,5 +1,7 @@
 //! The library's own, but for the public face.
 
+#[path = "../../../src/queue/batching.rs"]
+pub(crate) mod batching;
 #[path = "../../../src/queue/blocks.rs"]
 pub(crate) mod blocks;
 #[path = "../../../src/queue/claims.rs"]

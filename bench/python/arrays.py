@@ -27,6 +27,33 @@ def read(array: Array) -> float:
     return float(array[0])
 
 
+class RsipcLoans:
+    def __init__(self, directory: str, prefix: str) -> None:
+        import rsipc
+
+        self.open = lambda: rsipc.Queue.open("arrays", dir=directory)
+        rsipc.Queue.create("arrays", BLOCKS, SIZE, dir=directory)
+
+    def sender(self) -> Send:
+        queue = self.open()
+
+        def send(number: float) -> None:
+            loan = queue.loan(SIZE)
+            mark(np.frombuffer(loan, np.float64), number)
+            loan.send()
+
+        return send
+
+    def receiver(self) -> Receive:
+        queue = self.open()
+
+        def receive() -> float:
+            with queue.recv_view() as view:
+                return read(np.frombuffer(view, np.float64))
+
+        return receive
+
+
 class RsipcRegion:
     """Arrays in a region; one queue says which are filled, another one which are free again."""
 
@@ -163,6 +190,7 @@ class IceoryxLoans(Iceoryx):
 DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 CHANNELS = {
+    "rsipc, loaned (spins first)": RsipcLoans,
     "rsipc, a region, and queues that say which part (spins first)": RsipcRegion,
     "shared_memory and semaphores (sleeps)": SharedMemory,
     "multiprocessing.Queue, pickled (sleeps)": MultiprocessingQueue,

@@ -13,6 +13,41 @@ pub trait Channel<const N: usize>: Sync {
     fn receiver(&self) -> impl FnMut(&mut [u8; N]);
 }
 
+/// As many messages are passed at a time, where they are passed in batches.
+pub const BATCH: usize = 64;
+
+/// A way to pass messages in batches.
+pub trait Batches<const N: usize>: Sync {
+    /// An end that sends a whole batch, and waits for room.
+    fn sender(&self) -> impl FnMut(&[[u8; N]; BATCH]);
+
+    /// An end that waits for messages, takes what is there of up to a batch, and says how many it took.
+    fn receiver(&self) -> impl FnMut() -> usize;
+}
+
+/// So many messages one way in batches, from one sender to one receiver.
+pub fn batches<const N: usize>(channel: &impl Batches<N>, count: u64) -> Result<Measured> {
+    let rounds = count.div_ceil(BATCH as u64);
+    let send = |turn: &Turn| {
+        let (mut send, messages) = (channel.sender(), [[7; N]; BATCH]);
+        turn.measure(|| {
+            (0..rounds).for_each(|_| send(&messages));
+            0
+        });
+    };
+    let receive = |turn: &Turn| {
+        let mut receive = channel.receiver();
+        turn.measure(|| {
+            let mut received = 0;
+            while received < rounds * BATCH as u64 {
+                received += receive() as u64;
+            }
+            received
+        });
+    };
+    Ok(counted(processes(Cpus::Any, &[Role::new("the sender", send), Role::new("the receiver", receive)])?))
+}
+
 /// So many messages one way, from so many senders to so many receivers.
 pub struct OneWay {
     pub senders: u64,

@@ -62,6 +62,7 @@ fn draw(path: &Path, scenario: &Scenario, rows: &[Row]) -> Result<(), Box<dyn st
         }
     }
     let mut against: Vec<&str> = rows.iter().map(|(row, _)| row.against).collect();
+    against.sort_unstable();
     against.dedup();
     area.draw(&Text::new(format!("times {}", against.join("; ")), (NAMES, bottom + 30), left(13.0)))?;
     if rows.iter().any(|(row, _)| row.mark.is_some()) {

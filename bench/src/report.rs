@@ -111,7 +111,8 @@ pub fn ratio_in_words(ratio: f64) -> String {
         r if r >= 100.0 => format!("{r:.0} x"),
         r if r >= 10.0 => format!("{r:.1} x"),
         r if r >= 0.1 => format!("{r:.2} x"),
-        r => format!("{r:.2e} x"),
+        r if r >= 0.001 => format!("{r:.4} x"),
+        r => format!("{r:.1e} x"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relea
 
 use anyhow::Result;
 
-use crate::channel::Channel;
+use crate::channel::{BATCH, Batches, Channel};
 use crate::peers::rsipc::CAPACITY;
 use crate::processes::{Cpus, Measured, Role, Shared, Turn, now, processes, shared};
 
@@ -74,6 +74,68 @@ impl<const N: usize> Channel<N> for BareRing<N> {
             *std::hint::black_box(&mut *buffer) = unsafe { *slot.payload.get() };
             // Release: with the sender's acquire.
             ring.taken.0.store(taken, Release);
+        }
+    }
+}
+
+/// A ring for one sender and one receiver that spin, of payloads alone, which are published a batch at a time.
+pub struct BareBatches<const N: usize>(Shared<Payloads<N>>);
+
+#[repr(C)]
+struct Payloads<const N: usize> {
+    sent: Line<AtomicU64>,
+    taken: Line<AtomicU64>,
+    payloads: Line<UnsafeCell<[[u8; N]; CAPACITY]>>,
+}
+
+// SAFETY: a payload is reached by the sender until `sent` says that it is there, and then by the receiver until `taken` does.
+unsafe impl<const N: usize> Sync for Payloads<N> {}
+
+impl<const N: usize> BareBatches<N> {
+    pub fn new() -> Self {
+        // SAFETY: zeros are numbers and bytes.
+        Self(unsafe { shared() })
+    }
+
+    /// Where the message is that is sent after so many.
+    fn at(&self, sent: u64) -> *mut [u8; N] {
+        let first: *mut [u8; N] = self.0.payloads.0.get().cast();
+        // SAFETY: it is in the ring.
+        unsafe { first.add(sent as usize % CAPACITY) }
+    }
+}
+
+impl<const N: usize> Batches<N> for BareBatches<N> {
+    fn sender(&self) -> impl FnMut(&[[u8; N]; BATCH]) {
+        let (mut sent, mut taken) = (0, 0);
+        move |messages| {
+            while sent - taken > (CAPACITY - BATCH) as u64 {
+                // Acquire: with the receiver's release, after it copied the payloads.
+                taken = self.0.taken.0.load(Acquire);
+                spin_loop();
+            }
+            // SAFETY: the receiver has taken what was there, and batches end where the ring does.
+            unsafe { self.at(sent).copy_from(messages.as_ptr(), BATCH) };
+            sent += BATCH as u64;
+            // Release: with the receiver's acquire.
+            self.0.sent.0.store(sent, Release);
+        }
+    }
+
+    fn receiver(&self) -> impl FnMut() -> usize {
+        let (mut taken, mut buffer) = (0, [[0; N]; BATCH]);
+        move || {
+            // Acquire: with the sender's release.
+            while self.0.sent.0.load(Acquire) == taken {
+                spin_loop();
+            }
+            // SAFETY: a batch was sent, and batches end where the ring does.
+            unsafe { self.at(taken).copy_to(buffer.as_mut_ptr(), BATCH) };
+            std::hint::black_box(&mut buffer);
+            taken += BATCH as u64;
+            // Release: with the sender's acquire.
+            self.0.taken.0.store(taken, Release);
+            BATCH
         }
     }
 }

@@ -1,8 +1,8 @@
 //! rsipc itself, with its ordinary calls: they spin for a while, and then sleep.
 
-use rsipc::{Queue, QueueOptions};
+use rsipc::{Batch, Queue, QueueOptions};
 
-use crate::channel::Channel;
+use crate::channel::{BATCH, Batches, Channel};
 use crate::harness::Space;
 
 /// As many messages fit into every bounded queue and ring that is measured.
@@ -43,6 +43,55 @@ impl<const N: usize> Channel<N> for RsipcQueue {
     fn receiver(&self) -> impl FnMut(&mut [u8; N]) {
         let queue = self.open();
         move |buffer| assert_eq!(queue.recv_into(buffer).expect("a message comes"), N)
+    }
+}
+
+impl<const N: usize> Batches<N> for RsipcQueue {
+    fn sender(&self) -> impl FnMut(&[[u8; N]; BATCH]) {
+        let queue = self.open();
+        move |messages| assert_eq!(queue.send_many(messages), Ok(BATCH))
+    }
+
+    fn receiver(&self) -> impl FnMut() -> usize {
+        let (queue, mut batch) = (self.open(), Batch::new());
+        move || {
+            queue.recv_many(&mut batch, BATCH).expect("messages come")
+        }
+    }
+}
+
+/// Long messages in place: each is lent, marked in its first and last byte, and sent.
+pub struct Loans {
+    queue: RsipcQueue,
+    len: usize,
+}
+
+impl Loans {
+    pub fn new(space: Space, len: usize) -> rsipc::Result<Self> {
+        let options = QueueOptions::new().capacity(1).max_message(len).leases(3);
+        Ok(Self { queue: RsipcQueue::new(space, &options)?, len })
+    }
+}
+
+impl Channel<1> for Loans {
+    fn sender(&self) -> impl FnMut(&[u8; 1]) {
+        let queue = self.queue.open();
+        move |mark| {
+            let mut loan = queue.loan(self.len).expect("memory is free");
+            loan.write(0, mark).expect("it is long enough");
+            loan.write(self.len - 1, mark).expect("it is long enough");
+            loan.send().expect("there will be room");
+        }
+    }
+
+    fn receiver(&self) -> impl FnMut(&mut [u8; 1]) {
+        let queue = self.queue.open();
+        move |mark| {
+            let (view, mut last) = (queue.recv_view().expect("a message comes"), [0]);
+            view.read(0, mark).expect("it is long enough");
+            view.read(self.len - 1, &mut last).expect("it is long enough");
+            assert_eq!((view.len(), last), (self.len, *mark));
+        }
     }
 }
 

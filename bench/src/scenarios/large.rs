@@ -1,14 +1,14 @@
 //! Long messages, in place and copied.
 
+use ::rsipc::QueueOptions;
 use anyhow::Result;
-use rsipc::QueueOptions;
 
 use crate::channel::{Channel, OneWay, round_trips};
 use crate::harness::{Better, Scenario, Subject, Wanted};
 use crate::peers::iceoryx::Loans;
 use crate::peers::kernel::Descriptors;
 use crate::peers::raw::{BLOCKS, Blocks};
-use crate::peers::rsipc::RsipcQueue;
+use crate::peers::rsipc::{self, RsipcQueue};
 use crate::processes::{Cpus, Measured, Role, Turn, now, processes};
 use crate::scenarios::Ground;
 
@@ -25,7 +25,7 @@ pub fn all(ground: &Ground) -> Vec<Scenario> {
 /// The first and the last byte of each message are written, and read.
 fn in_place(ground: &Ground, name: &'static str, title: &'static str, len: usize) -> Scenario {
     let against = "rsipc, 64 bytes copied (spins first)";
-    let [of_trips, of_iceoryx] = [ground.clone(), ground.clone()];
+    let [of_trips, of_calls, of_iceoryx] = [ground.clone(), ground.clone(), ground.clone()];
     Scenario {
         name,
         title,
@@ -38,6 +38,11 @@ fn in_place(ground: &Ground, name: &'static str, title: &'static str, len: usize
                 let [there, back] = [of_trips.space()?, of_trips.space()?];
                 round_trips::<64>(Cpus::Any, &RsipcQueue::bounded(there, 64)?, &RsipcQueue::bounded(back, 64)?, n)
             }),
+            Subject::new("rsipc, loaned (spins first)", against, move |n| {
+                let [there, back] = [rsipc::Loans::new(of_calls.space()?, len)?, rsipc::Loans::new(of_calls.space()?, len)?];
+                round_trips::<1>(Cpus::Any, &there, &back, n)
+            })
+            .wanted(Wanted::Ratio(2.0)),
             Subject::new("iceoryx2, loaned (spins)", against, move |n| {
                 let [there, back] = [Loans { place: of_iceoryx.iceoryx()?, len }, Loans { place: of_iceoryx.iceoryx()?, len }];
                 round_trips::<1>(Cpus::Any, &there, &back, n)

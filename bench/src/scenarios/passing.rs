@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use crate::channel::{OneWay, round_trips};
+use crate::channel::{OneWay, batches, round_trips};
 use crate::harness::{Better, Scenario, Space, Subject, Wanted};
 use crate::peers::iceoryx::Spinning;
 use crate::peers::kernel::{Descriptors, PosixQueue};
-use crate::peers::raw::BareRing;
+use crate::peers::raw::{BareBatches, BareRing};
 use crate::peers::rsipc::{CAPACITY, RsipcQueue};
 use crate::peers::threads::{Crossbeam, Rtrb};
 use crate::processes::{Cpus, Measured, Role, Turn, processes};
@@ -16,9 +16,9 @@ const LEN: usize = 64;
 
 pub fn all(ground: &Ground) -> Vec<Scenario> {
     vec![
-        one_way::<64>(ground, "oneway-64-1p1c", "64 bytes one way, one sender, one receiver", 0.85),
-        one_way::<8>(ground, "oneway-8-1p1c", "8 bytes one way, one sender, one receiver", 0.3),
-        one_way::<48>(ground, "oneway-48-1p1c", "48 bytes one way, one sender, one receiver", 0.3),
+        one_way::<64>(ground, "oneway-64-1p1c", "64 bytes one way, one sender, one receiver", [0.85, 1.0]),
+        one_way::<8>(ground, "oneway-8-1p1c", "8 bytes one way, one sender, one receiver", [0.3, 0.8]),
+        one_way::<48>(ground, "oneway-48-1p1c", "48 bytes one way, one sender, one receiver", [0.3, 0.8]),
         two_pairs(ground),
         rendezvous(ground),
         unbounded(ground),
@@ -26,9 +26,9 @@ pub fn all(ground: &Ground) -> Vec<Scenario> {
     ]
 }
 
-fn one_way<const N: usize>(ground: &Ground, name: &'static str, title: &'static str, single: f64) -> Scenario {
+fn one_way<const N: usize>(ground: &Ground, name: &'static str, title: &'static str, [single, batched]: [f64; 2]) -> Scenario {
     let against = "bare ring, no safety (spins)";
-    let [of_calls, of_iceoryx] = [ground.clone(), ground.clone()];
+    let [of_calls, of_batches, of_iceoryx] = [ground.clone(), ground.clone(), ground.clone()];
     Scenario {
         name,
         title,
@@ -42,6 +42,11 @@ fn one_way<const N: usize>(ground: &Ground, name: &'static str, title: &'static 
                 OneWay::PAIR.processes::<N>(&RsipcQueue::bounded(of_calls.space()?, N)?, n)
             })
             .wanted(Wanted::Ratio(single)),
+            Subject::new("bare ring in batches of 64 (spins)", against, |n| batches(&BareBatches::<N>::new(), n)),
+            Subject::new("rsipc in batches of 64 (spins first)", against, move |n| {
+                batches::<N>(&RsipcQueue::bounded(of_batches.space()?, N)?, n)
+            })
+            .wanted(Wanted::Ratio(batched)),
             Subject::new("rtrb between threads (spins)", against, |n| OneWay::PAIR.threads(&Rtrb::<N>::new(CAPACITY), n)),
             Subject::new("crossbeam between threads (spins first)", against, |n| {
                 OneWay::PAIR.threads(&Crossbeam::<N>::new(CAPACITY), n)

@@ -88,6 +88,7 @@ pub fn all(ground: &Ground) -> Vec<Scenario> {
             whole: false,
             subjects: vec![
                 subject("py-numpy-8m", loaned, loaned),
+                subject("py-numpy-8m", "rsipc, loaned (spins first)", loaned).wanted(Wanted::Ratio(1.0)),
                 subject("py-numpy-8m", "rsipc, a region, and queues that say which part (spins first)", loaned),
                 subject("py-numpy-8m", "shared_memory and semaphores (sleeps)", loaned),
                 subject("py-numpy-8m", "multiprocessing.Queue, pickled (sleeps)", loaned),

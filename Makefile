@@ -123,6 +123,7 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/demo
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/mixed
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 
 header:

@@ -89,6 +89,9 @@ impl OneWay {
     }
 }
 
+/// So many round trips touch all the memory there is before they are timed.
+const WARM_UP: u64 = 16;
+
 /// Round trips between two processes: many that are timed as one, then some that are timed one by one.
 pub fn round_trips<const N: usize>(cpus: Cpus, there: &impl Channel<N>, back: &impl Channel<N>, count: u64) -> Result<Measured> {
     let singles = (count / 8).clamp(1, 4000);
@@ -98,6 +101,7 @@ pub fn round_trips<const N: usize>(cpus: Cpus, there: &impl Channel<N>, back: &i
             send(&buffer);
             receive(&mut buffer);
         };
+        turn.beside(|| (0..WARM_UP).for_each(|_| trip()));
         turn.measure(|| {
             (0..count).for_each(|_| trip());
             count
@@ -116,6 +120,7 @@ pub fn round_trips<const N: usize>(cpus: Cpus, there: &impl Channel<N>, back: &i
             receive(&mut buffer);
             send(&buffer);
         };
+        turn.beside(|| (0..WARM_UP).for_each(|_| trip()));
         turn.measure(|| {
             (0..count).for_each(|_| trip());
             0

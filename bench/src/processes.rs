@@ -13,7 +13,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 /// Who is not done after so many seconds is killed, and with it the run.
 const LIMIT: u32 = 120;
@@ -221,6 +221,7 @@ fn results(board: &Board) -> Measured {
 
 /// A child that does `work`, and dies with this process or when its time is over.
 fn spawn(work: impl FnOnce() -> Result<()>) -> Result<Pid> {
+    let parent = getpid();
     // SAFETY: the only other thread of this process waits for signals, and holds no lock meanwhile.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
@@ -229,6 +230,10 @@ fn spawn(work: impl FnOnce() -> Result<()>) -> Result<Pid> {
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 libc::alarm(LIMIT);
+            }
+            if getppid() != parent {
+                // SAFETY: no preconditions.
+                unsafe { libc::_exit(1) }
             }
             let code = match catch_unwind(AssertUnwindSafe(work)) {
                 Ok(Ok(())) => 0,

@@ -54,9 +54,7 @@ impl<const N: usize> Batches<N> for RsipcQueue {
 
     fn receiver(&self) -> impl FnMut() -> usize {
         let (queue, mut batch) = (self.open(), Batch::new());
-        move || {
-            queue.recv_many(&mut batch, BATCH).expect("messages come")
-        }
+        move || queue.recv_many(&mut batch, BATCH).expect("messages come")
     }
 }
 

@@ -139,6 +139,6 @@ def round_trips(subject: str, count: int, directory: str, prefix: str) -> None:
             return 0
 
         turn.measure(lambda: trips(count))
-        turn.beside(lambda: trips(singles) and None)
+        turn.beside(lambda: trips(singles))
 
     run({"the asker": ask, "the answerer": answer})

@@ -41,7 +41,7 @@ class Turn:
 
         self.beside(timed)
 
-    def beside(self, work: Callable[[], None]) -> None:
+    def beside(self, work: Callable[[], object]) -> None:
         """Waits until all roles are ready, does the work, and waits until all have done theirs."""
         self.phases += 1
         self.numbers[self.row(self.role)] = self.phases

@@ -140,7 +140,7 @@ const COLUMNS: [&str; 8] = ["subject", "median", "p99", "spread", "ratio", "to",
 
 fn heading(scenario: &Scenario) -> String {
     let better = if scenario.better == Better::Lower { "lower" } else { "higher" };
-    format!("{}: {} ({}, {better} is better)", scenario.name, scenario.title, scenario.unit)
+    format!("{} ({}, {better} is better)", scenario.title, scenario.unit)
 }
 
 /// The table on the terminal.
@@ -177,7 +177,7 @@ pub fn bless(page: &Path, machine: &str, results: &[(Scenario, Vec<Row>)]) -> Re
     let text = std::fs::read_to_string(page).with_context(|| format!("reading {}", page.display()))?;
     let (before, rest) = text.split_once(BEGIN).context("the page has no mark where the results begin")?;
     let (_, after) = rest.split_once(END).context("the page has no mark where the results end")?;
-    std::fs::write(page, format!("{before}{BEGIN}\n{machine}\n{}\n{END}{after}", markdown(results)))?;
+    std::fs::write(page, format!("{before}{BEGIN}\n{machine}{}\n{END}{after}", markdown(results)))?;
     Ok(())
 }
 

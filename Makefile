@@ -7,6 +7,7 @@ CC ?= cc
 VENV := .venv
 LIBDIR := target/release
 DEMO := target/demo
+BENCH_C := target/bench/call
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
@@ -18,7 +19,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench lint header clean lib
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header clean lib
 .DEFAULT_GOAL := help
 
 help:
@@ -32,7 +33,8 @@ help:
 	@echo "make mutations weaken each ordering, fence and wake-up that docs/models.md lists, which its scene must notice"
 	@echo "make tsan     run threads on one handle under ThreadSanitizer (rustup component add rust-src)"
 	@echo "make miri     run what needs no kernel under Miri (rustup toolchain install nightly --component miri)"
-	@echo "make bench    measure the calls beside what others offer for the same"
+	@echo "make bench    measure rsipc beside its peers: docs/benchmarks.md (SHORT=1: in two minutes; ONLY=word: some scenarios; RSIPC_BLESS=1: write the page)"
+	@echo "make bench-peers install the peers in Python, without which their subjects are skipped"
 	@echo "make lib      build target/release/librsipc.so and librsipc.a"
 	@echo "make lint     check the format and the style of all code"
 	@echo "make header   write include/ipc.h anew from src/ffi"
@@ -51,6 +53,7 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
 	$(VENV)/bin/python -m pytest tests/python
 	$(VENV)/bin/python -m pytest tests/mixed
+	$(VENV)/bin/python -m pytest tests/bench
 
 kill: $(VENV)/.tools
 	RSIPC_CRASH=full RSIPC_CRASH_TABLE=$(abspath docs/kill-points.md) RSIPC_PYTHON=$(abspath $(VENV)/bin/python) \
@@ -89,23 +92,38 @@ tsan:
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
 		cargo test -Zbuild-std --target $(shell rustc --print host-tuple) --target-dir target/tsan --no-default-features --test threads
 
-bench:
-	cargo bench --bench passing
-	cargo bench --bench objects
+# EFFORT=smoke only shows that everything runs.
+EFFORT ?= $(if $(SHORT),short,full)
+BENCH_OUT ?= target/bench
+BENCH := cargo run --quiet --release --manifest-path bench/Cargo.toml --
+
+bench: $(VENV)/.installed $(BENCH_C)
+	$(BENCH) --effort $(EFFORT) --only "$(ONLY)" --out $(BENCH_OUT) --python $(VENV)/bin/python --c-program $(BENCH_C) \
+		$(if $(filter 1,$(RSIPC_BLESS)),--page docs/benchmarks.md)
+
+bench-peers: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'rsipc[bench]'
+
+$(BENCH_C): bench/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
+	@mkdir -p $(dir $@)
+	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
 
 lint: $(VENV)/.tools
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path bench/Cargo.toml --check
+	cargo clippy --manifest-path bench/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --features async -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
-	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bindings examples tests
-	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bindings examples tests
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bench bindings examples tests
+	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bench bindings examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/demo
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/mixed
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 
 header:
@@ -138,4 +156,4 @@ $(VENV)/.tools: $(VENV)/.installed
 
 clean:
 	cargo clean
-	rm -rf $(VENV) fuzz/target
+	rm -rf $(VENV) fuzz/target bench/target

@@ -34,7 +34,7 @@ def test_what_was_sent_is_received_in_that_order(kind: dict[str, int | None]) ->
 
 def test_the_count_says_how_many_were_sent() -> None:
     queue = rsipc.Queue.create("q", capacity=3)
-    messages = [b"1", bytearray(b"2"), memoryview(b"3"), b"4", b""]
+    messages: list[bytes | bytearray | memoryview] = [b"1", bytearray(b"2"), memoryview(b"3"), b"4", b""]
     assert queue.send_many([]) == 0
     assert queue.try_send_many(messages) == 3
     with pytest.raises(rsipc.Full):

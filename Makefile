@@ -25,7 +25,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 help:
 	@echo "make demo     count words in C, Rust and Python at once, and kill a worker in the middle"
 	@echo "make test     run all tests: Rust, C (C99 and C++), Python, and all pairs of languages"
-	@echo "make kill     kill at every single instruction of every operation, and write docs/kill-points.md (an hour on two cores)"
+	@echo "make kill     kill at every single instruction of every operation, and write docs/kill-points.md (hours on two cores; ONLY=word: some operations)"
 	@echo "make faults   break a copy of the library in several places, and show that this is found"
 	@echo "make storm    let processes in C, Rust and Python do everything at once, kill some, and judge what all saw (RSIPC_STORM_MINUTES, 3)"
 	@echo "make fuzz     look for what a peer that writes anything can do (RSIPC_FUZZ_SECONDS for each of three programs)"
@@ -56,7 +56,7 @@ test: lib $(VENV)/.tools $(DEMO)/reader
 	$(VENV)/bin/python -m pytest tests/bench
 
 kill: $(VENV)/.tools
-	RSIPC_CRASH=full RSIPC_CRASH_TABLE=$(abspath docs/kill-points.md) RSIPC_PYTHON=$(abspath $(VENV)/bin/python) \
+	RSIPC_CRASH=full RSIPC_CRASH_ONLY="$(ONLY)" RSIPC_CRASH_TABLE=$(abspath docs/kill-points.md) RSIPC_PYTHON=$(abspath $(VENV)/bin/python) \
 		cargo test --release --test crash_step
 
 faults:
@@ -95,7 +95,7 @@ tsan:
 # EFFORT=smoke only shows that everything runs.
 EFFORT ?= $(if $(SHORT),short,full)
 BENCH_OUT ?= target/bench
-BENCH := cargo run --quiet --release --manifest-path bench/Cargo.toml --
+BENCH := cargo run --quiet --release --manifest-path benches/Cargo.toml --
 
 bench: $(VENV)/.installed $(BENCH_C)
 	$(BENCH) --effort $(EFFORT) --only "$(ONLY)" --out $(BENCH_OUT) --python $(VENV)/bin/python --c-program $(BENCH_C) \
@@ -104,20 +104,20 @@ bench: $(VENV)/.installed $(BENCH_C)
 bench-peers: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'rsipc[bench]'
 
-$(BENCH_C): bench/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
+$(BENCH_C): benches/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
 	@mkdir -p $(dir $@)
 	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
 
 lint: $(VENV)/.tools
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	cargo fmt --manifest-path bench/Cargo.toml --check
-	cargo clippy --manifest-path bench/Cargo.toml -- -D warnings
+	cargo fmt --manifest-path benches/Cargo.toml --check
+	cargo clippy --manifest-path benches/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --features async -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
-	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml bench bindings examples tests
-	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml bench bindings examples tests
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings examples tests
+	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
@@ -156,4 +156,4 @@ $(VENV)/.tools: $(VENV)/.installed
 
 clean:
 	cargo clean
-	rm -rf $(VENV) fuzz/target bench/target
+	rm -rf $(VENV) fuzz/target benches/target

@@ -1,6 +1,7 @@
 //! The table of what came of the kills, on the screen and as Markdown.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use crate::step::Tally;
 
@@ -69,38 +70,74 @@ impl Row {
     }
 }
 
-/// The whole table as a page, with the machine that it was measured on.
-pub fn markdown(rows: &[Row], seconds: f64, every: bool) -> String {
-    let kills: u64 = rows.iter().map(|row| row.tally.points).sum();
-    let faults: u64 = rows.iter().map(|row| row.tally.faults()).sum();
-    let worst = rows.iter().map(|row| row.tally.worst).max().unwrap_or(0);
-    let which = if every { "in full" } else { "a sample, not in full" };
-    let mut page = format!(
-        "# Where processes were killed, and what came of it\n\n\
-         Written by a run of `tests/crash_step.rs` (`make kill`), {which}. It runs one operation of a process up to some instruction, kills the\n\
-         process there, and looks how the others fare; then the same up to another instruction.\n\n\
-         {kills} kills in {} operations: {faults} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
-         room, a permit, a file or an entry that leaks; and one that sleeps although it could go on, for more than 50 ms, or more than\n\
-         150 ms where a second one dies or a third one barges in. The longest that anybody slept so was {:.1} ms.\n\n\
-         Measured on {}, in {:.0} minutes.\n\n\
-         | operation | instructions | kills | faults | worst recovery (µs) |\n\
-         | --- | ---: | ---: | ---: | ---: |\n",
-        rows.len(),
-        worst as f64 / 1e6,
-        machine(),
-        (seconds / 60.0).max(1.0)
-    );
-    for row in rows {
-        let t = &row.tally;
-        writeln!(page, "| {} | {} | {} | {} | {} |", row.name, t.steps, t.points, t.faults(), t.worst / 1000).unwrap();
+/// A page with a table of what came of the kills. A run writes the rows of the operations that it has played, and leaves the others.
+pub struct Page {
+    path: PathBuf,
+    /// Operations, with what stands beside each.
+    rows: Vec<(String, [String; 5])>,
+}
+
+impl Page {
+    /// The page in a file, if there is one, without the rows of operations that are none of these any more; and in their order.
+    pub fn open(path: &str, operations: &[&str]) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let old: Vec<_> = text.lines().filter_map(cells).collect();
+        let row = |name: &&str| old.iter().find(|(old, _)| old == name).cloned();
+        Self { path: path.into(), rows: operations.iter().filter_map(row).collect() }
     }
-    page += "\nInstructions are all that the operation executed in its first run: those of rsipc, of the C library, and of the language around it.\n\
-             In full means: after each of them; of operations with more than 3000, after the first ten times that each is executed, and each tenth\n\
-             time then, up to a limit (8000 kills in Rust, 2000 in C); in Python after each of the first and last 300 instructions of the native code (with\n\
-             some of the interpreter's around it), and some 300 between. Where the victim was woken, the instructions count from there if a third one barges in.\n\
-             Where two are killed, a kill is a pair, of a grid of 80 by 8. Repeated kills at the end come from runs that were longer than the first.\n\
-             The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";
-    page
+
+    /// Writes a row into it. `every`: it was played in full.
+    pub fn write(&mut self, row: &Row, operations: &[&str], every: bool) {
+        let t = &row.tally;
+        let which = if every { "all" } else { "a sample" };
+        let cells =
+            [t.steps.to_string(), t.points.to_string(), which.into(), t.faults().to_string(), (t.worst / 1000).to_string()];
+        self.rows.retain(|(name, _)| *name != row.name);
+        self.rows.push((row.name.clone(), cells));
+        self.rows.sort_by_key(|(name, _)| operations.iter().position(|operation| operation == name));
+        std::fs::write(&self.path, self.text()).unwrap();
+    }
+
+    fn text(&self) -> String {
+        let sum = |column: usize| self.rows.iter().filter_map(|(_, cells)| cells[column].parse::<u64>().ok()).sum::<u64>();
+        let worst = self.rows.iter().filter_map(|(_, cells)| cells[4].parse::<u64>().ok()).max().unwrap_or(0);
+        let all = self.rows.iter().filter(|(_, cells)| cells[2] == "all").count();
+        let mut page = format!(
+            "# Where processes were killed, and what came of it\n\n\
+             Written by runs of `tests/crash_step.rs` (`make kill`). It runs one operation of a process up to some instruction, kills the\n\
+             process there, and looks how the others fare; then the same up to another instruction. Each row is from the last run that wrote it:\n\
+             `make kill ONLY=word` plays the operations with that word in their names.\n\n\
+             {} kills in {} operations, {all} of them in full: {} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
+             room, a permit, a file or an entry that leaks; and one that sleeps although it could go on, for more than 50 ms, or more than\n\
+             150 ms where a second one dies or a third one barges in. The longest that anybody slept so was {:.1} ms.\n\n\
+             The last of these runs was on {}.\n\n\
+             | operation | instructions | kills | of which | faults | worst recovery (µs) |\n\
+             | --- | ---: | ---: | --- | ---: | ---: |\n",
+            sum(1),
+            self.rows.len(),
+            sum(3),
+            worst as f64 / 1e3,
+            machine(),
+        );
+        for (name, cells) in &self.rows {
+            writeln!(page, "| {name} | {} |", cells.join(" | ")).unwrap();
+        }
+        page += "\nInstructions are all that the operation executed in its first run: those of rsipc, of the C library, and of the language around it.\n\
+                 All means: after each of them; of operations with more than 3000, after the first ten times that each is executed, and each tenth\n\
+                 time then, up to a limit (8000 kills in Rust, 2000 in C, and none after 150000 instructions); in Python after each of the first and last 300 instructions of the\n\
+                 native code (with some of the interpreter's around it), and some 300 between. Where the victim was woken, the instructions count from there if a third one\n\
+                 barges in. Where two are killed, a kill is a pair, of a grid of 80 by 8. Repeated kills at the end come from runs that were longer than the first.\n\
+                 The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";
+        page
+    }
+}
+
+/// The operation of a line of the table, and what stands beside it; None for other lines.
+fn cells(line: &str) -> Option<(String, [String; 5])> {
+    let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").map(str::to_owned);
+    let name = cells.next()?;
+    let cells: [String; 5] = cells.collect::<Vec<_>>().try_into().ok()?;
+    cells[0].parse::<u64>().is_ok().then_some((name, cells))
 }
 
 /// The machine, in words.

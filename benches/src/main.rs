@@ -32,7 +32,7 @@ struct Arguments {
     /// The Python that has rsipc; without it the scenarios in Python are skipped.
     #[arg(long)]
     python: Option<PathBuf>,
-    /// The program of bench/c; without it, the scenario that needs it has only the Rust side.
+    /// The program of benches/c; without it, the scenario that needs it has only the Rust side.
     #[arg(long)]
     c_program: Option<PathBuf>,
     /// A page into which the results are written.

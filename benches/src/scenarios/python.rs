@@ -1,4 +1,4 @@
-//! The scenarios in Python: bench/python does the work, and this asks for it.
+//! The scenarios in Python: benches/python does the work, and this asks for it.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::harness::{Better, Scenario, Subject, Wanted};
 use crate::processes::Measured;
 use crate::scenarios::Ground;
 
-/// How bench/python says that a module is not installed.
+/// How benches/python says that a module is not installed.
 const NOT_INSTALLED: i32 = 77;
 
 pub fn all(ground: &Ground) -> Vec<Scenario> {
@@ -119,6 +119,6 @@ fn run(ground: &Ground, scenario: &str, subject: &str, count: u64) -> Result<Opt
         return Ok(None);
     }
     ensure!(output.status.success(), "Python: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let Answer { elapsed, done, samples } = serde_json::from_slice(&output.stdout).context("bench/python prints its figures")?;
+    let Answer { elapsed, done, samples } = serde_json::from_slice(&output.stdout).context("benches/python prints its figures")?;
     Ok(Some(Measured { elapsed, done, samples }))
 }

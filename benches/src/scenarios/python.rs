@@ -119,6 +119,7 @@ fn run(ground: &Ground, scenario: &str, subject: &str, count: u64) -> Result<Opt
         return Ok(None);
     }
     ensure!(output.status.success(), "Python: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let Answer { elapsed, done, samples } = serde_json::from_slice(&output.stdout).context("benches/python prints its figures")?;
+    let Answer { elapsed, done, samples } =
+        serde_json::from_slice(&output.stdout).context("benches/python prints its figures")?;
     Ok(Some(Measured { elapsed, done, samples }))
 }

@@ -36,9 +36,10 @@ LOCKS = {
 
 
 def pairs(subject: str, count: int, directory: str, prefix: str) -> None:
-    def alone(turn: Turn) -> None:
-        acquire, release = LOCKS[subject](directory, prefix)
+    # Before the process begins, where what is not installed is told.
+    acquire, release = LOCKS[subject](directory, prefix)
 
+    def alone(turn: Turn) -> None:
         def work() -> int:
             for _ in range(count):
                 acquire()

@@ -50,7 +50,8 @@ use crate::sys::file::{self, Annex};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sys::memory::{AtomicU32, AtomicU64, fence};
 use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
-use crate::sys::thread::{Call, Owners, Uncancelled, forks, spawn_without_signals, watch_forks};
+use crate::sys::spawn::spawn_without_signals;
+use crate::sys::thread::{Call, Owners, Uncancelled, forks, watch_forks};
 use crate::time::Deadline;
 
 const KIND: TableKind = TableKind { tag: STRANGERS_TAG, entries: MOST_LIVES };

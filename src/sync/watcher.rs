@@ -23,7 +23,8 @@ use crate::sync::lock::LOOK;
 use crate::sync::source::{Sleeper, Source};
 use crate::sys::event::Event;
 use crate::sys::futex::{self, Kind};
-use crate::sys::thread::{Call, forks, spawn_without_signals};
+use crate::sys::spawn::spawn_without_signals;
+use crate::sys::thread::{Call, forks};
 
 /// How many things one thread watches: each has a word, and some have more.
 const MOST: usize = 120;

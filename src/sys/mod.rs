@@ -5,5 +5,6 @@ pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod spawn;
 pub(crate) mod thread;
 pub(crate) mod truncation;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
@@ -240,6 +240,84 @@ fn killing_round(test: &Test, random: &mut Random, options: &QueueOptions, lease
     // A receiver that was killed took one with it; a lessee may have worked on one and not said so.
     let (may_lose, may_repeat) = if leases { (0, killed_receivers) } else { (killed_receivers, 0) };
     assert!(lost <= may_lose && twice <= may_repeat, "{lost} lost, {twice} twice; {killed_receivers} receivers were killed");
+}
+
+/// Runs on one processor from here on: the first of this process's, or the last.
+fn pin(last: bool) {
+    let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap());
+    let mut one = CpuSet::new();
+    one.set(if last { cpus.next_back() } else { cpus.next() }.unwrap()).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+}
+
+#[test]
+fn who_joins_while_another_one_dies_does_not_die_with_it() {
+    const THREADS: usize = 24;
+    let names: Vec<_> = (0..=THREADS).map(|i| format!("m{i}")).collect();
+    for round in 0..60 {
+        // Its lives are in a table of their own.
+        let test = Test::new("one joins while another dies");
+        let name = |i: usize| test.name(&names[i]);
+        fork("home", || (0..=THREADS).for_each(|i| drop(Mutex::create(name(i), ()).unwrap()))).join();
+        let board = Board::new(2);
+        let dying = stranger("who dies", || {
+            pin(false);
+            let mutex = Mutex::<()>::open(name(THREADS)).unwrap();
+            let _guard = mutex.lock().unwrap();
+            board.set(0, 1);
+            std::thread::sleep(LONG);
+        });
+        board.wait(0, 1);
+        // Lets others on that processor do a few microseconds' work at a time: so a death takes some milliseconds.
+        let hog = fork("the hog", || {
+            pin(false);
+            let first = libc::sched_param { sched_priority: 1 };
+            // SAFETY: the place is valid.
+            let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) };
+            assert_eq!(set, 0, "real-time scheduling takes root");
+            board.set(0, 2);
+            for _ in 0..60 {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(200) {
+                    std::hint::spin_loop();
+                }
+                std::thread::sleep(Duration::from_micros(2 + round / 3));
+            }
+            support::exit(0);
+        });
+        let joining = stranger("who joins", || {
+            pin(true);
+            let mutexes: Vec<_> = (0..THREADS).map(|i| Mutex::<()>::open(name(i)).unwrap()).collect();
+            board.set(1, 1);
+            board.wait(1, 2);
+            std::thread::scope(|scope| {
+                for mutex in &mutexes {
+                    scope.spawn(|| {
+                        std::mem::forget(mutex.lock().unwrap());
+                        board.add(1, 1);
+                        std::thread::sleep(LONG);
+                    });
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            });
+        });
+        board.wait(1, 1);
+        board.wait(0, 2);
+        let _ = kill(dying.pid, Signal::SIGKILL);
+        board.set(1, 2);
+        board.wait(1, 2 + THREADS as u64);
+        hog.join();
+        dying.kill();
+        stranger("another", || {
+            for i in 0..THREADS {
+                let mutex = Mutex::<()>::open(name(i)).unwrap();
+                assert_eq!(mutex.try_lock().err(), Some(Error::WouldBlock), "the owner of {i} lives");
+            }
+        })
+        .join();
+        joining.kill();
+    }
 }
 
 #[test]

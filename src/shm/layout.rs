@@ -365,7 +365,7 @@ pub(crate) struct LivesLayout {
 pub(crate) const LIVES_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xff, 0, 1, 0]);
 
 /// How a table of strangers begins.
-pub(crate) const STRANGERS_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xfe, 0, 1, 0]);
+pub(crate) const STRANGERS_TAG: u64 = u64::from_le_bytes([b'r', b's', b'i', b'p', 0xfe, 0, 2, 0]);
 
 /// The most processes of one pid namespace that can have a life in one directory at a time.
 pub(crate) const MAX_LIVES: u32 = 4096;
@@ -383,6 +383,9 @@ pub(crate) struct LifeLayout {
     pub(crate) identity: AtomicU64,
     /// Among strangers: the `Identity` of the process whose thread it is.
     pub(crate) process: AtomicU64,
+    /// Among strangers: that process's id, in its own pid namespace.
+    pub(crate) process_id: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
 }
 
 macro_rules! layouts {
@@ -447,7 +450,7 @@ const _: () = {
     assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");
-    assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 16);
+    assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 24);
     assert!(size_of::<SemaphoreLayout>() == 64);
     assert!(size_of::<Peer>() == 32);
     assert!(offset_of!(PermitsLayout, holders) == 64);

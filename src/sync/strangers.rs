@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::gettid;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
@@ -229,8 +230,9 @@ impl Strangers {
         let Ours { fds, known, annexes, .. } = &mut *ours;
         let _record = RecordLock::wait_for(self.fd_among(fds)?)?;
         let begun = |life: u32| Identity(self.table.entry_at(life).identity.load(Relaxed)).begun();
+        let own_tid = gettid().as_raw().cast_unsigned();
         // That which was begun least often: so often are there as many numbers as can be before one comes again.
-        let free = (1..=self.table.used()?).filter(|life| !self.lives(*life)).min_by_key(|life| begun(*life));
+        let free = (1..=self.table.used()?).filter(|life| self.is_free(*life, own_tid)).min_by_key(|life| begun(*life));
         let Some(life) = free.map_or_else(|| self.table.use_next(), |life| Ok(Some(life)))? else {
             return Err(Error::LimitReached(format!(
                 "{MOST_LIVES} threads of several pid namespaces have a life in this directory"
@@ -254,16 +256,18 @@ impl Strangers {
         entry.identity.store(identity.0, Relaxed);
         // die here: the entry is free, and so it is until the first word is ours: that is not owned, or by a thread that is gone.
         word.fetch_and(WAITERS, Relaxed);
+        entry.process_id.store(std::process::id(), Relaxed);
         second.store(std::process::id(), Relaxed);
         // SAFETY: the links fall on memory of this process behind the words, each 16 bytes, which stays mapped. They are on no list: that of their
         // last owner ended with that thread.
-        unsafe { call.link(second) };
-        call.turn_to(word);
+        unsafe {
+            // The kernel comes to them in reverse: it is done with both when the first word is marked (`is_free`).
+            call.link(word);
+            call.link(second);
+        }
         // Release: with the Acquire in `lives`: who sees that it is owned sees whose it is.
         word.fetch_or(call.tid(), Release);
-        // die here: the word is ours and pending; from here on it may be on the list as well, and is marked once.
-        // SAFETY: as above.
-        unsafe { call.link(word) };
+        // die here: the kernel marks both words, or one.
         *tid = call.tid();
         if process.is_none() {
             known.push((self.file, identity));
@@ -293,6 +297,20 @@ impl Strangers {
     fn lives(&self, life: u32) -> bool {
         // Acquire: with the Release in `begin_life`.
         self.table.word_at(life).load(Acquire) & TID != 0 && self.table.second_at(life).load(Relaxed) & TID != 0
+    }
+
+    /// Whether the thread with the id `own_tid` may begin a life anew: the old one has ended, and the kernel will not mark the new one's words for
+    /// the old one's end. Ids of several namespaces are equal often, and a thread may wait for a processor on its way out, between its words.
+    fn is_free(&self, life: u32, own_tid: u32) -> bool {
+        // Acquire: as in `lives`.
+        let owner = self.table.word_at(life).load(Acquire) & TID;
+        if owner == 0 {
+            // The kernel comes to this one last.
+            return true;
+        }
+        // If the other one alone is marked, then the thread has called exec, and has its process's id now. If it always had, this one is about to be marked.
+        let process_id = self.table.entry_at(life).process_id.load(Relaxed);
+        self.table.second_at(life).load(Relaxed) & TID == 0 && ![owner, own_tid].contains(&process_id)
     }
 
     /// Whether the life has ended that stands in a lock word.

@@ -24,7 +24,7 @@ pub fn strangers<'a>(test: &'a Test, inner: Box<dyn Scene + 'a>) -> Box<dyn Scen
             // As `sync::life_table` makes it: the number and the tag are not 0.
             file.set_len(4096 * 4096)?;
             file.write_all_at(&NUMBER.to_ne_bytes(), 20)?;
-            file.write_all_at(b"rsip\xfe\0\x01\0", 0)
+            file.write_all_at(b"rsip\xfe\0\x02\0", 0)
         });
         made.unwrap();
     }

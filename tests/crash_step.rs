@@ -151,8 +151,12 @@ fn a_kill_at_any_instruction_harms_nobody() {
                     python.as_ref().map(|python| Server::start(Command::new(python).arg(&script))),
                 ];
                 while let Some(i) = usize::try_from(next.add(0, 1)).ok().filter(|&i| i < plays.len()) {
-                    let line = serde_json::to_string(&(i as u64, play(plays[i], full, &servers).numbers())).unwrap();
-                    writeln!(&into, "{line}").unwrap();
+                    // What a process keeps of each directory that it used is not to add up over all scenes.
+                    let scene = fork("player of a scene", || {
+                        let line = serde_json::to_string(&(i as u64, play(plays[i], full, &servers).numbers())).unwrap();
+                        writeln!(&into, "{line}").unwrap();
+                    });
+                    scene.join();
                 }
             });
             drop(into);

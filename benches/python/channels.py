@@ -7,7 +7,10 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import rsipc
 
 Send = Callable[[bytes], object]
 Receive = Callable[[], object]
@@ -29,15 +32,16 @@ class Rsipc:
         self.name, self.directory = name, directory
         rsipc.Queue.create(name, CAPACITY, LENGTH, dir=directory)
 
-    def sender(self) -> Send:
+    def open(self) -> "rsipc.Queue":
         import rsipc
 
-        return rsipc.Queue.open(self.name, dir=self.directory).send
+        return rsipc.Queue.open(self.name, dir=self.directory)
+
+    def sender(self) -> Send:
+        return self.open().send
 
     def receiver(self) -> Receive:
-        import rsipc
-
-        return rsipc.Queue.open(self.name, dir=self.directory).recv
+        return self.open().recv
 
 
 class Pipe:

@@ -17,6 +17,7 @@ from channels import (
 from processes import Turn, run
 
 BATCH = 64
+RSIPC_BATCHES = "rsipc, send_many and recv_many (spins first)"
 
 CHANNELS = {
     "rsipc (spins first)": Rsipc,
@@ -70,8 +71,43 @@ def check(message: object) -> None:
 def batches(subject: str, count: int, directory: str, prefix: str) -> None:
     if subject in CHANNELS:
         one_way(subject, count, directory, prefix)
+    elif subject == RSIPC_BATCHES:
+        several_at_a_time(count, directory, prefix)
     else:
         joined(count, directory, prefix)
+
+
+def several_at_a_time(count: int, directory: str, prefix: str) -> None:
+    """Batches of rsipc: a list of messages a call, of as many as there are."""
+    channel, rounds = Rsipc("there", directory, prefix), -(-count // BATCH)
+    messages = [bytes([7]) * LENGTH] * BATCH
+
+    def send(turn: Turn) -> None:
+        queue = channel.open()
+
+        def work() -> int:
+            for _ in range(rounds):
+                sent = queue.send_many(messages)
+                if sent < BATCH:
+                    raise SystemExit(f"a batch ended after {sent} messages")
+            return 0
+
+        turn.measure(work)
+
+    def receive(turn: Turn) -> None:
+        queue = channel.open()
+
+        def work() -> int:
+            left = rounds * BATCH
+            while left > 0:
+                received = queue.recv_many(BATCH)
+                left -= len(received)
+            check(received[-1])
+            return rounds * BATCH
+
+        turn.measure(work)
+
+    run({"the sender": send, "the receiver": receive})
 
 
 def joined(count: int, directory: str, prefix: str) -> None:

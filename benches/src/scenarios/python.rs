@@ -47,7 +47,11 @@ pub fn all(ground: &Ground) -> Vec<Scenario> {
             better: Better::Higher,
             count: 20_000,
             whole: false,
-            subjects: vec![subject("py-batch-64", zmq, zmq), subject("py-batch-64", "os.pipe, joined and split (sleeps)", zmq)],
+            subjects: vec![
+                subject("py-batch-64", zmq, zmq),
+                subject("py-batch-64", "rsipc, send_many and recv_many (spins first)", zmq).wanted(Wanted::Figure(10e6)),
+                subject("py-batch-64", "os.pipe, joined and split (sleeps)", zmq),
+            ],
         },
         Scenario {
             name: "py-rtt-64",

@@ -19,7 +19,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header clean lib install uninstall tools
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header abi clean lib install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo "make install  install them, the header, and what pkg-config and CMake read (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
 	@echo "make header   write include/ipc.h anew from src/ffi"
+	@echo "make abi      record what was added to the C library's ABI in bindings/c/abi"
 	@echo "make clean    remove everything that was built"
 
 demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
@@ -136,6 +137,9 @@ lint: $(VENV)/.tools
 
 header:
 	RSIPC_BLESS=1 cargo test --test header
+
+abi: $(VENV)/.tools
+	RSIPC_BLESS=1 $(VENV)/bin/python -m pytest tests/toolchain/test_abi.py
 
 lib: $(LIBDIR)/librsipc.so
 

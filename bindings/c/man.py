@@ -30,6 +30,8 @@ PAGES = {
 def main() -> None:
     header, out = Path(sys.argv[1]), Path(sys.argv[2])
     opening, *sections = read(header)
+    if unknown := [section.title for section in sections if section.title not in PAGES]:
+        sys.exit(f"{header} has new sections: say in PAGES of {__file__} what their pages are called: {', '.join(unknown)}")
     version = next(line.split('"')[1] for item in opening.items for line in item.code.splitlines() if "IPC_VERSION " in line)
     (out / "man3").mkdir(parents=True)
     (out / "man7").mkdir()

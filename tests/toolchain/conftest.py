@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "include" / "ipc.h"
 MAP = ROOT / "bindings" / "c" / "rsipc.map"
-PATIENCE = 100
+PATIENCE = 250
 
 # The reader of the header, which the manual pages are made with.
 sys.path.insert(0, str(ROOT / "bindings" / "c"))

@@ -5,10 +5,10 @@
 PYTHON ?= python3
 CC ?= cc
 VENV := .venv
-LIBDIR := target/release
+LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
-RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
+RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
 RSIPC_FUZZ_SECONDS ?= 60
@@ -19,7 +19,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header clean lib
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header abi clean lib install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -35,25 +35,33 @@ help:
 	@echo "make miri     run what needs no kernel under Miri (rustup toolchain install nightly --component miri)"
 	@echo "make bench    measure rsipc beside its peers: docs/benchmarks.md (SHORT=1: in two minutes; ONLY=word: some scenarios; RSIPC_BLESS=1: write the page)"
 	@echo "make bench-peers install the peers in Python, without which their subjects are skipped"
-	@echo "make lib      build target/release/librsipc.so and librsipc.a"
+	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
+	@echo "make install  install them, the header, and what pkg-config and CMake read (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
 	@echo "make header   write include/ipc.h anew from src/ffi"
+	@echo "make abi      record what was added to the C library's ABI in bindings/c/abi"
 	@echo "make clean    remove everything that was built"
 
-demo: $(DEMO)/reader $(LIBDIR)/examples/demo-worker $(VENV)/.installed
-	@$(VENV)/bin/python examples/demo/demo.py $(DEMO)/reader $(LIBDIR)/examples/demo-worker
+demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
+	@$(VENV)/bin/python examples/demo/demo.py $(DEMO)/reader target/release/examples/demo-worker
 
-test: lib $(VENV)/.tools $(DEMO)/reader
+test: tools lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
 	cargo test --features async
 	cargo test -p rsipc-models
 	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build
-	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/debug)
+	$(MAKE) -C bindings/c lib BUILT=$(abspath target/debug) OUT=$(abspath target/lib-debug)
+	$(MAKE) -C tests/c valgrind LIBDIR=$(abspath target/lib-debug)
 	$(VENV)/bin/python -m pytest tests/python
 	$(VENV)/bin/python -m pytest tests/mixed
 	$(VENV)/bin/python -m pytest tests/bench
+	$(VENV)/bin/python -m pytest tests/toolchain
+
+# What the tests need that cargo and pip do not bring.
+tools:
+	@missing=$$(tests/tools.sh); test -z "$$missing" || { echo "the tests need programs that are not installed: apt-get install" $$missing >&2; exit 1; }
 
 kill: $(VENV)/.tools
 	RSIPC_CRASH=full RSIPC_CRASH_ONLY="$(ONLY)" RSIPC_CRASH_TABLE=$(abspath docs/kill-points.md) RSIPC_PYTHON=$(abspath $(VENV)/bin/python) \
@@ -124,20 +132,31 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/demo
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/mixed
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
+	MYPYPATH=bindings/c $(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/toolchain bindings/c
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 
 header:
 	RSIPC_BLESS=1 cargo test --test header
 
+abi: $(VENV)/.tools
+	RSIPC_BLESS=1 $(VENV)/bin/python -m pytest tests/toolchain/test_abi.py
+
 lib: $(LIBDIR)/librsipc.so
 
-# The soname's name beside the library lets programs run that were linked against it here.
-$(LIBDIR)/librsipc.so: $(RUST)
+target/release/librsipc.a: $(RUST)
 	cargo build --release
-	@ln -sf librsipc.so $(LIBDIR)/librsipc.so.0
 	@touch $@
 
-$(LIBDIR)/examples/demo-worker: $(RUST) examples/demo/worker.rs
+$(LIBDIR)/librsipc.so: target/release/librsipc.a bindings/c/rsipc.map
+	$(MAKE) -C bindings/c lib
+
+install: lib
+	$(MAKE) -C bindings/c install
+
+uninstall:
+	$(MAKE) -C bindings/c uninstall
+
+target/release/examples/demo-worker: $(RUST) examples/demo/worker.rs
 	cargo build --release --example demo-worker
 	@touch $@
 

@@ -4,7 +4,7 @@
  *
  *     #include <ipc.h>
  *
- *     cc program.c -lrsipc                              (shared library)
+ *     cc program.c $(pkg-config --cflags --libs rsipc)  (shared library)
  *     cc program.c librsipc.a -lpthread -ldl -lm        (static library)
  *
  * C99 or later, or C++. Linux 5.14 and later on 64-bit little-endian machines, with glibc. The same
@@ -876,8 +876,8 @@ IPC_MUST_USE ipc_result ipc_semaphore_readiness_fd(ipc_semaphore *semaphore, int
  *
  * A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
  * receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must
- * not be lost with a worker is received on lease, as the next section says. In a rendezvous, the offer of a
- * sender that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
+ * not be lost with a worker is received on lease, with ipc_queue_lease. In a rendezvous, the offer of a sender
+ * that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
  * (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on: calls
  * with a timeout still return in time then, and those with IPC_DONT_WAIT give up after 10 ms with
  * IPC_ERR_WOULD_BLOCK.

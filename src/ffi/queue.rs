@@ -12,8 +12,8 @@
 //!
 //! A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
 //! receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must
-//! not be lost with a worker is received on lease, as the next section says. In a rendezvous, the offer of a
-//! sender that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
+//! not be lost with a worker is received on lease, with ipc_queue_lease. In a rendezvous, the offer of a sender
+//! that dies while it waits is gone. Everybody else carries on at once. A process that is stopped
 //! (SIGSTOP) inside the few instructions of a commit holds up its side of the queue until it goes on: calls
 //! with a timeout still return in time then, and those with IPC_DONT_WAIT give up after 10 ms with
 //! IPC_ERR_WOULD_BLOCK.

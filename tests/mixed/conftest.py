@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "target" / "release"
+LIB = ROOT / "target" / "lib"
 LANGUAGES = ["rust", "c", "python"]
 PATIENCE = 60
 

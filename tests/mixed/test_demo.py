@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import rsipc
-from conftest import PATIENCE, RELEASE, ROOT
+from conftest import LIB, PATIENCE, RELEASE, ROOT
 
 DEMO = ROOT / "examples/demo"
 PARENT = runpy.run_path(str(DEMO / "demo.py"))
@@ -133,9 +133,9 @@ def test_the_readme_s_three_programs_work_together(namespace: Path, tmp_path: Pa
         "-o",
         sender,
         source,
-        f"-L{RELEASE}",
+        f"-L{LIB}",
         "-lrsipc",
-        f"-Wl,-rpath,{RELEASE}",
+        f"-Wl,-rpath,{LIB}",
     )
     run(sender)
     with rsipc.Queue.open("jobs") as jobs:

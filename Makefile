@@ -8,7 +8,7 @@ VENV := .venv
 LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
-RUST := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
 RSIPC_FUZZ_SECONDS ?= 60

@@ -19,6 +19,7 @@ WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "faults"
 PARTS = [
     "Cargo.toml",
     "Cargo.lock",
+    "build.rs",
     "cbindgen.toml",
     "src",
     "include",

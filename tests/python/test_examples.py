@@ -4,9 +4,11 @@ import doctest
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import rsipc
+import rsipc.mp
 from processes import BOUND
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
@@ -35,8 +37,9 @@ def test_example(name: str) -> None:
     assert rsipc.list() == []
 
 
-def test_the_package_documentation() -> None:
-    failed, tried = doctest.testmod(rsipc, extraglobs={"rsipc": rsipc})
+@pytest.mark.parametrize("module", [rsipc, rsipc.mp])
+def test_the_package_documentation(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module, extraglobs={"rsipc": rsipc, "mp": rsipc.mp})
     assert failed == 0
     assert tried > 5
     assert rsipc.list() == []

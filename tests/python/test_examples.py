@@ -21,6 +21,7 @@ SAYS = {
     "mutex.py": "39 + 61 = 100",
     "semaphore.py": "2 licences are free",
     "region.py": "the region has 1048576 bytes now, and 43 at its end",
+    "killed_worker.py": "the squares are [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]",
     "numpy_array.py": "the sum is 999000",
 }
 

@@ -1,6 +1,7 @@
 """multiprocessing's queues and locks, by rsipc: a worker is killed in the middle of its work, and the others carry on.
 
-With `import multiprocessing as mp` instead, this program would wait for ever: for the lock that the dead worker holds, and for its job.
+With `import multiprocessing as mp` instead, this program would wait for ever: for the lock that the dead worker holds, and
+for its job.
 """
 
 import os

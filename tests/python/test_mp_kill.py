@@ -53,7 +53,7 @@ def kill(child: Any) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])
 def test_a_lock_is_free_again_and_its_next_owner_is_told(start: Started, kind: str, method: str) -> None:
-    context = mp.get_context(method)
+    context: Any = mp.get_context(method)
     lock, held = getattr(context, kind)(), context.SimpleQueue()
     with lock:
         assert not lock.owner_died
@@ -73,7 +73,8 @@ def test_a_lock_is_free_again_and_its_next_owner_is_told(start: Started, kind: s
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "BoundedSemaphore"])
 def test_who_waits_for_what_a_killed_process_held_is_woken(start: Started, kind: str) -> None:
-    lock, held = getattr(mp, kind)(), mp.SimpleQueue()
+    lock = getattr(mp, kind)()
+    held: Any = mp.SimpleQueue()
     child = start(mp_workers.hold, lock, held)
     held.get()
     killer = threading.Timer(0.2, child.kill)
@@ -85,7 +86,8 @@ def test_who_waits_for_what_a_killed_process_held_is_woken(start: Started, kind:
 
 
 def test_a_semaphores_events_are_not_given_back(start: Started) -> None:
-    semaphore, held = mp.Semaphore(0), mp.SimpleQueue()
+    semaphore = mp.Semaphore(0)
+    held: Any = mp.SimpleQueue()
     semaphore.release()
     child = start(mp_workers.hold, semaphore, held)
     held.get()
@@ -169,7 +171,7 @@ def test_a_reader_that_is_killed_while_it_waits_takes_nothing(start: Started) ->
 
 @pytest.mark.parametrize("method", METHODS)
 def test_items_of_a_joinable_queue_are_delivered_again(start: Started, method: str) -> None:
-    context = mp.get_context(method)
+    context: Any = mp.get_context(method)
     jobs, got = context.JoinableQueue(), context.SimpleQueue()
     for number in range(5):
         jobs.put(number)

@@ -372,8 +372,9 @@ def test_what_is_no_descriptor_of_a_queue() -> None:
         rsipc.Queue.from_fd(-1)
     with pytest.raises(rsipc.OsError):
         rsipc.Queue.from_fd(1_000_000)
+    region = rsipc.Region.anonymous(100_000)
     with pytest.raises(rsipc.WrongKind, match="region"):
-        rsipc.Queue.from_fd(rsipc.Region.anonymous(100).fileno())
+        rsipc.Queue.from_fd(region.fileno())
     with open("/dev/null") as null, pytest.raises(rsipc.Error):
         rsipc.Queue.from_fd(null.fileno())
     with pytest.raises(rsipc.InvalidArgument, match="has a name"):

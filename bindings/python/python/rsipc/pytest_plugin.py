@@ -10,7 +10,8 @@ import pytest
 
 @pytest.fixture
 def rsipc_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A namespace of the test's own, empty at first: the default one of this process, and of those that it starts, until the test ends.
+    """A namespace of the test's own, empty at first: the default one of this process, and of those that it starts, until the
+    test ends.
 
     Tests that run at the same time do not meet in it, and what they leave is removed. The value is its directory. For all tests
     below a directory, in its conftest.py:

@@ -278,6 +278,20 @@ def test_a_forked_process_has_none_of_its_parents_items(start: Started) -> None:
     jobs.join()
 
 
+def test_more_items_than_can_be_worked_on_at_a_time() -> None:
+    jobs: Any = mp.JoinableQueue()
+    for number in range(4097):
+        jobs.put(number)
+    assert [jobs.get(timeout=BOUND) for _ in range(4096)] == list(range(4096))
+    with pytest.raises(rsipc.LimitReached, match=r"4096 items .* task_done"):
+        jobs.get()
+    jobs.task_done()
+    assert jobs.get(timeout=BOUND) == 4096
+    for _ in range(4096):
+        jobs.task_done()
+    jobs.join()
+
+
 def test_too_long_an_item() -> None:
     items: Any = mp.Queue(1 << 24)
     with pytest.raises(ValueError, match="max_message"):

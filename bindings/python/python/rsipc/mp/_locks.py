@@ -98,8 +98,7 @@ class Owned(SemLock):
     @property
     def owner_died(self) -> bool:
         """Whether the process that held the lock before this one ended without releasing it, so that what the lock guards may
-        be half changed. For who holds the lock; one who cannot repair it and is killed as well leaves the same to the
-        next."""
+        be half changed. For who holds the lock, and only until it releases it: the next one is not told again."""
         return self._owner_died
 
     def _acquire(self, block: bool, timeout: float | None) -> bool:

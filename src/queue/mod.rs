@@ -20,7 +20,7 @@ mod view;
 mod watch;
 
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +182,31 @@ impl Queue {
         let shared = region.place(offset)?;
         shm::open_in::<QueueLayout>(&shared)?;
         Self::attach(shared, None)
+    }
+
+    /// Creates a queue without a name (`memfd_create(2)`), and gives the descriptor of its memory too. Others get the queue by that: a child of fork
+    /// inherits it, a Unix socket carries it (`SCM_RIGHTS`), and [`Queue::from_fd`] opens it there. The memory goes with the last process that
+    /// has it open, in whatever way that ends; closing the descriptor closes no handle. It is closed on exec.
+    ///
+    /// An unbounded queue without a limit in bytes can hold as many messages as the machine has memory for.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for options out of range; `NoSpace`, `NoMemory`, `TooManyFiles` and other errors of the system.
+    pub fn anonymous(options: &QueueOptions) -> Result<(Self, OwnedFd)> {
+        let plan = options.plan_anonymous()?;
+        let (shared, fd) = shm::create_anonymous(plan.len, size_of::<QueueLayout>(), |layout| plan.fill(layout))?;
+        Ok((Self::attach(shared, None)?, fd))
+    }
+
+    /// Opens the queue behind a descriptor that came from [`Queue::anonymous`] in this or another process of the same pid namespace. The descriptor
+    /// stays the caller's, who may close it after this.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted` where it is not that of a queue; otherwise as [`Queue::open`], but for `NotFound`.
+    pub fn from_fd(fd: &OwnedFd) -> Result<Self> {
+        Self::attach(shm::open_file(fd)?, None)
     }
 
     /// Creates a queue that is the inbox of a process.

@@ -156,6 +156,11 @@ impl QueueOptions {
         }
     }
 
+    /// The plan of a queue without a name, whose memory is on no file system that has a size.
+    pub(crate) fn plan_anonymous(&self) -> Result<Plan> {
+        self.plan(0, memory_of_the_machine().min(MAX_LEN / 4))
+    }
+
     /// The plan of a queue with a name of its own.
     pub(crate) fn plan_for(&self, name: &Name<'_>) -> Result<Plan> {
         let room = match self.capacity {

@@ -119,17 +119,32 @@ pub(crate) fn create<T: Object>(
     let mode = name.mode()?;
     let dir = name.make_dir()?;
     let fd = file::create_without_name(&dir, mode)?;
-    file::set_len(&fd, len)?;
-    let mapping = Arc::new(Mapping::new(&fd, len)?);
-    mapping.populate(0, reserved)?;
-    let object = Shared::<T>::new(mapping, 0)?;
-    fill(&object);
-    vouch_for(&*object);
+    let object = make(&fd, len, reserved, fill)?;
     // die here: the file has no name yet, and goes with this process.
     if !file::publish(&fd, &path)? {
         return Err(name.already_exists());
     }
     Ok((object, fd))
+}
+
+/// Creates an object of `len` bytes that has no name. As [`create`].
+pub(crate) fn create_anonymous<T: Object>(len: usize, reserved: usize, fill: impl FnOnce(&T)) -> Result<(Shared<T>, OwnedFd)> {
+    drop(Call::enter_nowhere()?);
+    let fd = file::create_anonymous("rsipc")?;
+    let object = make(&fd, len, reserved, fill)?;
+    file::seal_against_shrinking(&fd)?;
+    Ok((object, fd))
+}
+
+/// Makes an object in a file that nobody else sees yet.
+fn make<T: Object>(fd: &OwnedFd, len: usize, reserved: usize, fill: impl FnOnce(&T)) -> Result<Shared<T>> {
+    file::set_len(fd, len)?;
+    let mapping = Arc::new(Mapping::new(fd, len)?);
+    mapping.populate(0, reserved)?;
+    let object = Shared::<T>::new(mapping, 0)?;
+    fill(&object);
+    vouch_for(&*object);
+    Ok(object)
 }
 
 /// Makes an object of what its creator has filled in.
@@ -143,17 +158,22 @@ pub(crate) fn vouch_for<T: Object>(object: &T) {
 pub(crate) fn open<T: Object>(name: &Name<'_>) -> Result<(Shared<T>, OwnedFd)> {
     let path = name.path()?;
     let fd = file::open_named(&path)?.ok_or_else(|| name.not_found())?;
-    let len = file::size(&fd)?;
+    Ok((open_file(&fd)?, fd))
+}
+
+/// Opens the object in a file.
+pub(crate) fn open_file<T: Object>(fd: &OwnedFd) -> Result<Shared<T>> {
+    let len = file::size(fd)?;
     if len < size_of::<Header>() {
         return Err(Error::Corrupted("this is no rsipc object: the file is too short to be one"));
     }
-    let mapping = Arc::new(Mapping::new(&fd, len)?);
+    let mapping = Arc::new(Mapping::new(fd, len)?);
     mapping.populate(0, size_of::<Header>())?;
     let header = Shared::<Header>::new(Arc::clone(&mapping), 0)?;
     check::<T>(&header)?;
     let object = Shared::<T>::new(Arc::clone(&mapping), 0)?;
     mapping.populate(0, size_of::<T>())?;
-    Ok((object, fd))
+    Ok(object)
 }
 
 /// Opens the object of that name, or creates it; whoever does so at the same time gets the same one.

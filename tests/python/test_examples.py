@@ -4,9 +4,11 @@ import doctest
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import rsipc
+import rsipc.mp
 from processes import BOUND
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
@@ -19,6 +21,7 @@ SAYS = {
     "mutex.py": "39 + 61 = 100",
     "semaphore.py": "2 licences are free",
     "region.py": "the region has 1048576 bytes now, and 43 at its end",
+    "killed_worker.py": "the squares are [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]",
     "numpy_array.py": "the sum is 999000",
 }
 
@@ -35,8 +38,9 @@ def test_example(name: str) -> None:
     assert rsipc.list() == []
 
 
-def test_the_package_documentation() -> None:
-    failed, tried = doctest.testmod(rsipc, extraglobs={"rsipc": rsipc})
+@pytest.mark.parametrize("module", [rsipc, rsipc.mp])
+def test_the_package_documentation(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module, extraglobs={"rsipc": rsipc, "mp": rsipc.mp})
     assert failed == 0
     assert tried > 5
     assert rsipc.list() == []

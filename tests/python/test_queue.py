@@ -1,5 +1,6 @@
 import array
 import os
+import pickle
 import queue as standard
 import threading
 from collections.abc import Callable
@@ -342,3 +343,41 @@ def test_in_a_region() -> None:
     assert queue.recv() == b"on its own"
     with pytest.raises(rsipc.InvalidArgument, match="closed"):
         rsipc.Queue.open_in(region, 128)
+
+
+@pytest.mark.parametrize(("capacity", "length"), [(4, 10), (4, 100_000), (None, 100_000), (0, 10)])
+def test_a_queue_without_a_name_travels_by_its_descriptor(capacity: int | None, length: int) -> None:
+    queue = rsipc.Queue.anonymous(capacity, 1 << 20)
+    assert (queue.name, queue.capacity, queue.max_message) == (None, capacity, 1 << 20)
+    assert rsipc.list() == []
+    again = rsipc.Queue.from_fd(queue.memory_fileno())
+    assert again.memory_fileno() != queue.memory_fileno()
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            rsipc.Queue.from_fd(queue.memory_fileno()).send(b"x" * length, 60)
+            status = 0
+        finally:
+            os._exit(status)
+    assert again.recv(60) == b"x" * length
+    assert os.waitpid(child, 0)[1] == 0
+    queue.close()
+    with pytest.raises(rsipc.InvalidArgument, match="closed"):
+        queue.memory_fileno()
+    again.close()
+
+
+def test_what_is_no_descriptor_of_a_queue() -> None:
+    with pytest.raises(rsipc.InvalidArgument, match="from 0 on"):
+        rsipc.Queue.from_fd(-1)
+    with pytest.raises(rsipc.OsError):
+        rsipc.Queue.from_fd(1_000_000)
+    region = rsipc.Region.anonymous(100_000)
+    with pytest.raises(rsipc.WrongKind, match="region"):
+        rsipc.Queue.from_fd(region.fileno())
+    with open("/dev/null") as null, pytest.raises(rsipc.Error):
+        rsipc.Queue.from_fd(null.fileno())
+    with pytest.raises(rsipc.InvalidArgument, match="has a name"):
+        rsipc.Queue.create("q").memory_fileno()
+    with pytest.raises(TypeError, match="memory_fileno"):
+        pickle.dumps(rsipc.Queue.anonymous())

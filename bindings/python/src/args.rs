@@ -1,6 +1,7 @@
 //! Arguments: what Python gives, checked. A value of the right type that is out of range is `InvalidArgument`, one of a wrong type
 //! is `TypeError`.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use rsipc::Error;
 
-use crate::errors::invalid;
+use crate::errors::{Doing, exception, invalid};
 
 /// A length, an offset, or a number of messages.
 pub(crate) fn size(value: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -88,6 +90,20 @@ pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
         return Err(invalid(value.py(), "a timeout is a number of seconds from 0 on, or None to wait for ever"));
     }
     Ok(Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// A descriptor of our own for what the caller's is.
+pub(crate) fn duplicate(py: Python<'_>, fd: i32) -> PyResult<OwnedFd> {
+    if fd < 0 {
+        return Err(invalid(py, "a file descriptor is a number from 0 on"));
+    }
+    // SAFETY: the number is not -1; duplicating what is no descriptor is an error.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|e| {
+        let errno = e.raw_os_error().unwrap_or(0);
+        let doing = "duplicating the file descriptor".to_owned();
+        let error = if errno == libc::EMFILE { Error::TooManyFiles(doing) } else { Error::Os { doing, errno } };
+        exception(py, &error, Doing::Other)
+    })
 }
 
 /// The bytes of an object that has the buffer protocol, borrowed.

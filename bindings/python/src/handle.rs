@@ -1,6 +1,7 @@
 //! A handle on an object: open until it is closed, and sent to other processes by saying where the object is.
 
 use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,9 +25,17 @@ pub(crate) struct Handle<T> {
 
 /// Where the object is.
 enum Home {
-    Named { name: String, dir: PathBuf },
-    Placed { region: Py<Region>, offset: usize },
+    Named {
+        name: String,
+        dir: PathBuf,
+    },
+    Placed {
+        region: Py<Region>,
+        offset: usize,
+    },
     Anonymous,
+    /// An object without a name that does not keep the descriptor of its memory itself.
+    Memory(OwnedFd),
 }
 
 /// An object in use by a call.
@@ -79,6 +88,19 @@ impl<T: Send + Sync> Handle<T> {
         Self::new(object, kind, Home::Anonymous)
     }
 
+    /// A handle on an object without a name, behind this descriptor.
+    pub(crate) fn in_memory(kind: &'static str, object: T, fd: OwnedFd) -> Self {
+        Self::new(object, kind, Home::Memory(fd))
+    }
+
+    /// The descriptor of the object's memory, if that is known.
+    pub(crate) fn memory(&self) -> Option<BorrowedFd<'_>> {
+        match &*self.home {
+            Home::Memory(fd) => Some(fd.as_fd()),
+            Home::Named { .. } | Home::Placed { .. } | Home::Anonymous => None,
+        }
+    }
+
     fn new(object: T, kind: &'static str, home: Home) -> Self {
         Self { object: ArcSwapOption::from_pointee(object), kind, home: Arc::new(home) }
     }
@@ -113,7 +135,7 @@ impl<T: Send + Sync> Handle<T> {
     pub(crate) fn name(&self) -> Option<&str> {
         match &*self.home {
             Home::Named { name, .. } => Some(name),
-            Home::Placed { .. } | Home::Anonymous => None,
+            Home::Placed { .. } | Home::Anonymous | Home::Memory(_) => None,
         }
     }
 
@@ -132,6 +154,10 @@ impl<T: Send + Sync> Handle<T> {
                 "a region without a name cannot be pickled: hand its descriptor (fileno()) to the other process, which opens it with \
                  Region.from_fd",
             )),
+            Home::Memory(_) => Err(PyTypeError::new_err(
+                "a queue without a name cannot be pickled: hand its descriptor (memory_fileno()) to the other process, which opens it with \
+                 Queue.from_fd",
+            )),
         }
     }
 
@@ -140,7 +166,7 @@ impl<T: Send + Sync> Handle<T> {
         match &*self.home {
             Home::Named { name, dir } => format!("<rsipc {} {name:?} in {}{closed}>", self.kind, dir.display()),
             Home::Placed { offset, .. } => format!("<rsipc {} at offset {offset} of a region{closed}>", self.kind),
-            Home::Anonymous => format!("<rsipc {} without a name{closed}>", self.kind),
+            Home::Anonymous | Home::Memory(_) => format!("<rsipc {} without a name{closed}>", self.kind),
         }
     }
 }

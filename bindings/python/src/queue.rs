@@ -119,6 +119,52 @@ impl Queue {
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::open_or_create(name, &options)).map(Self::from)
     }
 
+    /// Creates a queue without a name, of the same options. Others get it by the descriptor of its memory (memory_fileno): a child of fork inherits
+    /// it, a Unix socket carries it (socket.send_fds), and Queue.from_fd opens it there. The memory goes with the last process that has it open, in
+    /// whatever way that ends. An unbounded one without a limit can hold as many messages as the machine has memory for.
+    ///
+    /// >>> queue = rsipc.Queue.anonymous(capacity=2)
+    /// >>> queue.send(b"hello")
+    /// >>> rsipc.Queue.from_fd(queue.memory_fileno()).recv()
+    /// b'hello'
+    ///
+    /// Raises what create raises, but for AlreadyExists.
+    #[staticmethod]
+    #[pyo3(signature = (capacity=64, max_message=4096, *, limit=None, leases=256))]
+    fn anonymous(
+        py: Python<'_>,
+        #[pyo3(from_py_with = args::capacity)] capacity: usize,
+        #[pyo3(from_py_with = args::size)] max_message: usize,
+        #[pyo3(from_py_with = args::size_or_none)] limit: Option<usize>,
+        #[pyo3(from_py_with = args::size)] leases: usize,
+    ) -> PyResult<Self> {
+        let options = options(py, capacity, max_message, limit, leases)?;
+        let (queue, fd) = call(py, || rsipc::Queue::anonymous(&options))?;
+        Ok(Handle::in_memory("queue", queue, fd).into())
+    }
+
+    /// Opens the queue behind a descriptor that came from memory_fileno() in this or another process of the same pid namespace. The descriptor
+    /// stays the caller's: it is duplicated.
+    ///
+    /// Raises Corrupted where it is not that of a queue; OsError for a bad descriptor; otherwise what open raises, but for NotFound.
+    #[staticmethod]
+    #[pyo3(signature = (fd))]
+    fn from_fd(py: Python<'_>, fd: i32) -> PyResult<Self> {
+        let fd = args::duplicate(py, fd)?;
+        let queue = call(py, || rsipc::Queue::from_fd(&fd))?;
+        Ok(Handle::in_memory("queue", queue, fd).into())
+    }
+
+    /// The descriptor of the memory of a queue without a name, to be handed to another process. It stays this handle's, and goes with the
+    /// Python object.
+    ///
+    /// Raises InvalidArgument for a queue that has a name, or is placed in a region.
+    fn memory_fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        self.handle.get(py)?;
+        let no_fd = || invalid(py, "the queue has a name, or is placed in a region: others open it by that");
+        self.handle.memory().map(|fd| fd.as_raw_fd()).ok_or_else(no_fd)
+    }
+
     /// Creates a queue at `offset` of a region, in Queue.size(...) bytes (of the same options) that are zero. An unbounded one needs a
     /// limit.
     ///

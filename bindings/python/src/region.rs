@@ -1,7 +1,7 @@
 //! Regions.
 
 use std::ffi::c_int;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::args;
-use crate::errors::{Doing, exception, invalid};
+use crate::errors::{Doing, exception};
 use crate::handle::Handle;
 use crate::wait::call;
 
@@ -106,16 +106,7 @@ impl Region {
     #[staticmethod]
     #[pyo3(signature = (fd))]
     fn from_fd(py: Python<'_>, fd: i32) -> PyResult<Self> {
-        if fd < 0 {
-            return Err(invalid(py, "a file descriptor is a number from 0 on"));
-        }
-        // SAFETY: the number is not -1; duplicating what is no descriptor is an error.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|e| {
-            let errno = e.raw_os_error().unwrap_or(0);
-            let doing = "duplicating the file descriptor".to_owned();
-            let error = if errno == libc::EMFILE { rsipc::Error::TooManyFiles(doing) } else { rsipc::Error::Os { doing, errno } };
-            exception(py, &error, Doing::Other)
-        })?;
+        let fd = args::duplicate(py, fd)?;
         let region = rsipc::Region::from_fd(fd).map_err(|e| exception(py, &e, Doing::Other))?;
         Ok(Handle::anonymous("region", region).into())
     }

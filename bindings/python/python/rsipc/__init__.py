@@ -40,6 +40,8 @@ Errors
 Processes
     Handles may be used in a child of os.fork, and can be pickled, as for a process that multiprocessing spawns: there they open
     the object again by its name. Endpoints alone belong to the process that opened them.
+
+    `from rsipc import mp` has the queues, locks and semaphores of multiprocessing, made of these objects: see help(rsipc.mp).
 """
 
 from . import _errors, _types

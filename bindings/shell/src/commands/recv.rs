@@ -1,0 +1,106 @@
+//! `rsipc recv`
+
+use std::fmt::Write as _;
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use rsipc::{Error, Namespace, Queue};
+use serde::Serialize;
+
+use crate::Done;
+use crate::cli::RecvArgs;
+use crate::commands::open;
+use crate::failure::Failure;
+use crate::output;
+
+/// A message, as `--json` gives it.
+#[derive(Serialize)]
+struct Message<'a> {
+    len: usize,
+    deliveries: u32,
+    text: Option<&'a str>,
+    hex: Option<String>,
+}
+
+pub fn run(space: &Namespace, args: &RecvArgs) -> Done {
+    let queue = open(space, &args.name)?;
+    let bar = output::bar(None);
+    // Where the messages go to a terminal, they are the progress.
+    if console::user_attended() {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let mut taken = 0;
+    while args.follow || taken < args.count {
+        match receive(&queue, args) {
+            Ok(len) => bar.inc(len as u64),
+            Err(Outcome::Over) if args.follow => break,
+            Err(Outcome::Over) => return Err(Failure::from(Error::Closed).about(&args.name)),
+            Err(Outcome::Failed(failure)) => return Err(failure.about(&args.name)),
+        }
+        taken += 1;
+    }
+    bar.finish_and_clear();
+    Ok(ExitCode::SUCCESS)
+}
+
+enum Outcome {
+    /// The queue was shut down, and is empty.
+    Over,
+    Failed(Failure),
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        if error == Error::Closed { Self::Over } else { Self::Failed(error.into()) }
+    }
+}
+
+/// Receives a message, and lets go of it once it is written; says how long it was.
+fn receive(queue: &Queue, args: &RecvArgs) -> Result<usize, Outcome> {
+    let leased = match args.waiting.timeout() {
+        None => queue.lease(),
+        Some(timeout) => queue.lease_timeout(timeout),
+    };
+    match leased {
+        Ok(lease) => {
+            write(lease.message(), lease.deliveries(), args)?;
+            let len = lease.message().len();
+            lease.finish()?;
+            Ok(len)
+        }
+        // A queue that was made for no leases.
+        Err(Error::Unsupported(_)) => {
+            let message = match args.waiting.timeout() {
+                None => queue.recv(),
+                Some(timeout) => queue.recv_timeout(timeout),
+            }?;
+            write(&message, 1, args)?;
+            Ok(message.len())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(message: &[u8], deliveries: u32, args: &RecvArgs) -> Result<(), Outcome> {
+    let failed = |error: std::io::Error| Outcome::Failed(error.into());
+    if args.json {
+        let text = std::str::from_utf8(message).ok();
+        let hex = text.is_none().then(|| {
+            message.iter().fold(String::with_capacity(2 * message.len()), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        });
+        return output::json_line(&Message { len: message.len(), deliveries, text, hex }).map_err(Outcome::Failed);
+    }
+    let mut out = stdout().lock();
+    if args.framed {
+        // No message is longer than 2^30 bytes.
+        out.write_all(&(message.len() as u32).to_le_bytes()).map_err(failed)?;
+    }
+    out.write_all(message).map_err(failed)?;
+    if !args.framed && !args.raw {
+        out.write_all(b"\n").map_err(failed)?;
+    }
+    out.flush().map_err(failed)
+}

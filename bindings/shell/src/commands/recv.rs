@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, raise};
 use rsipc::{Error, Namespace, Queue};
 use serde::Serialize;
 
@@ -12,6 +16,9 @@ use crate::cli::RecvArgs;
 use crate::commands::open;
 use crate::failure::Failure;
 use crate::output;
+
+/// How often it looks whether anybody reads what it writes.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A message, as `--json` gives it.
 #[derive(Serialize)]
@@ -57,11 +64,7 @@ impl From<Error> for Outcome {
 
 /// Receives a message, and lets go of it once it is written; says how long it was.
 fn receive(queue: &Queue, args: &RecvArgs) -> Result<usize, Outcome> {
-    let leased = match args.waiting.timeout() {
-        None => queue.lease(),
-        Some(timeout) => queue.lease_timeout(timeout),
-    };
-    match leased {
+    match waiting(args, |timeout| queue.lease_timeout(timeout)) {
         Ok(lease) => {
             write(lease.message(), lease.deliveries(), args)?;
             let len = lease.message().len();
@@ -70,15 +73,35 @@ fn receive(queue: &Queue, args: &RecvArgs) -> Result<usize, Outcome> {
         }
         // A queue that was made for no leases.
         Err(Error::Unsupported(_)) => {
-            let message = match args.waiting.timeout() {
-                None => queue.recv(),
-                Some(timeout) => queue.recv_timeout(timeout),
-            }?;
+            let message = waiting(args, |timeout| queue.recv_timeout(timeout))?;
             write(&message, 1, args)?;
             Ok(message.len())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Waits as long as it was told to. Meanwhile it looks whether anybody still reads what this process writes, and ends if nobody does, as it would if it wrote.
+fn waiting<T>(args: &RecvArgs, receive: impl Fn(Duration) -> rsipc::Result<T>) -> rsipc::Result<T> {
+    let end = args.waiting.timeout().map(|timeout| Instant::now() + timeout);
+    loop {
+        let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+        match receive(left.min(LOOK)) {
+            Err(Error::TimedOut) if left >= LOOK => {
+                if nobody_reads() {
+                    let _ = raise(Signal::SIGPIPE);
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+fn nobody_reads() -> bool {
+    let out = stdout();
+    let mut polled = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut polled, PollTimeout::ZERO).is_ok() && polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 fn write(message: &[u8], deliveries: u32, args: &RecvArgs) -> Result<(), Outcome> {

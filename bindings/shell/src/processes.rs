@@ -9,6 +9,9 @@ use std::os::unix::fs::FileExt;
 
 use nix::sys::stat::{major, minor};
 
+/// futex_wait(2), which Linux has since 6.7, by the same number on all machines.
+const SYS_FUTEX_WAIT: i64 = 455;
+
 /// A process that has an object mapped.
 #[derive(Clone)]
 pub struct Attached {
@@ -82,7 +85,7 @@ fn waits(pid: u32) -> Option<Vec<u64>> {
         let Some(number) = fields.next().and_then(|number| number.parse::<i64>().ok()) else { continue };
         let mut arguments = fields.filter_map(|field| u64::from_str_radix(field.trim_start_matches("0x"), 16).ok());
         let (Some(first), Some(second)) = (arguments.next(), arguments.next()) else { continue };
-        if number == libc::SYS_futex {
+        if number == libc::SYS_futex || number == SYS_FUTEX_WAIT {
             addresses.push(first);
         } else if number == libc::SYS_futex_waitv {
             addresses.extend(waited_for(pid, first, second)?);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Result;
@@ -10,6 +11,7 @@ use crate::queue::blocks::{State, owner_of};
 use crate::queue::store::Store;
 use crate::shm::Shared;
 use crate::shm::layout::QueueLayout;
+use crate::sync::strangers::Users;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::process::Identity;
 
@@ -54,7 +56,8 @@ pub struct User {
 
 /// Looks at a queue whose name is in `dir`. Gives also whose inbox it is, if it is one, and whether that process is gone.
 pub(crate) fn inspect(shared: Shared<QueueLayout>, dir: PathBuf) -> Result<(QueueInspection, Option<(u32, bool)>)> {
-    let store = Store::seen(shared, dir)?;
+    let users = Arc::new(Users::seen(&shared, dir.clone())?);
+    let store = Store::of_users(shared, Some(dir), users)?;
     let owner = Identity(store.shared.owner.load(Relaxed));
     let owner = (owner.0 != 0).then(|| (owner.pid(), store.users.is_gone(owner)));
     let seen = store.inspect().map(|seen| (seen, owner));

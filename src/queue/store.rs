@@ -129,13 +129,8 @@ impl Store {
         Self::of_users(shared, dir, users)
     }
 
-    /// Of a queue whose name is in `dir`, and that this process only looks at.
-    pub(crate) fn seen(shared: Shared<QueueLayout>, dir: PathBuf) -> Result<Self> {
-        let users = Arc::new(Users::seen(&shared, dir.clone())?);
-        Self::of_users(shared, Some(dir), users)
-    }
-
-    fn of_users(shared: Shared<QueueLayout>, dir: Option<PathBuf>, users: Arc<Users>) -> Result<Self> {
+    /// As `new`, of a queue whose users are known.
+    pub(super) fn of_users(shared: Shared<QueueLayout>, dir: Option<PathBuf>, users: Arc<Users>) -> Result<Self> {
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());

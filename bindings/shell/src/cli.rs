@@ -88,8 +88,8 @@ pub struct ListArgs {
 /// Show one object and the processes that use it
 #[derive(Args)]
 #[command(after_long_help = concat!(
-    "With --json: an object with the keys name, kind (queue, mutex, semaphore, region, endpoint), size (bytes of addresses), memory (bytes in use),\n",
-    "problem (why it cannot be looked at, or null) and processes: an array of pid, command, alive, waiting (true, false, or null where that cannot\n",
+    "With --json: an object with the keys name, kind (queue, mutex, semaphore, region, endpoint), size (bytes of addresses), memory (bytes in use), ",
+    "problem (why it cannot be looked at, or null) and processes: an array of pid, command, alive, waiting (true, false, or null where that cannot ",
     "be known), sends, receives, holds (messages on lease, or permits) and since (seconds since 1970, or null). And\n",
     "  queue      capacity (null: unbounded), max_message, waiting, leased, sent (null: rendezvous), shut_down\n",
     "  endpoint   the same, and pid, alive\n",
@@ -112,7 +112,7 @@ pub struct StatArgs {
 /// the attached processes sleep in a call on the object. Where the output is no terminal, each look is written below the last one.
 #[derive(Args)]
 #[command(after_long_help = concat!(
-    "With --json: one line a look, an object with time (seconds since 1970) and objects, each with the keys of `rsipc stat --json` and\n",
+    "With --json: one line a look, an object with time (seconds since 1970) and objects, each with the keys of `rsipc stat --json` and ",
     "sent_per_second and taken_per_second (null at the first look, and for what is no queue).\n\nExamples:\n",
     "  rsipc watch\n  rsipc watch -i 0.2 jobs results\n  rsipc watch --json -c 60 > minute.jsonl"))]
 pub struct WatchArgs {
@@ -149,6 +149,7 @@ pub struct CreateArgs {
 pub enum Create {
     /// A queue of messages
     Queue {
+        /// Its name: up to 200 bytes of UTF-8, no slash, no dot or at sign in front
         name: String,
         /// How many messages there is room for before senders wait; 0: a rendezvous
         #[arg(long, value_name = "MESSAGES", default_value_t = 64)]
@@ -167,9 +168,13 @@ pub enum Create {
         leases: usize,
     },
     /// A mutex that guards no data of its own
-    Mutex { name: String },
+    Mutex {
+        /// Its name
+        name: String,
+    },
     /// A semaphore: signals, unless --permits says otherwise
     Semaphore {
+        /// Its name: up to 200 bytes of UTF-8, no slash, no dot or at sign in front
         name: String,
         /// Signals: how many units there are to begin with
         #[arg(long, default_value_t = 0)]
@@ -180,6 +185,7 @@ pub enum Create {
     },
     /// A region of shared memory
     Region {
+        /// Its name: up to 200 bytes of UTF-8, no slash, no dot or at sign in front
         name: String,
         /// How long it is (4096, 64K, 16M)
         #[arg(value_parser = bytes)]
@@ -220,7 +226,7 @@ pub struct SendArgs {
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "Framed: each message follows its length, 4 bytes, the lowest first.\n",
-    "With --json: one line a message, an object with len, deliveries (more than 1: somebody died over it), text (null where it is no UTF-8)\n",
+    "With --json: one line a message, an object with len, deliveries (more than 1: somebody died over it), text (null where it is no UTF-8) ",
     "and hex (where it is no UTF-8, else null).\n\nExamples:\n",
     "  rsipc recv jobs\n  rsipc recv -w 5 jobs || echo 'nothing came'\n  rsipc recv -f jobs | while read -r job; do work \"$job\"; done\n",
     "  rsipc recv --raw pictures > cat.jpg\n  rsipc recv -f --raw backup | tar x"))]
@@ -345,7 +351,7 @@ pub struct DoctorArgs {
 /// These are figures of a machine that does other things as well: a first idea, not a benchmark.
 #[derive(Args)]
 #[command(after_long_help = concat!(
-    "With --json: an object with processors and results, an array of what (one way, round trip), bytes, seconds, messages, per_second, and for\n",
+    "With --json: an object with processors and results, an array of what (one way, round trip), bytes, seconds, messages, per_second, and for ",
     "round trips median_ns and p99_ns.\n\nExample:\n  rsipc bench -s 2"))]
 pub struct BenchArgs {
     /// How long each measurement lasts
@@ -375,6 +381,7 @@ pub enum PeerRole {
     "  rsipc completions bash > ~/.local/share/bash-completion/completions/rsipc\n",
     "  rsipc completions zsh > \"${fpath[1]}/_rsipc\"\n  rsipc completions fish > ~/.config/fish/completions/rsipc.fish"))]
 pub struct CompletionsArgs {
+    /// The shell
     pub shell: Shell,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
-use rsipc::{Entry, Error, Inspection, Kind, Namespace, QueueInspection, SemaphoreKind, User};
+use rsipc::{Entry, Error, Inspection, Namespace, QueueInspection, SemaphoreKind, User};
 use serde::Serialize;
 
 use crate::processes::{self, Attached, FileId};
@@ -126,9 +126,8 @@ impl Object {
             Err(error) => (None, Some(error.to_string())),
         };
         let (state, users) = seen.map(State::of).unwrap_or_default();
-        let kind = if entry.kind == Kind::Endpoint { "endpoint" } else { entry.kind.as_str() };
-        let Entry { name, size, memory, .. } = entry;
-        Self { name, kind, size, memory, problem, processes: join(attached, users), state }
+        let Entry { name, kind, size, memory, .. } = entry;
+        Self { name, kind: kind.as_str(), size, memory, problem, processes: join(attached, users), state }
     }
 
     pub fn queue(&self) -> Option<&Queue> {
@@ -249,7 +248,7 @@ fn join(attached: Vec<Attached>, users: Vec<User>) -> Vec<Process> {
         });
         process.sends |= user.sends;
         process.receives |= user.receives;
-        process.holds += user.holds;
+        process.holds = process.holds.saturating_add(user.holds);
         process.since = process.since.or(user.since.and_then(|at| Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())));
     }
     processes.into_values().collect()

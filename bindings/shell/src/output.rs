@@ -3,7 +3,7 @@
 use std::io::{Write, stdout};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -63,16 +63,19 @@ pub fn processes(processes: &[Process]) -> String {
     shown.join(" ")
 }
 
-/// A bar on standard error if that is a terminal; nothing otherwise. `len`: None where it is not known.
-pub fn bar(len: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::no_length();
+/// A bar on standard error if that is a terminal and something long is `shown`; nothing otherwise. It goes when it is dropped. `len`: None where it is
+/// not known.
+pub fn bar(shown: bool, len: Option<u64>) -> ProgressBar {
+    if !shown {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length().with_finish(ProgressFinish::AndClear);
     let template = match len {
         Some(len) => {
             bar.set_length(len);
-            "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
+            "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
         }
-        None => "{spinner} {decimal_bytes} {decimal_bytes_per_sec} {elapsed}",
+        None => "{spinner} {bytes} {bytes_per_sec} {elapsed}",
     };
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -138,8 +138,6 @@ fn lock_does_as_flock_does() {
 #[test]
 fn doctor_finds_what_the_dead_left_and_takes_it_back() {
     let place = Place::new();
-    let healthy = place.json(&["doctor", "--json"]);
-    assert_eq!(healthy["healthy"], true, "{healthy}");
     place.ok(&["create", "queue", "jobs"]);
     place.ok(&["create", "semaphore", "slots", "--permits", "2"]);
     place.ok(&["create", "mutex", "m"]);
@@ -168,21 +166,22 @@ fn doctor_finds_what_the_dead_left_and_takes_it_back() {
     }
     let list = place.ok(&["ls"]);
     assert!(list.contains(&format!("dead process {child} holds 1")) && list.contains("an owner died"), "{list}");
-    let levels =
-        |report: &Value, level: &str| report["checks"].as_array().unwrap().iter().filter(|check| check["level"] == level).count();
-    let found = place.json(&["doctor", "--json"]);
-    assert_eq!((levels(&found, "note"), levels(&found, "problem")), (5, 0), "{found}");
-    let fixed = place.json(&["doctor", "--fix", "--json"]);
-    let count = fixed["checks"].as_array().unwrap().iter().filter(|check| check["fixed"] == true).count();
+    // What it says of the machine is the machine's affair.
+    let doctor = |args: &[&str]| -> Vec<Value> {
+        let report: Value = serde_json::from_str(&place.run(args).text()).unwrap();
+        report["checks"].as_array().unwrap().iter().filter(|check| check["check"] == "dead").cloned().collect()
+    };
+    let found = doctor(&["doctor", "--json"]);
+    assert!(found.len() == 5 && found.iter().all(|check| check["level"] == "note" && check["advice"].is_string()), "{found:?}");
+    let fixed = doctor(&["doctor", "--fix", "--json"]);
     // The mutex is left to who knows what it guards.
-    assert_eq!(count, 4, "{fixed}");
-    let after = place.json(&["doctor", "--json"]);
-    assert_eq!(levels(&after, "note"), 1, "{after}");
+    assert_eq!(fixed.iter().filter(|check| check["fixed"] == true).count(), 4, "{fixed:?}");
+    assert_eq!(doctor(&["doctor", "--json"]).len(), 1);
     assert_eq!(place.json(&["stat", "--json", "slots"])["value"], 2);
     assert_eq!(place.run(&["stat", "server"]).code(), 4);
     assert_eq!(place.ok(&["recv", "-n", "jobs"]), "a job\n");
     place.ok(&["lock", "m", "--", "true"]);
-    assert_eq!(levels(&place.json(&["doctor", "--json"]), "note"), 0);
+    assert_eq!(doctor(&["doctor", "--json"]).len(), 0);
 }
 
 #[test]
@@ -199,8 +198,10 @@ fn doctor_sees_limits_and_mounts() {
             .collect();
         (output.status.code().unwrap(), problems)
     };
-    assert_eq!(with("-n 64"), (1, vec!["open files".into()]));
-    assert_eq!(with("-f 100000"), (1, vec!["file size".into()]));
+    for (limit, problem) in [("-n 64", "open files"), ("-f 100000", "file size")] {
+        let (code, problems) = with(limit);
+        assert!(code == 1 && problems.iter().any(|found| found == problem), "{limit}: {problems:?}");
+    }
     let text = place.run(&["doctor"]);
     assert!(text.text().contains("/proc") && text.text().contains("tmpfs"), "{text:?}");
     assert_eq!(place.run(&["--dir", "/proc", "doctor"]).code(), 1);

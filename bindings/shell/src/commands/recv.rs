@@ -31,11 +31,8 @@ struct Message<'a> {
 
 pub fn run(space: &Namespace, args: &RecvArgs) -> Done {
     let queue = open(space, &args.name)?;
-    let bar = output::bar(None);
-    // Where the messages go to a terminal, they are the progress.
-    if console::user_attended() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
+    // On a terminal, the messages are the progress.
+    let bar = output::bar(args.raw && !console::user_attended(), None);
     let mut taken = 0;
     while args.follow || taken < args.count {
         match receive(&queue, args) {
@@ -46,7 +43,6 @@ pub fn run(space: &Namespace, args: &RecvArgs) -> Done {
         }
         taken += 1;
     }
-    bar.finish_and_clear();
     Ok(ExitCode::SUCCESS)
 }
 

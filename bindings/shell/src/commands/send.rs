@@ -21,7 +21,8 @@ const PIECE: usize = 1 << 20;
 
 pub fn run(space: &Namespace, args: &SendArgs) -> Done {
     let queue = open(space, &args.name)?;
-    let sender = Sender { queue: &queue, timeout: args.waiting.timeout(), bar: output::bar(expected(args)) };
+    let bar = output::bar(args.raw || !args.file.is_empty(), expected(args));
+    let sender = Sender { queue: &queue, timeout: args.waiting.timeout(), bar };
     sender.send_all(args).map_err(|failure| failure.about(&args.name))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -32,7 +33,7 @@ fn expected(args: &SendArgs) -> Option<u64> {
         return args.file.iter().map(|path| Some(fs::metadata(path).ok()?.len())).sum();
     }
     let input = File::from(stdin().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
-    (args.messages.is_empty() && input.is_file()).then_some(input.len())
+    input.is_file().then_some(input.len())
 }
 
 struct Sender<'a> {
@@ -53,23 +54,19 @@ impl Sender<'_> {
 
     fn send_all(&self, args: &SendArgs) -> Result<(), Failure> {
         if !args.messages.is_empty() {
-            return args.messages.iter().try_for_each(|message| self.send(message.as_bytes()));
-        }
-        if !args.file.is_empty() {
-            for path in &args.file {
-                let about = |failure: Failure| failure.about(path.display());
-                let message = fs::read(path).map_err(|error| about(error.into()))?;
-                self.send(&message).map_err(about)?;
-            }
+            args.messages.iter().try_for_each(|message| self.send(message.as_bytes()))
+        } else if !args.file.is_empty() {
+            args.file.iter().try_for_each(|path| {
+                let sent = fs::read(path).map_err(Failure::from).and_then(|message| self.send(&message));
+                sent.map_err(|failure| failure.about(path.display()))
+            })
         } else if args.raw {
-            self.stream()?;
+            self.stream()
         } else if args.framed {
-            self.frames()?;
+            self.frames()
         } else {
-            self.lines()?;
+            self.lines()
         }
-        self.bar.finish_and_clear();
-        Ok(())
     }
 
     fn lines(&self) -> Result<(), Failure> {

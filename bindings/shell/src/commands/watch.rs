@@ -130,7 +130,7 @@ fn text(space: &Namespace, look: &Look) -> String {
         ("NOTES", Left),
     ];
     let dir = space.dir().map(|dir| dir.display().to_string()).unwrap_or_default();
-    let mut text = format!("{dir}: {} objects\n", look.objects.len());
+    let mut text = format!("{dir}\n");
     text.push_str(&output::table(&head, look.objects.iter().map(row).collect()));
     text
 }

@@ -49,6 +49,7 @@ test: tools lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
 	cargo test --features async
 	cargo test -p rsipc-models
+	cargo test -p rsipc-cli
 	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
 	$(MAKE) -C tests/c test LIBDIR=$(abspath $(LIBDIR))
 	cargo build

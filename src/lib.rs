@@ -52,6 +52,7 @@ mod direct;
 mod error;
 #[cfg(feature = "capi")]
 pub mod ffi;
+mod inspect;
 mod name;
 mod queue;
 mod shm;
@@ -63,8 +64,12 @@ mod wait;
 pub use bytemuck;
 pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
+pub use inspect::Inspection;
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
-pub use queue::{Batch, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueOptions};
+pub use queue::{
+    Batch, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueInspection, QueueOptions,
+    User,
+};
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};
 pub use sync::semaphore::{MAX_VALUE, Semaphore, SemaphoreKind};

@@ -63,7 +63,7 @@ impl Address {
     }
 
     /// The address whose file has this name.
-    pub(super) fn of_file(name: &str) -> Option<Self> {
+    pub(crate) fn of_file(name: &str) -> Option<Self> {
         let mut numbers = name.strip_prefix('@')?.split('.');
         let identity = Identity::new(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
         let address = Self::new(identity, numbers.next()?.parse().ok()?);

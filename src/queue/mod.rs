@@ -7,6 +7,7 @@ mod blocks;
 mod claims;
 mod handoff;
 mod in_place;
+mod inspect;
 mod lease;
 mod loan;
 mod log;
@@ -39,6 +40,8 @@ pub use attached::Peer;
 pub use batch::Batch;
 #[cfg(feature = "capi")]
 pub(crate) use in_place::Holding;
+pub(crate) use inspect::inspect;
+pub use inspect::{QueueInspection, User};
 pub use lease::Lease;
 pub use loan::{Loan, NotSent};
 pub(crate) use options::{ENVELOPE, Envelope};

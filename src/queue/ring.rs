@@ -299,6 +299,13 @@ impl Ring {
         Ok(self.distance(head, self.look(&shared.send, 0)?.position))
     }
 
+    /// How many messages have ever been taken out of it, and how many there are now.
+    pub(crate) fn taken_and_len(&self) -> Result<(u64, usize)> {
+        let head = self.look(&self.shared.recv, 1)?.position;
+        let taken = self.lap_of(head).wrapping_mul(u64::from(self.capacity)).wrapping_add(self.index_of(head));
+        Ok((taken, self.len()?))
+    }
+
     /// How many messages there are between two positions.
     fn distance(&self, head: u64, tail: u64) -> usize {
         let laps = self.lap_of(tail).wrapping_sub(self.lap_of(head));

@@ -27,9 +27,9 @@ use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
 
 /// The states of `MutexLayout::state`. An owner died, and nobody has marked the data consistent since.
-const INCONSISTENT: u32 = 1;
+pub(crate) const INCONSISTENT: u32 = 1;
 /// Given up: nobody gets the mutex any more.
-const NOT_RECOVERABLE: u32 = 2;
+pub(crate) const NOT_RECOVERABLE: u32 = 2;
 const CONSISTENT: u32 = 0;
 
 /// A mutex that processes share, with the data that it guards (plain old data; `()` where the data lies elsewhere).

@@ -397,6 +397,12 @@ impl Users {
         Ok(users)
     }
 
+    /// Those of an object that this process only looks at: it does not become one of them.
+    pub(crate) fn seen<T: Object>(object: &Shared<T>, dir: PathBuf) -> Result<Self> {
+        let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
+        Ok(Self { header, dir: Some(dir), from_home: true, strangers: OnceLock::new() })
+    }
+
     /// Whether the object is of this process's pid namespace.
     pub(crate) fn are_at_home(&self) -> bool {
         let home = self.header.namespace.load(Relaxed);

@@ -36,7 +36,7 @@ help:
 	@echo "make bench    measure rsipc beside its peers: docs/benchmarks.md (SHORT=1: in two minutes; ONLY=word: some scenarios; RSIPC_BLESS=1: write the page)"
 	@echo "make bench-peers install the peers in Python, without which their subjects are skipped"
 	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
-	@echo "make install  install them, the header, and what pkg-config and CMake read (PREFIX, /usr/local; DESTDIR; make uninstall)"
+	@echo "make install  install them, the header, what pkg-config and CMake read, and the rsipc command (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
 	@echo "make header   write include/ipc.h anew from src/ffi"
 	@echo "make abi      record what was added to the C library's ABI in bindings/c/abi"
@@ -151,11 +151,17 @@ target/release/librsipc.a: $(RUST)
 $(LIBDIR)/librsipc.so: target/release/librsipc.a bindings/c/rsipc.map
 	$(MAKE) -C bindings/c lib
 
-install: lib
+install: lib target/release/rsipc
 	$(MAKE) -C bindings/c install
+	$(MAKE) -C bindings/shell install
 
 uninstall:
 	$(MAKE) -C bindings/c uninstall
+	$(MAKE) -C bindings/shell uninstall
+
+target/release/rsipc: $(RUST) $(shell find bindings/shell/src -name '*.rs')
+	cargo build --release -p rsipc-cli
+	@touch $@
 
 target/release/examples/demo-worker: $(RUST) examples/demo/worker.rs
 	cargo build --release --example demo-worker

@@ -1,4 +1,4 @@
-"""make install: other projects, in C and in C++, find the library with pkg-config and with CMake, and their programs run."""
+"""make install: other projects, in C and C++, find the library with pkg-config and CMake and run; and the command is there."""
 
 import os
 import shutil
@@ -68,7 +68,8 @@ def test_two_sides_of_a_hello_world_are_forty_lines() -> None:
     assert sum(len((ROOT / f"examples/c/{name}.c").read_text().splitlines()) for name in PROGRAMS) <= 40
 
 
-def test_what_is_installed(stage: Path) -> None:
+def test_what_is_installed(stage: Path, tmp_path: Path) -> None:
+    run(str(installed(stage, "bin/rsipc")), "man", str(tmp_path))
     pages = {page for page, _ in PAGES.values()}
     functions = {function.name for section in SECTIONS for function in section.of_kind("function")}
     assert files(stage / PREFIX.relative_to("/")) == {
@@ -82,6 +83,11 @@ def test_what_is_installed(stage: Path) -> None:
         "lib/cmake/rsipc/rsipc-config-version.cmake",
         "share/man/man7/rsipc.7",
         *(f"share/man/man3/{page}.3" for page in pages | functions),
+        "bin/rsipc",
+        *(f"share/man/man1/{page.name}" for page in tmp_path.iterdir()),
+        "share/bash-completion/completions/rsipc",
+        "share/zsh/site-functions/_rsipc",
+        "share/fish/vendor_completions.d/rsipc.fish",
     }
     assert installed(stage, "lib/librsipc.so").readlink() == Path("librsipc.so.0")
     assert installed(stage, "lib/librsipc.so.0").readlink() == Path(f"librsipc.so.{VERSION}")

@@ -15,7 +15,7 @@ use crate::sync::strangers::Users;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::process::Identity;
 
-/// What [`Namespace::inspect`] sees of a queue.
+/// What [`Namespace::inspect`](crate::Namespace::inspect) sees of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueInspection {

@@ -211,9 +211,12 @@ impl<'a> Victim<'a> {
 
     /// Lets it go on to its end.
     pub fn go_on(&self) {
-        // One that sleeps for a moment in a system call has not made its last step yet.
+        // One that sleeps for a moment in a system call has not made its last step yet; one that came to its end by itself goes on already.
         let end = Instant::now() + HANG;
         while let Err(e) = ptrace::detach(self.pid, None) {
+            if self.is_done() {
+                return;
+            }
             assert!(e == Errno::ESRCH && Instant::now() < end, "the victim cannot be let go: {e}");
             let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
             std::thread::sleep(Duration::from_micros(20));

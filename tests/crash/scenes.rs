@@ -21,7 +21,7 @@ use crate::handles;
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
 use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
 use crate::step::Scene;
-use crate::strangers::strangers;
+use crate::strangers::{join, strangers};
 use crate::support::{Test, message};
 use crate::twice::{self, Barge, What};
 use crate::waits::{self, Beside, Ready};
@@ -232,6 +232,7 @@ pub const SCENES: &[Entry] = &[
     ("release a unit, who was woken dies, a third barges", |t| twice::pair(t, What::Unit, Barge::Late)),
     ("release a permit, then who was woken dies", |t| twice::pair(t, What::Permit, Barge::Never)),
     ("release a permit, who was woken dies, a third barges", |t| twice::pair(t, What::Permit, Barge::Late)),
+    ("strangers: begin a life and lock", |t| join(t)),
     ("strangers: send, receiver asleep", |t| strangers(t, queue(t, Act::Send, 0, (Act::Recv, 1)))),
     ("strangers: send, full, waits", |t| strangers(t, queue(t, Act::Send, CAPACITY, (Act::Recv, 0)))),
     ("strangers: send, another sender comes", |t| strangers(t, another(t))),

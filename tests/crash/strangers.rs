@@ -1,11 +1,16 @@
 //! Scenes whose objects processes of several pid namespaces use: then the kernel sees to nobody's words.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
+use nix::sys::wait::WaitStatus;
 use rsipc::{Kind, Mutex, Queue};
 
-use crate::step::{Fault, LATE_AFTER_TWO, Scene, Sleepers};
-use crate::support::Test;
+use crate::scenes::fresh;
+use crate::step::{Fault, HANG, LATE_AFTER_TWO, Scene, Sleepers};
+use crate::support::{Test, fork};
+
+/// The most memory that the table may have: that of forty lives.
+const MOST_BLOCKS: u64 = 40 * 8;
 
 /// The number of the table.
 const NUMBER: u32 = 77;
@@ -16,8 +21,13 @@ struct Strangers<'a> {
     inner: Box<dyn Scene + 'a>,
 }
 
-/// Lets the users of all the objects that there are be strangers to each other, from here on.
 pub fn strangers<'a>(test: &'a Test, inner: Box<dyn Scene + 'a>) -> Box<dyn Scene + 'a> {
+    estrange(test);
+    Box::new(Strangers { test, inner })
+}
+
+/// Lets the users of all the objects that there are be strangers to each other, from here on.
+fn estrange(test: &Test) {
     let table = test.dir.join(".strangers");
     if !table.exists() {
         let made = std::fs::File::create(&table).and_then(|file| {
@@ -33,7 +43,52 @@ pub fn strangers<'a>(test: &'a Test, inner: Box<dyn Scene + 'a>) -> Box<dyn Scen
         let file = std::fs::File::options().write(true).open(test.dir.join(&object.name)).unwrap();
         file.write_all_at(&NUMBER.to_ne_bytes(), 12).unwrap();
     }
-    Box::new(Strangers { test, inner })
+}
+
+/// The victim is a thread that begins its life with its first call.
+struct Join<'a> {
+    test: &'a Test,
+    name: String,
+}
+
+pub fn join(test: &Test) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    drop(Mutex::create(test.name(&name), ()).unwrap());
+    estrange(test);
+    Box::new(Join { test, name })
+}
+
+impl Join<'_> {
+    fn lock(&self) -> rsipc::Result<()> {
+        Mutex::<()>::open(self.test.name(&self.name))?.lock_timeout(HANG).map(|mut guard| guard.mark_consistent())
+    }
+}
+
+impl Scene for Join<'_> {
+    fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        let mutex = std::mem::ManuallyDrop::new(Mutex::<()>::open(self.test.name(&self.name)).unwrap());
+        // Its process is known already, by the life of a thread that does nothing else.
+        std::thread::scope(|scope| scope.spawn(|| drop(mutex.lock().unwrap())).join().unwrap());
+        Box::new(move || std::mem::forget(mutex.lock().unwrap()))
+    }
+
+    fn finish(&self, _sleepers: &Sleepers, _completed: bool) -> Vec<Fault> {
+        let mut faults = vec![];
+        let mut check = |who: &str, result: Result<(), String>| {
+            result.unwrap_or_else(|e| faults.push(Fault::Hang(format!("{who} locks: {e}"))));
+        };
+        check("who is there", self.lock().map_err(|e| e.to_string()));
+        let newcomer = fork("a newcomer", || self.lock().unwrap());
+        let status = newcomer.end();
+        check("a newcomer", if let WaitStatus::Exited(_, 0) = status { Ok(()) } else { Err(format!("{status:?}")) });
+        // Who comes takes the entries of those who are gone.
+        let blocks = std::fs::metadata(self.test.dir.join(".strangers")).unwrap().blocks();
+        if blocks > MOST_BLOCKS {
+            faults.push(Fault::Leaked(format!("lives: the table has {blocks} blocks of 512 bytes")));
+        }
+        self.test.unlink(&self.name).unwrap();
+        faults
+    }
 }
 
 impl Strangers<'_> {

@@ -11,7 +11,7 @@ use crate::shm::{self, Shared};
 use crate::sync::lock::{OWNER_DIED, TID};
 use crate::sync::mutex::{INCONSISTENT, NOT_RECOVERABLE};
 use crate::sync::semaphore::SemaphoreKind;
-use crate::sync::strangers::Users;
+use crate::sync::users::Users;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::Owners;
 

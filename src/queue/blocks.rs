@@ -26,7 +26,7 @@ use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{BlockHead, QueueLayout};
 use crate::sync::lock;
-use crate::sync::strangers::Users;
+use crate::sync::users::Users;
 use crate::sys::file::PAGE;
 use crate::sys::memory::AtomicU32;
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};

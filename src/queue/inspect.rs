@@ -11,7 +11,7 @@ use crate::queue::blocks::{State, owner_of};
 use crate::queue::store::Store;
 use crate::shm::Shared;
 use crate::shm::layout::QueueLayout;
-use crate::sync::strangers::Users;
+use crate::sync::users::Users;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::process::Identity;
 

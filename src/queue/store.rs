@@ -32,7 +32,7 @@ use crate::shm::layout::{QueueLayout, Side};
 use crate::sync::lives::Lives;
 use crate::sync::lock::{self, On};
 use crate::sync::spin::Spin;
-use crate::sync::strangers::Users;
+use crate::sync::users::Users;
 use crate::sys::futex::{self, Kind};
 use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::memory::{AtomicU32, AtomicU64};

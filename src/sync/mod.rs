@@ -11,4 +11,5 @@ pub(crate) mod signals;
 pub(crate) mod source;
 pub(crate) mod spin;
 pub(crate) mod strangers;
+pub(crate) mod users;
 pub(crate) mod watcher;

@@ -19,7 +19,7 @@ use crate::shm::layout::MutexLayout;
 use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
-use crate::sync::strangers::Users;
+use crate::sync::users::Users;
 use crate::sys::memory::AtomicU64;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::{Call, forks};

@@ -32,8 +32,8 @@ use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -43,14 +43,13 @@ use nix::unistd::gettid;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Result};
-use crate::shm::Shared;
-use crate::shm::layout::{Header, LIFE_BACK, Object, SECOND_LIFE_BACK, STRANGERS_TAG};
+use crate::shm::layout::{LIFE_BACK, SECOND_LIFE_BACK, STRANGERS_TAG};
 use crate::sync::life_table::{LifeTable, TableKind};
 use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Annex};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sys::memory::{AtomicU32, AtomicU64, fence};
-use crate::sys::process::{Identity, MOST_LIVES, PerProcess, me, own_thread_is_gone, thread_is_gone};
+use crate::sys::process::{Identity, MOST_LIVES, PerProcess, own_thread_is_gone};
 use crate::sys::spawn::spawn_without_signals;
 use crate::sys::thread::{Call, Owners, Uncancelled, forks, watch_forks};
 use crate::time::Deadline;
@@ -59,7 +58,7 @@ const KIND: TableKind = TableKind { tag: STRANGERS_TAG, entries: MOST_LIVES };
 
 /// Set in the owner of a lock word that is a stranger: its life is in the next 12 bits, and the lower bits of how often it was begun in the other
 /// 17. Thread ids are below 2^22.
-const STRANGER: u32 = 1 << 29;
+pub(super) const STRANGER: u32 = 1 << 29;
 const BEGUN_BITS: u32 = 17;
 const BEGUN: u32 = (1 << BEGUN_BITS) - 1;
 
@@ -112,7 +111,7 @@ fn ours() -> Result<MutexGuard<'static, Ours>> {
 
 impl Strangers {
     /// Those of the directory `dir`, which exists.
-    fn of(dir: &Path) -> Result<Arc<Self>> {
+    pub(super) fn of(dir: &Path) -> Result<Arc<Self>> {
         watch_forks();
         let _whole = Uncancelled::new();
         let path = dir.join(".strangers");
@@ -134,7 +133,7 @@ impl Strangers {
         Ok(strangers)
     }
 
-    fn enter<'a>(self: &Arc<Self>, owners: &'a dyn Owners) -> Result<Call<'a>> {
+    pub(super) fn enter<'a>(self: &Arc<Self>, owners: &'a dyn Owners) -> Result<Call<'a>> {
         let standing = self.process().and_then(|_| self.known_standing());
         let standing = match standing {
             Some(standing) => standing,
@@ -152,13 +151,13 @@ impl Strangers {
     }
 
     /// This process, once it has entered a call.
-    fn process(&self) -> Option<Identity> {
+    pub(super) fn process(&self) -> Option<Identity> {
         // Acquire: with the Release in `make_known`.
         (self.known_at.load(Acquire) == forks().wrapping_add(1)).then(|| Identity(self.process.load(Relaxed)))
     }
 
     /// How the calling thread stands in lock words, if it does.
-    fn known_standing(&self) -> Option<u32> {
+    pub(super) fn known_standing(&self) -> Option<u32> {
         let known = |standing: &&Standing| standing.file == self.file && standing.forks == forks();
         let find = |all: &RefCell<Vec<Standing>>| all.try_borrow().ok()?.iter().find(known).map(|standing| standing.owner);
         STANDINGS.try_with(find).ok().flatten()
@@ -314,7 +313,7 @@ impl Strangers {
     }
 
     /// Whether the life has ended that stands in a lock word.
-    fn has_ended(&self, owner: u32) -> bool {
+    pub(super) fn has_ended(&self, owner: u32) -> bool {
         let life = (owner & !STRANGER) >> BEGUN_BITS;
         // With that in `begin_life`.
         fence(SeqCst);
@@ -324,7 +323,7 @@ impl Strangers {
     }
 
     /// Whether the process that is known by a life has ended.
-    fn is_gone(&self, identity: Identity) -> bool {
+    pub(super) fn is_gone(&self, identity: Identity) -> bool {
         let Some(life) = identity.life().filter(|&life| self.table.word(life).is_some()) else { return false };
         // With that in `begin_life`.
         fence(SeqCst);
@@ -333,6 +332,16 @@ impl Strangers {
         }
         let Ok(used) = self.table.used() else { return false };
         !(1..=used).any(|life| self.lives(life) && self.table.entry_at(life).process.load(Relaxed) == identity.0)
+    }
+
+    /// The life to sleep on, to see its end, and what it is until then; None where that has ended.
+    pub(super) fn watch(&self, identity: Identity) -> Option<(&AtomicU32, u32)> {
+        self.table.watch_of(identity.life()?, identity)
+    }
+
+    /// How the table is called in an object's header: never 0.
+    pub(super) fn number(&self) -> u32 {
+        self.table.shared().number.load(Relaxed).max(1)
     }
 }
 
@@ -367,167 +376,4 @@ impl Drop for RecordLock<'_> {
         // It cannot fail, and would end with this process.
         let _ = Self::set(self.0, libc::F_UNLCK);
     }
-}
-
-/// The users of one object: how this process stands in its words, and which of the others are gone.
-pub(crate) struct Users {
-    header: Shared<Header>,
-    /// Where the object's name is; None for one in a region.
-    dir: Option<PathBuf>,
-    /// Whether it was opened in its own pid namespace. (A child that is forked into another one makes no calls there.)
-    from_home: bool,
-    strangers: OnceLock<Arc<Strangers>>,
-}
-
-impl Users {
-    /// Those of an object whose name is in `dir`, or which lies in a region.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` where the object is another pid namespace's and cannot be used from this one.
-    pub(crate) fn new<T: Object>(object: &Shared<T>, dir: Option<PathBuf>) -> Result<Self> {
-        let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
-        // The program may go to another directory before it has to know this.
-        let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
-        let mut users = Self { header, dir, from_home: true, strangers: OnceLock::new() };
-        users.from_home = users.are_at_home();
-        if !users.from_home {
-            users.become_strangers()?;
-        }
-        Ok(users)
-    }
-
-    /// Those of an object that this process only looks at: it does not become one of them.
-    pub(crate) fn seen<T: Object>(object: &Shared<T>, dir: PathBuf) -> Result<Self> {
-        let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
-        Ok(Self { header, dir: Some(dir), from_home: true, strangers: OnceLock::new() })
-    }
-
-    /// Whether the object is of this process's pid namespace.
-    pub(crate) fn are_at_home(&self) -> bool {
-        let home = self.header.namespace.load(Relaxed);
-        home != 0 && home == me().namespace
-    }
-
-    /// Whether they are known by their lives.
-    #[inline]
-    pub(crate) fn are_strangers(&self) -> bool {
-        !self.from_home || self.header.strangers.load(Relaxed) != 0
-    }
-
-    fn become_strangers(&self) -> Result<()> {
-        if self.dir.is_none() {
-            return Err(Error::Unsupported(
-                "the object lies in a region, and belongs to processes of another pid namespace: give it a name of its own"
-                    .into(),
-            ));
-        }
-        let strangers = self.table()?;
-        // Who cannot be one of them leaves the object as it is.
-        drop(strangers.enter(self)?);
-        // Those who are in the middle of something end it as they began it.
-        let _ = self.header.strangers.compare_exchange(0, table_number(strangers), Relaxed, Relaxed);
-        self.strangers().map(drop)
-    }
-
-    fn table(&self) -> Result<&Arc<Strangers>> {
-        if let Some(strangers) = self.strangers.get() {
-            return Ok(strangers);
-        }
-        let dir = self.dir.as_ref().ok_or(Error::Corrupted("an object in a region has strangers among its users"))?;
-        let strangers = Strangers::of(dir)?;
-        Ok(self.strangers.get_or_init(|| strangers))
-    }
-
-    /// The table by which they are known.
-    fn strangers(&self) -> Result<&Arc<Strangers>> {
-        let strangers = self.table()?;
-        if self.header.strangers.load(Relaxed) == table_number(strangers) {
-            return Ok(strangers);
-        }
-        Err(Error::Unsupported(
-            "the object's users are known by a table (.strangers) that is not in the object's directory any more".into(),
-        ))
-    }
-
-    /// Enters a call of who holds the lock of `word` as `owner`, and may have taken it before there were strangers.
-    ///
-    /// # Errors
-    ///
-    /// As [`Users::enter`].
-    #[inline]
-    pub(crate) fn enter_again(&self, word: &AtomicU32, owner: u32) -> Result<Call<'_>> {
-        if owner & STRANGER == 0 { Call::enter_among(word, self) } else { self.enter_as_stranger() }
-    }
-
-    /// Enters a call that works on `word`.
-    ///
-    /// # Errors
-    ///
-    /// `Reentrant`, as [`Call::enter`]. Among strangers, in this process's and this thread's first call, also `LimitReached` where 4095
-    /// threads of several pid namespaces use the directory, `WouldBlock` where somebody was stopped while joining, and errors of the system.
-    #[inline]
-    pub(crate) fn enter(&self, word: &AtomicU32) -> Result<Call<'_>> {
-        if self.are_strangers() { self.enter_as_stranger() } else { Call::enter_among(word, self) }
-    }
-
-    #[cold]
-    fn enter_as_stranger(&self) -> Result<Call<'_>> {
-        self.strangers()?.enter(self)
-    }
-
-    /// Who this process is, once it has entered a call.
-    #[inline]
-    pub(crate) fn me(&self) -> Identity {
-        if self.are_strangers() { self.stranger_or_native() } else { me().identity }
-    }
-
-    #[cold]
-    fn stranger_or_native(&self) -> Identity {
-        // At home, the first stranger may have come since the call was entered. Then it ends as it began: of a thread without a life nobody would
-        // know when it has stopped. Elsewhere a call is not entered before the process has a life.
-        let began = self.strangers.get().is_some_and(|strangers| strangers.known_standing().is_some());
-        self.stranger().filter(|_| began).unwrap_or(if self.are_at_home() { me().identity } else { Identity::of_life(0, 0) })
-    }
-
-    fn stranger(&self) -> Option<Identity> {
-        self.strangers.get()?.process()
-    }
-
-    /// Whether it is this process.
-    pub(crate) fn is_me(&self, identity: Identity) -> bool {
-        if identity.life().is_none() {
-            identity == me().identity && self.are_at_home()
-        } else {
-            self.stranger() == Some(identity)
-        }
-    }
-
-    /// Whether a process is known to be gone.
-    pub(crate) fn is_gone(&self, identity: Identity) -> bool {
-        match identity.life() {
-            None => self.are_at_home() && identity.is_gone(me().namespace),
-            Some(_) => self.strangers().is_ok_and(|strangers| strangers.is_gone(identity)),
-        }
-    }
-
-    /// The life to sleep on, to see a stranger's end, and what it is until then; None where that has ended.
-    pub(crate) fn watch(&self, identity: Identity) -> Option<(&AtomicU32, u32)> {
-        self.strangers().ok()?.table.watch_of(identity.life()?, identity)
-    }
-}
-
-impl Owners for Users {
-    fn is_gone(&self, owner: u32) -> bool {
-        if owner & STRANGER == 0 {
-            self.are_at_home() && thread_is_gone(owner)
-        } else {
-            self.strangers().is_ok_and(|strangers| strangers.has_ended(owner))
-        }
-    }
-}
-
-/// How a table is called in an object's header: never 0.
-fn table_number(strangers: &Strangers) -> u32 {
-    strangers.table.shared().number.load(Relaxed).max(1)
 }

@@ -78,7 +78,7 @@ pub(crate) mod lives {
 }
 
 /// All are of one pid namespace.
-pub(crate) mod strangers {
+pub(crate) mod users {
     use std::path::PathBuf;
 
     use crate::engine;

@@ -174,15 +174,20 @@ impl Store {
     #[cold]
     fn wait_for_messages(&self, call: &Call<'_>, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
+        let mut set = None;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
-            shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            let before = shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            set = Some((before | lock::WAITERS, before & lock::WAITERS == 0));
             self.tell_that_a_receiver_waits(call);
         }
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.message_is_there() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        let waited = self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change));
+        // As `lock::wait_for_change` does with what it has set itself.
+        set.inspect(|set| lock::unwatch(self.event(&shared.send), *set));
+        waited
     }
 
     /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.

@@ -302,11 +302,8 @@ impl Store {
     pub(crate) fn end_biases(&self, call: &Call<'_>) {
         for side in [&self.shared.send, &self.shared.recv] {
             call.turn_to(&side.lock);
-            side.bias.is_shared.store(1, Relaxed);
-            // die here: whoever takes the lock next ends the bias.
-            // Its owner may have looked before that, and be about to bias it. If that was stopped there, and then we are killed, those who wait look
-            // within `lock::LOOK`.
-            if Self::acquire(call, side, Deadline::Now).is_ok() {
+            // If its owner was stopped, and we are killed before they are woken, those who wait look within `lock::LOOK`.
+            if side.bias.end() && Self::acquire(call, side, Deadline::Now).is_ok() {
                 Self::release(call, side);
             }
         }

@@ -95,6 +95,9 @@ impl Bias {
     /// Whether the lock, which this thread holds and is about to let go of, is biased to it from here on; then that was all.
     #[inline]
     pub(crate) fn begin(&self, call: &Call<'_>, word: &AtomicU32) -> bool {
+        if self.is_shared.load(Relaxed) != 0 || !call.is_seen() || !obeys_barriers() {
+            return false;
+        }
         let me = call.owner();
         if self.last.load(Relaxed) != me {
             self.last.store(me, Relaxed);
@@ -102,7 +105,7 @@ impl Bias {
         }
         let times = self.times.load(Relaxed);
         if times != BIAS_AFTER {
-            self.times.store(times + 1, Relaxed);
+            self.times.store(times.wrapping_add(1), Relaxed);
             return false;
         }
         self.begin_now(call, word)
@@ -110,13 +113,18 @@ impl Bias {
 
     #[cold]
     fn begin_now(&self, call: &Call<'_>, word: &AtomicU32) -> bool {
-        if self.is_shared.load(Relaxed) != 0 || !call.is_seen() || !obeys_barriers() {
-            return false;
-        }
         self.busy.store(0, Relaxed);
         // Release: with the barrier in `take`, and the fences of those who look, for what was done under the lock, and `busy`.
         word.compare_exchange(call.owner(), call.owner() | BIASED, Release, Relaxed).is_ok()
         // die here: it is biased to nobody.
+    }
+
+    /// Sees to it that the word is never biased from here on, if it is not now. True where it may be, or where who holds it now may be about to
+    /// bias it: then it never is once the caller has held the lock.
+    pub(crate) fn end(&self) -> bool {
+        self.is_shared.store(1, Relaxed);
+        // die here: whoever takes the lock next ends the bias.
+        self.last.load(Relaxed) != 0
     }
 
     /// Says that another thread wants the lock of a word that was `seen` biased; gives what the word is then, unless it is biased to nobody or another one.

@@ -56,7 +56,7 @@ pub const CAUGHT: &[Caught] = &[
         ("sync/lock.rs", "release_woken", "word.compare_exchange(call.owner(), 0, Release, Relaxed)"),
         ToRelaxed,
         "rendezvous: a receiver dies",
-        (0, 2000),
+        (0, 20000),
         2000,
     ),
     caught(

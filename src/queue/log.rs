@@ -77,10 +77,11 @@ impl Log {
         self.bytes.len() - self.offset_of(place)
     }
 
-    /// The head at `place`, once there is memory for it.
-    fn head(&self, place: u64) -> Result<&RecordHead> {
+    /// The head at `place`, once there is memory for it. `offset`: where that is in the log's bytes, which takes a division to know.
+    #[inline]
+    fn head(&self, place: u64, offset: usize) -> Result<&RecordHead> {
         self.back(place, HEAD)?;
-        self.bytes.structure(self.offset_of(place))
+        self.bytes.structure(offset)
     }
 
     /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of the log's bytes.
@@ -148,7 +149,9 @@ impl Log {
         // The record, and the head of the next one.
         let need = HEAD + len.next_multiple_of(ALIGN) + HEAD;
         let mut end = send.log.load(Relaxed);
-        let skip = if self.to_the_end(end) < need { self.to_the_end(end) } else { 0 };
+        let mut offset = self.offset_of(end);
+        let to_the_end = self.bytes.len() - offset;
+        let skip = if to_the_end < need { to_the_end } else { 0 };
         let waits = || end.wrapping_sub(send.log_seen.load(Relaxed)).saturating_add((need - HEAD) as u64) <= self.limit;
         let fits = || {
             end.wrapping_sub(send.log_given_back.load(Relaxed)).saturating_add((skip + need) as u64) <= self.bytes.len() as u64
@@ -163,27 +166,27 @@ impl Log {
         if !fits() {
             return Err(Error::NoSpace("the unbounded queue's log has no addresses left".into()));
         }
-        let number = self.head(end)?.number.load(Relaxed);
+        let number = self.head(end, offset)?.number.load(Relaxed);
         if skip != 0 {
             // The first record of the bytes, which there is memory for before anything leads there.
             let next = end.wrapping_add(skip as u64);
             self.back(next, need)?;
-            self.head(next)?.number.store(number, Relaxed);
-            self.head(end)?.len.store(SKIP, Relaxed);
+            self.head(next, 0)?.number.store(number, Relaxed);
+            self.head(end, offset)?.len.store(SKIP, Relaxed);
             // die here: the log ends where it did.
             // Release: with the Acquire in `next` and `is_empty`.
             send.log.store(next, Release);
             // die here: the log has a record more, which is no message.
-            end = next;
+            (end, offset) = (next, 0);
         }
         self.back(end, need)?;
-        let head = self.head(end)?;
-        let at = self.offset_of(end) + HEAD;
+        let head = self.head(end, offset)?;
+        let at = offset + HEAD;
         self.bytes.write(at, envelope)?;
         self.bytes.write(at + envelope.len(), message)?;
         head.len.store(len as u32 | if envelope.is_empty() { 0 } else { ENVELOPED }, Relaxed);
         let next = end.wrapping_add((need - HEAD) as u64);
-        self.head(next)?.number.store(number.wrapping_add(1), Relaxed);
+        self.head(next, offset + need - HEAD)?.number.store(number.wrapping_add(1), Relaxed);
         // die here: the log ends where it did, whatever bytes are behind it.
         // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.
         send.log.store(next, Release);
@@ -205,12 +208,13 @@ impl Log {
             if waiting == 0 {
                 return Ok(None);
             }
-            let end = self.to_the_end(place);
+            let offset = self.offset_of(place);
+            let end = self.bytes.len() - offset;
             let corrupted = Error::Corrupted("the log's records are none that it can have");
             if waiting > self.bytes.len() as u64 || end < HEAD || !place.is_multiple_of(ALIGN as u64) {
                 return Err(corrupted);
             }
-            let len = self.head(place)?.len.load(Relaxed);
+            let len = self.head(place, offset)?.len.load(Relaxed);
             if len == SKIP {
                 self.commit(place.wrapping_add(end as u64));
                 continue;
@@ -221,12 +225,7 @@ impl Log {
                 return Err(corrupted);
             }
             self.back(place, record)?;
-            return Ok(Some(Record {
-                offset: self.offset_of(place) + HEAD,
-                len,
-                place,
-                next: place.wrapping_add(record as u64),
-            }));
+            return Ok(Some(Record { offset: offset + HEAD, len, place, next: place.wrapping_add(record as u64) }));
         }
         Err(Error::Corrupted("the log leads nowhere"))
     }
@@ -243,7 +242,7 @@ impl Log {
 
     /// Takes a message off the log, which the caller has. It holds the receiving lock.
     pub(crate) fn take(&self, record: &Record) -> Result<()> {
-        let number = self.head(record.place)?.number.load(Relaxed);
+        let number = self.head(record.place, record.offset - HEAD)?.number.load(Relaxed);
         self.commit(record.next);
         self.shared.recv.log_taken.store(number.wrapping_add(1), Relaxed);
         self.give_back(record.next)
@@ -301,7 +300,7 @@ impl Log {
                 continue;
             }
             // Where the log ends there is memory as long as it ends there, and what comes before is never asked for.
-            let number = self.head(end)?.number.load(Relaxed);
+            let number = self.head(end, self.offset_of(end))?.number.load(Relaxed);
             // If nothing was received or sent meanwhile, all belong to one moment.
             if send.log.load(Acquire) == end && recv.log.load(Acquire) == begin {
                 return Ok(usize::try_from(number.wrapping_sub(taken)).unwrap_or(0).min(self.bytes.len()));

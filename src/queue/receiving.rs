@@ -72,12 +72,31 @@ impl Store {
         let call = self.users.enter_simply(&side.lock)?;
         let held = lock::acquire_free(&call, &side.lock, &side.bias)?;
         let nothing_left = side.transit.load(Relaxed) | side.returned.load(Relaxed) | side.leased.load(Relaxed) == 0;
-        let len = if nothing_left { self.ring.take_at_hint(self.longest_simple, sink) } else { None };
+        let len = if nothing_left {
+            self.ring.take_at_hint(self.longest_simple, sink).or_else(|| self.take_from_log(self.log.as_ref()?, sink))
+        } else {
+            None
+        };
         if let Some(len) = len {
             sink.received(self, len);
         }
         self.wake_emptied(Self::release_free(&call, side, held));
         len
+    }
+
+    /// Takes a message without an envelope out of the log, if the next one is there. The caller holds the receiving lock.
+    #[inline(never)]
+    fn take_from_log(&self, log: &Log, sink: &mut impl Sink) -> Option<usize> {
+        let Ok(Look { ready: false, position, .. }) = self.ring.look(&self.shared.recv, 1) else { return None };
+        self.log_is_next(position)?;
+        let record = log.next().ok()??;
+        // As in `recv_from_log`.
+        self.log_is_next(position)?;
+        let (0, len) = self.split(record.len, usize::MAX).ok()? else { return None };
+        log.read(&record, 0, &mut sink.space(len).ok()?[..len]).ok()?;
+        // What goes wrong after the message was taken the next one is told of.
+        let _ = log.take(&record);
+        Some(len)
     }
 
     /// As `recv`, in all cases.

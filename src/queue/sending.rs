@@ -47,11 +47,18 @@ impl Store {
         }
         let Some(call) = self.users.enter_simply(&side.lock) else { return false };
         let Some(held) = lock::acquire_free(&call, &side.lock, &side.bias) else { return false };
-        let nothing_left =
-            side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0 && self.shared.log_from.load(Relaxed) == 0;
-        let sent = nothing_left && self.ring.put_at_hint(message);
+        let nothing_left = side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0;
+        let into_ring = self.shared.log_from.load(Relaxed) == 0;
+        let sent = nothing_left && if into_ring { self.ring.put_at_hint(message) } else { self.log_simply(message) };
         Self::release_free(&call, side, held);
         sent
+    }
+
+    /// Puts a message into the log, or into the ring if messages go there again; false where there is no room for it. The caller holds the sending lock.
+    #[inline(never)]
+    fn log_simply(&self, message: &[u8]) -> bool {
+        let Some(log) = &self.log else { return false };
+        if self.must_log() { log.append(&[], message).is_ok() } else { self.ring.put_at_hint(message) }
     }
 
     /// As `send`, in all cases.

@@ -229,7 +229,7 @@ pub const CAUGHT: &[Caught] = &[
         (
             "queue/log.rs",
             "append",
-            "self.head(next)?.number.store(number.wrapping_add(1), Relaxed);\n        // die here: the log ends where it did, whatever bytes are behind it.\n        // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.\n        send.log.store(next, Release)",
+            "self.head(next, offset + need - HEAD)?.number.store(number.wrapping_add(1), Relaxed);\n        // die here: the log ends where it did, whatever bytes are behind it.\n        // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.\n        send.log.store(next, Release)",
         ),
         ToRelaxed,
         "log: long messages",

@@ -160,7 +160,9 @@ impl Blocks {
             if head.owner.load(Relaxed) != 0 {
                 continue;
             }
-            self.shared.claimed.fetch_max(index + 1, Relaxed);
+            if self.shared.claimed.load(Relaxed) <= index {
+                self.shared.claimed.fetch_max(index + 1, Relaxed);
+            }
             // Acquire: with the Release in `free`, for what its last owner did with it.
             if head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).is_ok() {
                 // die here: a block held by a dead process; the same until the claim is given up or passed on.
@@ -184,7 +186,7 @@ impl Blocks {
         // Release: with the Acquire in `claim`.
         head.owner.swap(0, Release);
         // die here: the block is free; who waits for one looks again within `lock::LOOK`.
-        self.shared.free_hint.fetch_min(index, Relaxed);
+        self.hint_at(index);
         Ok(())
     }
 
@@ -195,8 +197,16 @@ impl Blocks {
             return Ok(false);
         }
         // die here: as in `free`.
-        self.shared.free_hint.fetch_min(index, Relaxed);
+        self.hint_at(index);
         Ok(true)
+    }
+
+    /// Says where there is a free block. Who claims one looks at all, from there on.
+    #[inline]
+    fn hint_at(&self, index: u32) {
+        if self.shared.free_hint.load(Relaxed) > index {
+            self.shared.free_hint.store(index, Relaxed);
+        }
     }
 
     /// A block that this process holds already, as a claim.

@@ -7,8 +7,9 @@ mod work;
 mod support;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -85,8 +86,15 @@ impl Others {
 }
 
 /// The open files of this process.
-fn descriptors() -> Vec<PathBuf> {
-    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default());
+fn descriptors() -> Vec<(OsString, u64, u64)> {
+    // Not by their names: what a child has from its parent by chance may be removed meanwhile.
+    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        // The directory that is being read has an inode that may be another one the next time.
+        let file = fs::metadata(entry.path()).ok().filter(|file| !file.is_dir());
+        let (device, inode) = file.map_or((0, 0), |file| (file.dev(), file.ino()));
+        (entry.file_name(), device, inode)
+    });
     let mut open: Vec<_> = entries.collect();
     open.sort();
     open

@@ -35,7 +35,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source in SOURCES["c"].glob("*.c"):
         linked = [f"-L{LIB}", "-lrsipc", f"-Wl,-rpath,{LIB}"]
         subprocess.run(
-            [os.environ.get("CC", "cc"), *STRICT, f"-I{ROOT / 'include'}", source, "-o", directory / source.stem, *linked], check=True
+            [os.environ.get("CC", "cc"), *STRICT, f"-I{ROOT / 'include'}", source, "-o", directory / source.stem, *linked],
+            check=True,
         )
     return directory
 
@@ -104,5 +105,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def stat(stage: dict[str, str], name: str) -> dict[str, Any]:
     """What the command says of an object."""
-    done = subprocess.run(["rsipc", "stat", "--json", name], env=stage | os.environ | {"PATH": stage["PATH"]}, capture_output=True, check=True)
+    done = subprocess.run(
+        ["rsipc", "stat", "--json", name], env=stage | os.environ | {"PATH": stage["PATH"]}, capture_output=True, check=True
+    )
     return dict(json.loads(done.stdout))

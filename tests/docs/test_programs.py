@@ -116,3 +116,12 @@ def test_waiting_for_several(programs: Programs, one: str, other: str) -> None:
     programs.run(one, "batch_send")
     programs.run(one, "stop")
     assert programs.finish(waiter) == ["one", "two", "three", "stopped"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sharing_with_a_group(programs: Programs, namespace: Path, language: str) -> None:
+    directory = namespace / "team"
+    directory.mkdir()
+    programs.run(language, "share", str(directory))
+    assert rsipc.Queue.open("jobs", dir=directory).recv() == b"for the team"
+    assert (directory / "jobs").stat().st_mode & 0o777 == 0o660

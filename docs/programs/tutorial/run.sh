@@ -9,7 +9,7 @@ cc -o numbers numbers.c $(pkg-config --cflags --libs rsipc)
 ./numbers 1000 &
 # ANCHOR_END: send
 
-until [ "$(rsipc stat --json jobs 2>/dev/null | grep -c '"waiting":64')" = 1 ]; do sleep 0.05; done
+until [ "$(rsipc stat --json jobs 2>/dev/null | grep -c '"waiting": 64')" = 1 ]; do sleep 0.05; done
 # ANCHOR: ls
 rsipc ls
 # ANCHOR_END: ls
@@ -20,7 +20,7 @@ python3 squares.py &
 # ANCHOR_END: work
 
 # ANCHOR: total
-cargo run --quiet --manifest-path total/Cargo.toml -- 1000
+(cd total && cargo run --quiet -- 1000)
 # ANCHOR_END: total
 wait
 
@@ -29,7 +29,7 @@ rsipc rm jobs squares
 ./numbers 20000 &
 python3 squares.py &
 python3 squares.py & victim=$!
-cargo run --quiet --manifest-path total/Cargo.toml -- 20000 & total=$!
+(cd total && cargo run --quiet -- 20000) & total=$!
 # ANCHOR_END: again
 
 until rsipc stat squares >/dev/null 2>&1; do sleep 0.05; done

@@ -11,7 +11,8 @@ int main(int argc, char **argv) {
 
   for (number = 1; result == IPC_OK && number <= last; number++) {
     int len = snprintf(text, sizeof text, "%d", number);
-    result = ipc_queue_send(jobs, text, (size_t)len, IPC_FOREVER); /* waits while 64 jobs are waiting */
+    /* Waits while 64 jobs are waiting. */
+    result = ipc_queue_send(jobs, text, (size_t)len, IPC_FOREVER);
   }
   if (result == IPC_OK) {
     result = ipc_queue_shutdown(jobs); /* nothing more will come */

@@ -1,6 +1,7 @@
 """What the book shows comes from files that tests run, and nothing else."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,14 @@ def test_what_is_shown_in_one_language_is_shown_in_all() -> None:
     for page, text in boxes:
         assert [language for _, language, _ in FENCED.findall(text)] == ["c", "python", "rust"], page
         assert len({Path(path).stem for path, _ in INCLUDED.findall(text)}) == 1, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_no_snippet_hides_in_an_indented_block(page: Path) -> None:
+    lines = FENCED.sub("", page.read_text()).splitlines()
+    indented = [line.strip() for before, line in pairwise(lines) if not before.strip() and line.startswith("    ")]
+    # Commands of the Makefile are looked at below.
+    assert [line for line in indented if not line.startswith(("make ", "cargo test "))] == []
 
 
 def test_commands_that_the_pages_name_are_there() -> None:

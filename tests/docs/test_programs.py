@@ -125,3 +125,10 @@ def test_sharing_with_a_group(programs: Programs, namespace: Path, language: str
     programs.run(language, "share", str(directory))
     assert rsipc.Queue.open("jobs", dir=directory).recv() == b"for the team"
     assert (directory / "jobs").stat().st_mode & 0o777 == 0o660
+
+
+@pairs
+def test_ending_with_the_peers(programs: Programs, one: str, other: str) -> None:
+    receiver = programs.start(other, "until_gone")
+    programs.run(one, "batch_send")
+    assert programs.finish(receiver) == ["one", "two", "three", "all senders are gone"]

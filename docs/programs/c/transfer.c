@@ -1,4 +1,4 @@
-/* Moves 10 from one account to the other. They add up to 0, unless somebody died between the two steps. */
+/* Moves 10 from one account to the other. They add up to 0. */
 #include "check.h"
 
 int main(int argc, char **argv) {

@@ -45,10 +45,11 @@ def test_each_snippet_comes_from_a_file_that_is_run(page: Path) -> None:
             assert lines.index(begins) + 1 < lines.index(ends)
         else:
             assert not any("ANCHOR" in line for line in lines), f"{path} is shown with its anchors"
-    # Beside these a page shows nothing of other files but what the README says.
-    readme = [path for path in shown(page) if path == ROOT / "README.md"]
+    # Beside these a page shows nothing of other files but what a README says.
+    readmes = [path for path in shown(page) if path.name == "README.md"]
     in_blocks = sum(len(INCLUDED.findall(text)) for _, text in blocks(page))
-    assert in_blocks + len(readme) == len(INCLUDED.findall(page.read_text()))
+    assert in_blocks + len(readmes) == len(INCLUDED.findall(page.read_text()))
+    assert all(path.is_file() for path in shown(page))
 
 
 def test_each_program_is_shown() -> None:

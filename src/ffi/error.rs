@@ -175,9 +175,8 @@ pub(super) fn call(act: impl FnOnce() -> Result<()>) -> ipc_result {
 /// [`call`], for what succeeds in more ways than one.
 #[inline]
 pub(super) fn call_for(act: impl FnOnce() -> Result<ipc_result>) -> ipc_result {
-    match catch_unwind(AssertUnwindSafe(act)) {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => failed(error),
+    match catch_unwind(AssertUnwindSafe(|| act().unwrap_or_else(failed))) {
+        Ok(result) => result,
         Err(panic) => panicked(&*panic),
     }
 }

@@ -63,9 +63,15 @@ impl Queue {
     /// Writes down, the first time, that this handle is used for this.
     #[inline]
     pub(super) fn act_as(&self, role: u32) -> Result<()> {
+        if self.acts_as(role) { Ok(()) } else { self.note(role) }
+    }
+
+    /// Whether that is written down.
+    #[inline]
+    pub(super) fn acts_as(&self, role: u32) -> bool {
         let entry = self.entry.load(Relaxed);
         let known = if self.store.users.are_strangers() { role | STRANGER } else { role };
-        if (entry >> 32) as u32 == forks() && entry as u32 & known == known { Ok(()) } else { self.note(role) }
+        (entry >> 32) as u32 == forks() && entry as u32 & known == known
     }
 
     /// Says that this handle is going to send, before it does.
@@ -194,7 +200,7 @@ impl Queue {
         } else {
             let users = &self.store.users;
             let call = users.enter(&peers.lock)?;
-            lock::acquire_brief(&call, &peers.lock, Deadline::Now)?;
+            lock::acquire_brief(&call, &peers.lock, None, Deadline::Now)?;
             // Another thread may have been faster.
             let joined = if self.entry.load(Relaxed) == entry {
                 Some(peers.join(users.me(), role, |peer| users.is_gone(peer), |_| ()))

@@ -22,10 +22,10 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::queue::handoff;
 use crate::queue::options::Plan;
+use crate::queue::store::Store;
 use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{BlockHead, QueueLayout};
-use crate::sync::lock;
 use crate::sync::users::Users;
 use crate::sys::file::PAGE;
 use crate::sys::memory::AtomicU32;
@@ -211,7 +211,7 @@ impl Blocks {
         if self.shared.block_wanted.load(Relaxed) != 0 {
             self.shared.block_wanted.store(0, Relaxed);
             // die here: the kernel wakes one who waits, who wakes the next when it leaves.
-            lock::notify_all(&self.shared.recv.lock, &self.shared.recv.generation);
+            Store::notify_all(&self.shared.recv);
         }
     }
 

@@ -33,8 +33,8 @@ impl Store {
     pub(crate) fn claim(&self, call: &Call<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Claim<'_>> {
         let lessees = self.lessees(watch);
         loop {
-            let claim = self.blocks.claim()?;
             call.turn_to(&self.shared.recv.lock);
+            let claim = self.claim_now(call)?;
             if let Some(claim) = claim {
                 return Ok(claim);
             }
@@ -46,6 +46,15 @@ impl Store {
             }
             self.wait_for_block(deadline, &lessees, || self.is_shut_down())?;
         }
+    }
+
+    /// Claims a block if one is free. The call works on the receiving lock's word.
+    pub(crate) fn claim_now(&self, call: &Call<'_>) -> Result<Option<Claim<'_>>> {
+        if self.blocks.used() == 0 && !self.is_rendezvous() {
+            // Blocks change hands without the locks.
+            self.end_biases(call);
+        }
+        self.blocks.claim()
     }
 
     /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
@@ -98,7 +107,7 @@ impl Store {
     #[cold]
     pub(crate) fn take_from_the_dead(&self, call: &Call<'_>, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
-        lock::acquire_brief(call, &shared.recv.lock, deadline)?;
+        Self::acquire(call, &shared.recv, deadline)?;
         let result = self.take_from_the_dead_locked();
         Self::release(call, &shared.recv);
         result
@@ -178,7 +187,7 @@ impl Store {
         self.blocks.notify();
         if !done || shared.phase.load(Relaxed) != 0 {
             call.turn_to(&shared.send.lock);
-            lock::notify_all(&shared.send.lock, self.generation_of_sending());
+            self.notify_receivers();
         }
         Ok(())
     }

@@ -218,7 +218,7 @@ impl Store {
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if let Ok(left) = lock::acquire_brief(call, &side.lock, deadline) {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, None, deadline) {
                         if left == Left::Died {
                             lock::wake_all(&side.lock);
                         }
@@ -318,10 +318,10 @@ impl Store {
     /// Wakes all who wait on a queue that was shut down.
     fn wake_for_the_end(&self, call: &Call<'_>) {
         let shared = &*self.shared;
-        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        lock::notify_all(&shared.recv.lock, &shared.recv.generation, None);
         call.turn_to(&shared.send.lock);
         // An event keeps its generation itself.
-        lock::notify_all(&shared.send.lock, &shared.send.lock);
+        lock::notify_all(&shared.send.lock, &shared.send.lock, None);
     }
 }
 

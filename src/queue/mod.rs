@@ -320,6 +320,14 @@ impl Queue {
 
     #[inline]
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<()> {
+        if self.acts_as(attached::SENDS) && self.store.send_simply(message) && !self.store.shared.is_cut() {
+            return Ok(());
+        }
+        self.send_in_any_case(message, deadline)
+    }
+
+    #[cold]
+    fn send_in_any_case(&self, message: &[u8], deadline: Deadline) -> Result<()> {
         self.act_as(attached::SENDS)?;
         let send = |watch: Option<&dyn Watch>| self.store.send(&[], message, deadline, watch);
         self.with_peers(attached::RECEIVES, send).inspect_err(|e| self.send_readiness.after(e))
@@ -393,7 +401,18 @@ impl Queue {
     }
 
     #[inline]
-    fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+    fn recv_into_until(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        if self.acts_as(attached::RECEIVES)
+            && let Some(len) = self.store.recv_simply(&mut buffer)
+            && !self.store.shared.is_cut()
+        {
+            return Ok(len);
+        }
+        self.recv_into_in_any_case(buffer, deadline)
+    }
+
+    #[cold]
+    fn recv_into_in_any_case(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
         self.act_as(attached::RECEIVES)?;
         let recv = |watch: Option<&dyn Watch>| self.store.recv(&mut &mut *buffer, Take::Whole, deadline, watch);
         Ok(self.with_peers(attached::SENDS, recv).inspect_err(|e| self.readiness.after(e))?.len)

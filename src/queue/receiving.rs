@@ -43,11 +43,20 @@ impl Store {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        let received = if take == Take::OnLease { None } else { self.recv_simply(sink) };
+        let simply = |sink: &mut _| if take == Take::OnLease { None } else { self.recv_simply(sink) };
+        // Who spins for a message without the lock need not take it, and give it back, to find nothing.
+        let received =
+            simply(sink).or_else(|| if take != Take::OnLease && self.spins_for_message(deadline) { simply(sink) } else { None });
         self.shared.checked(match received {
             Some(len) => Ok(Received { len, envelope: None, block: None, offer: None }),
             None => self.recv_whole(sink, take, deadline, watch),
         })
+    }
+
+    /// Where there is no message: whether there is one after a spin.
+    fn spins_for_message(&self, deadline: Deadline) -> bool {
+        let most = if self.is_rendezvous() || self.message_is_there() { None } else { deadline.left(lock::LOOK).ok() };
+        most.is_some_and(|most| self.recv_spin.until(most, || self.message_is_there()))
     }
 
     /// Receives a message if that is simple: there is a short one without an envelope, nobody has the lock or waits for it, and nothing is
@@ -55,21 +64,19 @@ impl Store {
     ///
     /// What it does is what `recv_whole` would do, with fewer questions on the way.
     #[inline]
-    fn recv_simply(&self, sink: &mut impl Sink) -> Option<usize> {
+    pub(crate) fn recv_simply(&self, sink: &mut impl Sink) -> Option<usize> {
         let side = &self.shared.recv;
         if self.is_rendezvous() {
             return None;
         }
-        let call = self.users.enter(&side.lock).ok()?;
-        if !lock::acquire_free(&call, &side.lock) {
-            return None;
-        }
+        let call = self.users.enter_simply(&side.lock)?;
+        let held = lock::acquire_free(&call, &side.lock, &side.bias)?;
         let nothing_left = side.transit.load(Relaxed) | side.returned.load(Relaxed) | side.leased.load(Relaxed) == 0;
         let len = if nothing_left { self.ring.take_at_hint(self.longest_simple, sink) } else { None };
         if let Some(len) = len {
             sink.received(self, len);
         }
-        self.release_emptied(&call);
+        self.wake_emptied(Self::release_free(&call, side, held));
         len
     }
 
@@ -90,9 +97,9 @@ impl Store {
         }
         loop {
             if take == Take::OnLease && !self.is_rendezvous() {
-                spare = self.blocks.claim()?;
+                spare = self.claim_now(&call)?;
             }
-            if lock::acquire_brief(&call, &shared.recv.lock, deadline)? == Left::Died && self.is_rendezvous() {
+            if Self::acquire(&call, &shared.recv, deadline)? == Left::Died && self.is_rendezvous() {
                 // It may have died before it woke the sender whose offer it took.
                 lock::wake_all(&shared.recv.lock);
             }
@@ -107,7 +114,7 @@ impl Store {
                 Ok(Found::Message(Received { offer: Some(woken), block: Some(index), .. })) => {
                     self.release_sender(&call, *index, *woken);
                 }
-                Ok(Found::Message(_)) => self.release_emptied(&call),
+                Ok(Found::Message(_)) => self.wake_emptied(Self::release(&call, &shared.recv)),
                 _ => {
                     Self::release(&call, &shared.recv);
                 }
@@ -140,7 +147,7 @@ impl Store {
                 }
                 closing = true;
                 call.turn_to(&shared.send.lock);
-                lock::acquire_brief(&call, &shared.send.lock, deadline)?;
+                Self::acquire(&call, &shared.send, deadline)?;
                 self.finish_shutdown(&call);
             } else {
                 if shared.recv.leased.load(Relaxed) != 0 && self.take_from_the_dead(&call, deadline)? != Dead::Nothing {
@@ -153,14 +160,13 @@ impl Store {
         }
     }
 
-    /// Lets go of the receiving lock after a message was taken. Those who wait for a block may not need one any more.
+    /// After a message was taken and the receiving lock was let go of, for which somebody may have `waited`: those who wait for a block may not need
+    /// one any more.
     #[inline]
-    fn release_emptied(&self, call: &Call<'_>) {
-        let side = &self.shared.recv;
-        let waited = Self::release(call, side);
+    fn wake_emptied(&self, waited: bool) {
         if waited && self.shared.block_wanted.load(Relaxed) != 0 {
             // die here: the kernel wakes one who waits.
-            futex::wake(&side.lock, u32::MAX, FOR_A_BLOCK);
+            futex::wake(&self.shared.recv.lock, u32::MAX, FOR_A_BLOCK);
         }
     }
 
@@ -168,15 +174,20 @@ impl Store {
     #[cold]
     fn wait_for_messages(&self, call: &Call<'_>, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
+        let mut set = None;
         if self.is_rendezvous() {
             // Seen by senders that may not wait, while we do not sleep yet.
-            shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            let before = shared.send.lock.fetch_or(lock::WAITERS, Relaxed);
+            set = Some((before | lock::WAITERS, before & lock::WAITERS == 0));
             self.tell_that_a_receiver_waits(call);
         }
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.message_is_there() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        let waited = self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change));
+        // As `lock::wait_for_change` does with what it has set itself.
+        set.inspect(|set| lock::unwatch(self.event(&shared.send), *set));
+        waited
     }
 
     /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.
@@ -187,7 +198,7 @@ impl Store {
         if shared.recv.watched.load(Relaxed) != 0 {
             // Should we die, none of those may be left without WAITERS who sleep on that word for another reason.
             call.turn_to(&shared.recv.lock);
-            lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+            Self::notify_all(&shared.recv);
             call.turn_to(&shared.send.lock);
         }
     }

@@ -24,8 +24,15 @@ impl Store {
     /// Sends a message, with an envelope or with none: takes the lock, waits for room, commits.
     #[inline]
     pub(crate) fn send(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        let sent = envelope.is_empty() && self.send_simply(message);
+        let sent =
+            envelope.is_empty() && (self.send_simply(message) || self.spins_for_room(deadline) && self.send_simply(message));
         self.shared.checked(if sent { Ok(()) } else { self.send_whole(envelope, message, deadline, watch) })
+    }
+
+    /// Where there is no room: whether there is some after a spin.
+    fn spins_for_room(&self, deadline: Deadline) -> bool {
+        let most = if self.is_rendezvous() || self.room_is_there() { None } else { deadline.left(lock::LOOK).ok() };
+        most.is_some_and(|most| self.send_spin.until(most, || self.room_is_there()))
     }
 
     /// Sends a message if that is simple: it is short, there is room for it, nobody has the lock or waits for it, and nothing is left to be mended.
@@ -33,19 +40,17 @@ impl Store {
     ///
     /// What it does is what `send_whole` would do, with fewer questions on the way.
     #[inline]
-    fn send_simply(&self, message: &[u8]) -> bool {
+    pub(crate) fn send_simply(&self, message: &[u8]) -> bool {
         let side = &self.shared.send;
         if message.len() > self.longest_simple || self.is_rendezvous() {
             return false;
         }
-        let Ok(call) = self.users.enter(&side.lock) else { return false };
-        if !lock::acquire_free(&call, &side.lock) {
-            return false;
-        }
+        let Some(call) = self.users.enter_simply(&side.lock) else { return false };
+        let Some(held) = lock::acquire_free(&call, &side.lock, &side.bias) else { return false };
         let nothing_left =
             side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0 && self.shared.log_from.load(Relaxed) == 0;
         let sent = nothing_left && self.ring.put_at_hint(message);
-        Self::release(&call, side);
+        Self::release_free(&call, side, held);
         sent
     }
 
@@ -125,7 +130,7 @@ impl Store {
     #[inline]
     pub(crate) fn with_sending_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let side = &self.shared.send;
-        lock::acquire_brief(call, &side.lock, deadline)?;
+        Self::acquire(call, side, deadline)?;
         let result = act();
         if matches!(result, Err(Error::Closed)) {
             self.finish_shutdown(call);

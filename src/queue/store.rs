@@ -30,12 +30,12 @@ use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::Shared;
 use crate::shm::layout::{QueueLayout, Side};
 use crate::sync::lives::Lives;
-use crate::sync::lock::{self, On};
+use crate::sync::lock::{self, Held, Left, On};
 use crate::sync::spin::Spin;
 use crate::sync::users::Users;
 use crate::sys::futex::{self, Kind};
 use crate::sys::memory::Ordering::{Relaxed, Release};
-use crate::sys::memory::{AtomicU32, AtomicU64};
+use crate::sys::memory::{AtomicU32, AtomicU64, obey_barriers};
 use crate::sys::thread::Call;
 use crate::time::{Deadline, coarse_now};
 
@@ -131,6 +131,7 @@ impl Store {
 
     /// As `new`, of a queue whose users are known.
     pub(super) fn of_users(shared: Shared<QueueLayout>, dir: Option<PathBuf>, users: Arc<Users>) -> Result<Self> {
+        obey_barriers();
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());
@@ -201,6 +202,23 @@ impl Store {
         self.slots == 0
     }
 
+    /// Takes a side's lock: as [`lock::acquire_brief`].
+    #[inline]
+    pub(crate) fn acquire(call: &Call<'_>, side: &Side, deadline: Deadline) -> Result<Left> {
+        lock::acquire_brief(call, &side.lock, Some(&side.bias), deadline)
+    }
+
+    /// As [`Store::release`], for what [`lock::acquire_free`] took.
+    #[inline]
+    pub(crate) fn release_free(call: &Call<'_>, side: &Side, held: Held) -> bool {
+        lock::release_free(call, (&side.lock, &side.bias), held, &side.generation, &side.watched)
+    }
+
+    /// Wakes all who sleep on a side's word: as [`lock::notify_all`].
+    pub(crate) fn notify_all(side: &Side) {
+        lock::notify_all(&side.lock, &side.generation, Some((&side.bias, &side.watched)));
+    }
+
     /// Lets go of a side's lock; says whether anybody waited for that.
     #[inline]
     pub(crate) fn release(call: &Call<'_>, side: &Side) -> bool {
@@ -263,17 +281,32 @@ impl Store {
             return self.end_handoffs();
         }
         let shared = &*self.shared;
+        let call = self.users.enter(&shared.recv.lock)?;
+        self.end_biases(&call);
         // Should we die, the kernel wakes who sleeps on one word: that of the side where somebody does.
-        let receivers_sleep = shared.send.lock.load(Relaxed) & lock::WAITERS != 0;
-        let call = self.users.enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
+        if shared.send.lock.load(Relaxed) & lock::WAITERS != 0 {
+            call.turn_to(&shared.send.lock);
+        }
         // Fails where it is CLOSING or CLOSED already.
         let _ = shared.phase.compare_exchange(0, CLOSING, Relaxed, Relaxed);
         // die here: one of those who wait is woken, and completes it; if nobody waits, the next call does.
-        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        Self::notify_all(&shared.recv);
         call.turn_to(&shared.send.lock);
-        lock::acquire_brief(&call, &shared.send.lock, deadline)?;
+        Self::acquire(&call, &shared.send, deadline)?;
         self.finish_shutdown(&call);
         Ok(())
+    }
+
+    /// Sees to it that no lock is biased from here on. For whoever is about to change what others wait for without owning the lock on whose word they
+    /// sleep: if it dies, the kernel wakes one of them only if that word has no owner. The call works on the receiving lock's word before and after.
+    pub(crate) fn end_biases(&self, call: &Call<'_>) {
+        for side in [&self.shared.send, &self.shared.recv] {
+            call.turn_to(&side.lock);
+            // If its owner was stopped, and we are killed before they are woken, those who wait look within `lock::LOOK`.
+            if side.bias.end() && Self::acquire(call, side, Deadline::Now).is_ok() {
+                Self::release(call, side);
+            }
+        }
     }
 
     /// Completes a shutdown. The caller holds the sending lock, and has let go of it after this.
@@ -284,7 +317,7 @@ impl Store {
             return;
         }
         // Its author may have died before it woke the senders.
-        lock::notify_all(&self.shared.recv.lock, &self.shared.recv.generation);
+        Self::notify_all(&self.shared.recv);
         // Release: with the Acquire in `recv`, for all messages committed under this lock before.
         self.shared.phase.store(CLOSED, Release);
         self.shared.send.generation.fetch_xor(lock::GENERATION, Relaxed);
@@ -297,9 +330,9 @@ impl Store {
         let shared = &*self.shared;
         // Should we die, or be unable to make a call, they look within `lock::LOOK`.
         let Ok(call) = self.users.enter(&shared.recv.lock) else { return };
-        lock::notify_all(&shared.recv.lock, &shared.recv.generation);
+        Self::notify_all(&shared.recv);
         call.turn_to(&shared.send.lock);
-        lock::notify_all(&shared.send.lock, self.generation_of_sending());
+        self.notify_receivers();
     }
 
     pub(crate) fn is_shut_down(&self) -> bool {
@@ -321,10 +354,14 @@ impl Store {
         Ok(in_ring + in_log + self.blocks.returned())
     }
 
-    /// Where the generation is of the word that receivers sleep on.
-    pub(crate) fn generation_of_sending(&self) -> &AtomicU32 {
+    /// Wakes all who sleep on the word that receivers sleep on.
+    pub(crate) fn notify_receivers(&self) {
         let side = &self.shared.send;
-        // An event keeps its generation itself.
-        if self.is_rendezvous() { &side.lock } else { &side.generation }
+        if self.is_rendezvous() {
+            // An event keeps its generation itself.
+            lock::notify_all(&side.lock, &side.lock, None);
+        } else {
+            Self::notify_all(side);
+        }
     }
 }

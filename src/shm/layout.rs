@@ -299,6 +299,19 @@ pub(crate) struct Side {
     pub(crate) leased: AtomicU32,
     /// Receiving: 1 if a block may be returned. A hint.
     pub(crate) returned: AtomicU32,
+    pub(crate) bias: Bias,
+}
+
+/// What there is beside a lock word that may be biased (`sync::bias`).
+#[repr(C)]
+pub(crate) struct Bias {
+    /// 1 while the thread that it is biased to holds the lock. Means nothing while the word is not biased.
+    pub(crate) busy: AtomicU32,
+    /// 1 once another thread came while it was biased: it never is again.
+    pub(crate) is_shared: AtomicU32,
+    /// Who held it last, and how many times in a row, nobody having come between. Changed by who holds it.
+    pub(crate) last: AtomicU32,
+    pub(crate) times: AtomicU32,
 }
 
 /// The head of a block: memory for one message, which somebody owns.
@@ -406,6 +419,7 @@ layouts!(
     RecordHead,
     LivesLayout,
     LifeLayout,
+    Bias,
     AtomicU32
 );
 
@@ -428,7 +442,7 @@ objects! {
     MutexLayout: Mutex, 0, 2, word;
     SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
     PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
-    QueueLayout: Queue, 0, 3, peers.lock;
+    QueueLayout: Queue, 0, 4, peers.lock;
 }
 
 // SAFETY: atomics only, as the trait wants.

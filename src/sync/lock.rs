@@ -58,10 +58,12 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::shm::layout::Bias;
+use crate::sync::bias::is_biased;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sys::memory::{AtomicU32, fence, fence_after_rmw};
+use crate::sys::memory::{AtomicU32, barrier_everywhere, fence, fence_after_rmw};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 use crate::time::Instant;
@@ -99,16 +101,31 @@ pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
     match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: the kernel sets OWNER_DIED, and wakes a sleeper if there is one.
         Ok(_) => Ok(Left::Released),
-        Err(_) => acquire_slow(call, word, deadline),
+        Err(_) => acquire_slow(call, word, None, deadline),
     }
 }
 
-/// Takes the lock of `word` if it is free and nobody waits for it; otherwise does nothing.
+/// Takes the lock of `word` if it is free, and nobody waits for it; otherwise does nothing.
 #[inline]
-pub(crate) fn acquire_free(call: &Call<'_>, word: &AtomicU32) -> bool {
+pub(crate) fn try_acquire(call: &Call<'_>, word: &AtomicU32) -> bool {
     // Acquire: as in `acquire`.
     word.compare_exchange(0, call.owner(), Acquire, Relaxed).is_ok()
     // die here: as in `acquire`.
+}
+
+/// How a lock is held that was taken with [`acquire_free`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// As any lock.
+    Owned,
+    /// It is biased to this thread.
+    Biased,
+}
+
+/// Takes the lock of `word` if it is free, or biased to this thread, and nobody waits for it; otherwise does nothing.
+#[inline]
+pub(crate) fn acquire_free(call: &Call<'_>, word: &AtomicU32, bias: &Bias) -> Option<Held> {
+    if bias.enter(call, word) { Some(Held::Biased) } else { try_acquire(call, word).then_some(Held::Owned) }
 }
 
 /// How long a call that was told not to wait still waits for a lock that others hold for a few instructions only: longer than a busy
@@ -116,20 +133,21 @@ pub(crate) fn acquire_free(call: &Call<'_>, word: &AtomicU32) -> bool {
 pub(crate) const GRACE: Duration = Duration::from_millis(10);
 
 /// Like [`acquire`], for locks that are held for a few instructions only: a call that is told not to wait still waits for those.
+/// `bias`: that of a word that may be biased.
 #[inline]
-pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
     // Acquire: as in `acquire`.
     match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: as in `acquire`.
         Ok(_) => Ok(Left::Released),
-        Err(_) => acquire_brief_slow(call, word, deadline),
+        Err(_) => acquire_brief_slow(call, word, bias, deadline),
     }
 }
 
 #[cold]
-fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
     let end = if matches!(deadline, Deadline::Now) { Deadline::after(GRACE) } else { deadline };
-    acquire_slow(call, word, end).map_err(|e| match (e, deadline) {
+    acquire_slow(call, word, bias, end).map_err(|e| match (e, deadline) {
         (Error::TimedOut, Deadline::Now) => Error::WouldBlock,
         // No call that takes such a lock is made by who has it.
         (Error::Deadlock, _) => Error::Corrupted("a lock has this thread for its owner, which never took it"),
@@ -138,13 +156,26 @@ fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
 }
 
 #[cold]
-fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
     static SPIN: Spin = Spin::new();
     let mut spun = false;
     // Since the last look whether the owner is gone: others may wake us more often than that.
     let mut looked: Option<Instant> = None;
     loop {
-        let seen = word.load(Relaxed);
+        let mut seen = word.load(Relaxed);
+        let owner = seen & TID;
+        if let Some(bias) = bias.filter(|_| is_biased(seen)) {
+            let is_mine = owner == call.owner();
+            // die here: as in `acquire`.
+            if is_mine && bias.end_mine(call, word) || !is_mine && bias.take(word, seen, call.owner() | WAITERS) {
+                return Ok(Left::Released);
+            }
+            // It is busy, or the word is another one by now.
+            seen = word.load(Relaxed);
+            if !is_biased(seen) {
+                continue;
+            }
+        }
         let owner = seen & TID;
         if owner == 0 {
             let mine = call.owner() | (seen & WAITERS);
@@ -165,7 +196,7 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result
         };
         if !spun {
             spun = true;
-            SPIN.until(left, || word.load(Relaxed) & TID == 0);
+            SPIN.until(left, || word.load(Relaxed) != seen);
             continue;
         }
         // The kernel does not tell of a stranger's death (`sync::strangers`).
@@ -236,6 +267,31 @@ pub(crate) fn release_changed(call: &Call<'_>, word: &AtomicU32, generation: &At
         release_changed_slow(word, generation, watched);
     }
     waited
+}
+
+/// Like [`release_changed`], for what [`acquire_free`] took.
+#[inline]
+pub(crate) fn release_free(
+    call: &Call<'_>,
+    (word, bias): (&AtomicU32, &Bias),
+    held: Held,
+    generation: &AtomicU32,
+    watched: &AtomicU32,
+) -> bool {
+    match held {
+        Held::Biased => !bias.leave(call, word) && release_biased_slow(call, (word, bias), generation, watched),
+        Held::Owned => !bias.begin(call, word) && release_changed(call, word, generation, watched),
+    }
+}
+
+#[cold]
+fn release_biased_slow(call: &Call<'_>, (word, bias): (&AtomicU32, &Bias), generation: &AtomicU32, watched: &AtomicU32) -> bool {
+    // Another one that has taken it keeps WAITERS, and wakes whom we would.
+    let is_mine = bias.end_mine(call, word);
+    if is_mine {
+        release_changed_slow(word, generation, watched);
+    }
+    is_mine
 }
 
 /// Like [`release_changed`], where the owner has `woken` somebody already, of a third kind.
@@ -340,10 +396,24 @@ fn is_watched(watched: &AtomicU32) -> bool {
 }
 
 /// Wakes all who sleep on a word that the caller does not own, after a change that concerns all of them.
-pub(crate) fn notify_all(word: &AtomicU32, generation: &AtomicU32) {
-    generation.fetch_xor(GENERATION, Relaxed);
-    // Release: with the Acquire in `wait_for_change`, for the change and the generation.
-    word.fetch_and(!WAITERS, Release);
+/// `biased`: of a word that may be biased, its bias, and the flag that says whether it is watched.
+pub(crate) fn notify_all(word: &AtomicU32, generation: &AtomicU32, biased: Option<(&Bias, &AtomicU32)>) {
+    let next = !generation.fetch_xor(GENERATION, Relaxed) & GENERATION;
+    loop {
+        let seen = word.load(Relaxed);
+        if let Some((bias, watched)) = biased.filter(|_| is_biased(seen)) {
+            // If its user is busy it ends the bias after that, and sees this then: it wakes all.
+            watched.store(1, Relaxed);
+            if bias.take(word, seen, WAITERS | next) || is_biased(word.load(Relaxed)) {
+                break;
+            }
+            continue;
+        }
+        // Release: with the Acquire in `wait_for_change`, for the change and the generation.
+        if word.compare_exchange(seen, seen & !WAITERS, Release, Relaxed).is_ok() {
+            break;
+        }
+    }
     // die here: the kernel wakes one if the word is free, who sees that WAITERS is gone and wakes all.
     wake_all(word);
 }
@@ -397,6 +467,16 @@ impl On<'_> {
     }
 }
 
+/// A SeqCst fence between setting WAITERS, in a word that was `seen` so then, and a look: also against who has the word biased to it.
+fn fence_against(seen: u32) {
+    if is_biased(seen) {
+        // With the `light_barrier` in `Bias::leave`.
+        barrier_everywhere();
+    } else {
+        fence(SeqCst);
+    }
+}
+
 /// Sleeps until `change` gives something. The call must be working on `word`, and this thread owns nothing. Once it returns, the
 /// caller may turn to another word. `sleep` puts the thread to sleep on the word while it has a value, for a time.
 ///
@@ -446,7 +526,7 @@ fn wait<T>(
     loop {
         let (seen, is_mine) = on.set_waiters(word);
         // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
-        fence(SeqCst);
+        fence_against(seen);
         if let Some(found) = change().transpose() {
             // Another one may have looked before there was anything, and be about to sleep on what the word was then, and is again.
             if is_mine && seen & TID == 0 {
@@ -487,7 +567,7 @@ pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> (u32, bool) {
     on.watched().store(1, Relaxed);
     // die here: releases wake all, until nobody is asleep.
     // With the fences in `is_watched` and `notify`, as in `wait_for_change`.
-    fence(SeqCst);
+    fence_against(seen);
     (seen, is_mine)
 }
 

@@ -1,5 +1,6 @@
 //! What several processes hold, wait for and are attached to.
 
+pub(crate) mod bias;
 pub(crate) mod life_table;
 pub(crate) mod lives;
 pub(crate) mod lock;
@@ -13,3 +14,6 @@ pub(crate) mod spin;
 pub(crate) mod strangers;
 pub(crate) mod users;
 pub(crate) mod watcher;
+
+/// So many times in a row a thread takes a lock, nobody having come between, before the lock is biased to it (`bias`).
+pub(crate) const BIAS_AFTER: u32 = 16;

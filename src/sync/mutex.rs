@@ -193,6 +193,33 @@ impl<T: Pod> Mutex<T> {
 
     #[inline]
     fn lock_until(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
+        if self.lock_simply() {
+            return Ok(MutexGuard { mutex: self, not_send: PhantomData });
+        }
+        self.lock_in_any_case(deadline)
+    }
+
+    /// Locks it if that is simple: it is free, nobody waits for it, and there is nothing to be told. If not, nothing was done.
+    #[inline]
+    fn lock_simply(&self) -> bool {
+        let shared = &*self.shared;
+        let Some(call) = self.users.enter_simply(&shared.word) else { return false };
+        if call.can_link().is_err() || !lock::try_acquire(&call, &shared.word) {
+            return false;
+        }
+        if shared.state.load(Relaxed) != CONSISTENT || self.shared.is_cut() {
+            lock::release(&call, &shared.word);
+            return false;
+        }
+        // SAFETY: as in `lock_in_any_case`.
+        unsafe { call.link(&shared.word) };
+        self.held.store(u64::from(forks()) << 32 | u64::from(call.owner()), Relaxed);
+        true
+    }
+
+    /// As `lock_until`, in all cases.
+    #[cold]
+    fn lock_in_any_case(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
         let shared = &*self.shared;
         let call = self.users.enter(&shared.word)?;
         if call.is_seen() {
@@ -236,6 +263,31 @@ impl<T: Pod> Mutex<T> {
 
     #[inline]
     fn unlock(&self) -> Result<()> {
+        if self.unlock_simply() { Ok(()) } else { self.unlock_in_any_case() }
+    }
+
+    /// Unlocks it if that is simple: the kernel knows who holds it, and nobody gave it up. If not, nothing was done.
+    #[inline]
+    fn unlock_simply(&self) -> bool {
+        let shared = &*self.shared;
+        let Some(call) = self.users.enter_simply(&shared.word) else { return false };
+        let is_mine = self.held.load(Relaxed) as u32 == call.owner() && shared.word.load(Relaxed) & TID == call.owner();
+        if !is_mine || shared.state.load(Relaxed) == NOT_RECOVERABLE || self.shared.is_cut() {
+            return false;
+        }
+        self.held.store(0, Relaxed);
+        // SAFETY: as in `unlock_in_any_case`.
+        if !unsafe { call.unlink(&shared.word) } {
+            std::mem::forget(self.shared.clone());
+        }
+        // die here: the word is still ours, and pending.
+        lock::release(&call, &shared.word);
+        true
+    }
+
+    /// As `unlock`, in all cases.
+    #[cold]
+    fn unlock_in_any_case(&self) -> Result<()> {
         let shared = &*self.shared;
         let call = self.enter_again()?;
         match self.check_held(&call) {

@@ -51,8 +51,36 @@ impl Permits {
         Self { shared, entry: AtomicU64::new(0), alive_as: AtomicU32::new(0), spin: Spin::new() }
     }
 
+    #[inline]
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
+        if self.acquire_simply() && !self.shared.is_cut() { Ok(()) } else { self.acquire_in_any_case(deadline) }
+    }
+
+    /// Takes a permit if that is simple: one is free, nobody has the lock or waits for it, and this process has an entry. If not, nothing was done.
+    #[inline]
+    fn acquire_simply(&self) -> bool {
+        let Some(call) = Call::enter_simply(&self.shared.holders.lock) else { return false };
+        self.with_free_lock(&call, |entry| self.take(&call, entry))
+    }
+
+    #[cold]
+    fn acquire_in_any_case(&self, deadline: Deadline) -> Result<()> {
         self.shared.checked(self.acquire_whole(deadline))
+    }
+
+    /// Takes a permit if one is free. The caller holds the lock.
+    #[inline]
+    fn take(&self, call: &Call<'_>, entry: usize) -> bool {
+        let shared = &*self.shared;
+        let (holder, free) = (&shared.holders.table[entry], shared.free.load(Relaxed));
+        if free == 0 {
+            return false;
+        }
+        self.keep_alive(call, entry);
+        // die here: the permit is held by a dead process, from which it comes back.
+        holder.value.store(holder.value.load(Relaxed) + 1, Relaxed);
+        shared.free.store(free - 1, Relaxed);
+        true
     }
 
     /// As `acquire`, if the semaphore's memory is there.
@@ -61,17 +89,7 @@ impl Permits {
         let call = Call::enter(&shared.holders.lock)?;
         let mut ending = None;
         loop {
-            if self.with_lock(&call, deadline, |entry| {
-                let (holder, free) = (&shared.holders.table[entry], shared.free.load(Relaxed));
-                if free == 0 {
-                    return Ok(false);
-                }
-                self.keep_alive(&call, entry);
-                // die here: the permit is held by a dead process, from which it comes back.
-                holder.value.store(holder.value.load(Relaxed) + 1, Relaxed);
-                shared.free.store(free - 1, Relaxed);
-                Ok(true)
-            })? {
+            if self.with_lock(&call, deadline, |entry| self.take(&call, entry))? {
                 return Ok(());
             }
             if self.take_from_the_dead(&call, deadline)? {
@@ -84,33 +102,62 @@ impl Permits {
         }
     }
 
+    #[inline]
     pub(crate) fn release(&self, count: u32, deadline: Deadline) -> Result<()> {
+        if self.release_simply(count) && !self.shared.is_cut() { Ok(()) } else { self.release_in_any_case(count, deadline) }
+    }
+
+    /// Gives permits back if that is simple, as in `acquire_simply`, and they are this process's. If not, nothing was done.
+    #[inline]
+    fn release_simply(&self, count: u32) -> bool {
+        let Some(call) = Call::enter_simply(&self.shared.holders.lock) else { return false };
+        let released = self.with_free_lock(&call, |entry| self.give(entry, count));
+        if released {
+            self.tell(&call, count);
+        }
+        released
+    }
+
+    #[cold]
+    fn release_in_any_case(&self, count: u32, deadline: Deadline) -> Result<()> {
         self.shared.checked(self.release_whole(count, deadline))
+    }
+
+    /// Gives back permits that this process has. The caller holds the lock.
+    #[inline]
+    fn give(&self, entry: usize, count: u32) -> bool {
+        let (shared, holder) = (&*self.shared, &self.shared.holders.table[entry]);
+        let Some(rest) = holder.value.load(Relaxed).checked_sub(count) else { return false };
+        shared.free.store(shared.free.load(Relaxed).saturating_add(count).min(shared.total.load(Relaxed)), Relaxed);
+        // die here: we still hold them, and the next who takes the lock adds up what is free.
+        // Release: with the Acquire in `wait`: who sees that we hold nothing sees what is free.
+        holder.value.store(rest, Release);
+        true
+    }
+
+    /// Wakes those who wait for permits that were given back. The lock is free.
+    #[inline]
+    fn tell(&self, call: &Call<'_>, count: u32) {
+        // die here: our life word wakes a sleeper, who notices.
+        call.turn_to(&self.shared.event);
+        lock::notify(&self.shared.event, &self.shared.watched, count);
     }
 
     /// As `release`, if the semaphore's memory is there.
     fn release_whole(&self, count: u32, deadline: Deadline) -> Result<()> {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
-        let give = |entry: usize| {
-            let holder = &shared.holders.table[entry];
-            let Some(rest) = holder.value.load(Relaxed).checked_sub(count) else {
-                return Err(Error::NotOwner("this process holds fewer permits than it gives back"));
-            };
-            shared.free.store(shared.free.load(Relaxed).saturating_add(count).min(shared.total.load(Relaxed)), Relaxed);
-            // die here: we still hold them, and the next who takes the lock adds up what is free.
-            // Release: with the Acquire in `wait`: who sees that we hold nothing sees what is free.
-            holder.value.store(rest, Release);
-            Ok(())
+        let given = loop {
+            match self.with_lock(&call, deadline, |entry| self.give(entry, count)) {
+                // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
+                Err(Error::Interrupted) if matches!(deadline, Deadline::Never) => {}
+                result => break result?,
+            }
         };
-        while match self.with_lock(&call, deadline, give) {
-            // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
-            Err(Error::Interrupted) if matches!(deadline, Deadline::Never) => true,
-            result => result.map(|()| false)?,
-        } {}
-        // die here: our life word wakes a sleeper, who notices.
-        call.turn_to(&shared.event);
-        lock::notify(&shared.event, &shared.watched, count);
+        if !given {
+            return Err(Error::NotOwner("this process holds fewer permits than it gives back"));
+        }
+        self.tell(&call, count);
         Ok(())
     }
 
@@ -121,21 +168,33 @@ impl Permits {
     }
 
     /// Does something with this process's entry, whose number it is given, under the lock.
-    fn with_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce(usize) -> Result<T>) -> Result<T> {
+    fn with_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce(usize) -> T) -> Result<T> {
         self.lock(call, deadline)?;
-        let result = self.my_entry().and_then(act);
+        let result = self.my_entry().map(act);
         self.unlock(call);
         result
     }
 
+    /// As `with_lock`, where nobody has the lock or waits for it, and the number is known; otherwise (false) nothing is done.
+    #[inline]
+    fn with_free_lock(&self, call: &Call<'_>, act: impl FnOnce(usize) -> bool) -> bool {
+        if !lock::try_acquire(call, &self.shared.holders.lock) {
+            return false;
+        }
+        let done = self.known_entry().is_some_and(act);
+        self.unlock(call);
+        done
+    }
+
     fn lock(&self, call: &Call<'_>, deadline: Deadline) -> Result<()> {
-        if lock::acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {
+        if lock::acquire_brief(call, &self.shared.holders.lock, None, deadline)? == Left::Died {
             self.add_up();
         }
         Ok(())
     }
 
     /// Lets go of the lock, and wakes those who wait for permits if they were added up anew.
+    #[inline]
     fn unlock(&self, call: &Call<'_>) {
         let shared = &*self.shared;
         let free = shared.free.load(Relaxed);
@@ -161,20 +220,23 @@ impl Permits {
 
     /// The number of this process's entry in the table. The caller holds the lock.
     fn my_entry(&self) -> Result<usize> {
-        let (forks, table) = (forks(), &self.shared.holders.table);
-        let cached = self.entry.load(Relaxed);
-        if (cached >> 32) as u32 == forks
-            && let Some(entry) = (cached as u32 as usize).checked_sub(1)
-            && table.get(entry).is_some_and(is_mine)
-        {
+        if let Some(entry) = self.known_entry() {
             return Ok(entry);
         }
-        let entry = match table.iter().position(is_mine) {
+        let entry = match self.shared.holders.table.iter().position(is_mine) {
             Some(entry) => entry,
             None => self.join()?,
         };
-        self.entry.store(u64::from(forks) << 32 | (entry as u64 + 1), Relaxed);
+        self.entry.store(u64::from(forks()) << 32 | (entry as u64 + 1), Relaxed);
         Ok(entry)
+    }
+
+    /// That number, if this handle knows it.
+    #[inline]
+    fn known_entry(&self) -> Option<usize> {
+        let cached = self.entry.load(Relaxed);
+        let entry = if (cached >> 32) as u32 == forks() { (cached as u32 as usize).checked_sub(1)? } else { return None };
+        self.shared.holders.table.get(entry).is_some_and(is_mine).then_some(entry)
     }
 
     #[cold]

@@ -232,7 +232,10 @@ impl Semaphore {
             Flavour::Signals(signals) => signals.acquire(deadline),
             Flavour::Permits(permits) => permits.acquire(deadline),
         };
-        result.inspect_err(|e| self.readiness.after(e))
+        if let Err(e) = &result {
+            self.readiness.after(e);
+        }
+        result
     }
 
     /// Gives one unit, and wakes who waits for it.

@@ -44,8 +44,12 @@ impl Signals {
 
     #[inline]
     pub(crate) fn acquire(&self, deadline: Deadline) -> Result<()> {
-        let result = if self.take() { Ok(()) } else { self.acquire_slow(deadline) };
-        self.shared.checked(result)
+        if self.take() && !self.shared.is_cut() { Ok(()) } else { self.acquire_in_any_case(deadline) }
+    }
+
+    #[cold]
+    fn acquire_in_any_case(&self, deadline: Deadline) -> Result<()> {
+        self.shared.checked(self.acquire_slow(deadline))
     }
 
     #[cold]
@@ -59,13 +63,26 @@ impl Signals {
 
     #[inline]
     pub(crate) fn release(&self, count: u32) -> Result<()> {
+        if Call::enter_simply(&self.shared.event).is_some_and(|call| self.give(&call, count)) && !self.shared.is_cut() {
+            return Ok(());
+        }
+        self.release_in_any_case(count)
+    }
+
+    #[cold]
+    fn release_in_any_case(&self, count: u32) -> Result<()> {
+        let given = self.give(&Call::enter(&self.shared.event)?, count);
+        let too_many = || Error::LimitReached(format!("the semaphore's value would exceed {MAX_VALUE}"));
+        self.shared.checked(if given { Ok(()) } else { Err(too_many()) })
+    }
+
+    /// Gives units, unless the value would be too high. The call works on the event.
+    #[inline]
+    fn give(&self, _call: &Call<'_>, count: u32) -> bool {
         let shared = &*self.shared;
-        let _call = Call::enter(&shared.event)?;
         let mut seen = shared.value.load(Relaxed);
         loop {
-            let Some(more) = seen.checked_add(count).filter(|&more| more <= MAX_VALUE) else {
-                return Err(Error::LimitReached(format!("the semaphore's value would exceed {MAX_VALUE}")));
-            };
+            let Some(more) = seen.checked_add(count).filter(|&more| more <= MAX_VALUE) else { return false };
             // Release: with the Acquire in `take`.
             match shared.value.compare_exchange_weak(seen, more, Release, Relaxed) {
                 Ok(_) => break,
@@ -74,7 +91,7 @@ impl Signals {
         }
         // die here: the units are there, and the event is pending, so the kernel wakes one sleeper, who wakes the next.
         lock::notify(&shared.event, &shared.watched, count);
-        self.shared.checked(Ok(()))
+        true
     }
 }
 

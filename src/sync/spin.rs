@@ -30,30 +30,31 @@ impl Spin {
         Self { limit: AtomicU32::new(LONGEST), waits: AtomicU32::new(0), one_cpu: AtomicU32::new(0) }
     }
 
-    /// Looks until `done` says true, or not for longer than is worth it, and no longer than `most`.
-    pub(crate) fn until(&self, most: Duration, mut done: impl FnMut() -> bool) {
-        let waits = self.waits.fetch_add(1, Relaxed);
-        if waits.is_multiple_of(64) {
+    /// Looks until `done` says true, or not for longer than is worth it, and no longer than `most`. Says whether it did.
+    pub(crate) fn until(&self, most: Duration, mut done: impl FnMut() -> bool) -> bool {
+        let waits = self.waits.load(Relaxed).wrapping_add(1);
+        self.waits.store(waits, Relaxed);
+        if waits % 64 == 1 {
             self.one_cpu.store(u32::from(has_one_cpu()), Relaxed);
         }
         if self.one_cpu.load(Relaxed) != 0 {
-            return;
+            return false;
         }
-        let limit = if waits.is_multiple_of(TRY_AGAIN) { LONGEST } else { self.limit.load(Relaxed) };
-        let limit = most.min(Duration::from_nanos(limit.into()));
-        let start = Instant::now();
+        // A look at the clock takes longer than the shortest waits do.
+        let mut start = None;
         loop {
             for _ in 0..LOOKS {
                 if done() {
-                    let took = u32::try_from(start.elapsed().as_nanos()).unwrap_or(LONGEST);
+                    let took = start.map_or(0, |start: Instant| u32::try_from(start.elapsed().as_nanos()).unwrap_or(LONGEST));
                     self.limit.store(took.saturating_mul(4).clamp(SHORTEST * 4, LONGEST), Relaxed);
-                    return;
+                    return true;
                 }
                 spin_loop();
             }
-            if start.elapsed() >= limit {
+            let limit = if waits.is_multiple_of(TRY_AGAIN) { LONGEST } else { self.limit.load(Relaxed) };
+            if start.get_or_insert_with(Instant::now).elapsed() >= most.min(Duration::from_nanos(limit.into())) {
                 self.limit.store((self.limit.load(Relaxed) / 2).max(SHORTEST), Relaxed);
-                return;
+                return false;
             }
         }
     }

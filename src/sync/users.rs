@@ -114,6 +114,12 @@ impl Users {
         if self.are_strangers() { self.enter_as_stranger() } else { Call::enter_among(word, self) }
     }
 
+    /// As [`Users::enter`], where that is simple: none are strangers, and the thread has made a call before.
+    #[inline]
+    pub(crate) fn enter_simply(&self, word: &AtomicU32) -> Option<Call<'_>> {
+        if self.are_strangers() { None } else { Call::enter_simply_among(word, self) }
+    }
+
     #[cold]
     fn enter_as_stranger(&self) -> Result<Call<'_>> {
         self.strangers()?.enter(self)

@@ -5,12 +5,56 @@
 
 use std::ptr::NonNull;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+use crate::sys::thread::{forks, watch_forks};
 
 /// A SeqCst fence right after a read-modify-write, which on x86 is one already.
 #[inline]
 pub(crate) fn fence_after_rmw() {
     use Ordering::SeqCst;
     if cfg!(target_arch = "x86_64") { std::sync::atomic::compiler_fence(SeqCst) } else { fence(SeqCst) }
+}
+
+/// A SeqCst fence against those who call [`barrier_everywhere`], for threads of processes that [`obeys_barriers`]. It costs nothing.
+#[inline]
+pub(crate) fn light_barrier() {
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// A SeqCst fence of this thread, and of each thread whose process obeys it, somewhere between the beginning and the end of this call
+/// (`membarrier(2)`: a few microseconds).
+#[cold]
+pub(crate) fn barrier_everywhere() {
+    fence(Ordering::SeqCst);
+    if !membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
+        // This process may not, and another one might. No processor keeps a store to itself for so long.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fence(Ordering::SeqCst);
+}
+
+/// [`forks`] when this process came to obey barriers, plus one; 0: it has not.
+static OBEYS_SINCE: AtomicU32 = AtomicU32::new(0);
+
+/// Sees to it that [`light_barrier`] is one in this process, if the kernel can: the first time in a process that has threads takes some 20
+/// milliseconds.
+pub(crate) fn obey_barriers() {
+    watch_forks();
+    if !obeys_barriers() && membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) {
+        OBEYS_SINCE.store(forks().wrapping_add(1), Ordering::Relaxed);
+    }
+}
+
+/// Whether [`light_barrier`] is one in this process.
+#[inline]
+pub(crate) fn obeys_barriers() -> bool {
+    OBEYS_SINCE.load(Ordering::Relaxed) == forks().wrapping_add(1)
+}
+
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: the kernel touches no memory.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
 /// Copies `len` bytes, of which some are in shared memory. A peer may scribble meanwhile: then the bytes are any bytes.

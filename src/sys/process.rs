@@ -163,17 +163,27 @@ impl<T: Default + Sync> PerProcess<T> {
         Self { now: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
+    #[inline]
     pub(crate) fn get(&'static self) -> &'static T {
+        self.known().unwrap_or_else(|| self.make())
+    }
+
+    #[inline]
+    fn known(&self) -> Option<&'static T> {
+        // Acquire: with the Release in `make`.
+        // SAFETY: it is null or was a box's, and is never freed.
+        let one = unsafe { self.now.load(Acquire).as_ref() }?;
+        (one.forks == forks()).then_some(&one.value)
+    }
+
+    #[cold]
+    fn make(&'static self) -> &'static T {
         watch_forks();
         loop {
-            // Acquire: with the Release below.
-            let now = self.now.load(Acquire);
-            // SAFETY: it is null or was a box's, and is never freed.
-            if let Some(one) = unsafe { now.as_ref() }
-                && one.forks == forks()
-            {
-                return &one.value;
+            if let Some(known) = self.known() {
+                return known;
             }
+            let now = self.now.load(Relaxed);
             let new = Box::into_raw(Box::new(OneProcess { forks: forks(), value: T::default(), _parents: now }));
             if self.now.compare_exchange(now, new, Release, Relaxed).is_err() {
                 // SAFETY: nobody else has seen it.

@@ -204,6 +204,28 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
+    /// As [`Call::enter`], of a thread that has made a call before; None where it has not, or is inside one.
+    ///
+    /// For the shortest ways through this library: a `Result` with all that an error may say goes through memory, is written in small pieces and read in large
+    /// ones, and then a processor waits until its earlier stores have left it, those to shared memory among them.
+    #[inline]
+    pub(crate) fn enter_simply(word: &AtomicU32) -> Option<Self> {
+        Self::enter_simply_among(word, &Neighbours)
+    }
+
+    /// As [`Call::enter_simply`], on a word whose owners may also be others.
+    #[inline]
+    pub(crate) fn enter_simply_among(word: &AtomicU32, owners: &'a dyn Owners) -> Option<Self> {
+        let thread = THREAD.get();
+        // SAFETY: as in `is_outside`, for a thread that has made a call.
+        if thread.tid == 0 || !unsafe { (&raw const (*thread.head).list_op_pending).read_volatile() }.is_null() {
+            return None;
+        }
+        let call = Self { thread, owner: thread.tid, owners };
+        call.turn_to(word);
+        Some(call)
+    }
+
     /// Enters a call of a thread that stands as `owner` in the words it owns, which is not its id: the kernel does not see to them.
     ///
     /// It must not know of them either: to the kernel, a word is this thread's if the id in it is, and in such words it may be that of a

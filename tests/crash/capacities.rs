@@ -156,6 +156,19 @@ pub mod before {
         scene.put(2, scene.kind.len());
     }
 
+    /// The parent has used the queue alone for a while.
+    pub fn alone(scene: &CapacityScene) {
+        for _ in 0..100 {
+            scene.put(1, 30);
+            scene.get(1);
+        }
+    }
+
+    pub fn alone_and_two(scene: &CapacityScene) {
+        alone(scene);
+        two(scene);
+    }
+
     /// The ring of an unbounded queue is full.
     pub fn ring_full(scene: &CapacityScene) {
         scene.put(256, 30);

@@ -18,6 +18,17 @@ pub enum Act {
     Join,
 }
 
+/// Who has used the queue alone for a while.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    Nobody,
+    Victim,
+    Parent,
+}
+
+/// So many messages make one the only user.
+const MANY: usize = 200;
+
 /// What the numbers of messages begin with: those that were there, the victim's, the sleepers', the parent's.
 const VICTIM: u64 = 100;
 const SLEEPER: u64 = 200;
@@ -36,6 +47,8 @@ struct QueueScene<'a> {
     stands_still: bool,
     /// Whether another sender comes before the kill.
     another: bool,
+    /// To whom the queue's locks are biased when the operation begins.
+    user: User,
     /// What the parent sent and received so far.
     sent: RefCell<Vec<u64>>,
     received: RefCell<Vec<u64>>,
@@ -64,6 +77,32 @@ pub fn another(test: &Test) -> Box<dyn Scene + '_> {
     Box::new(QueueScene { another: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
 }
 
+/// The same, where locks are biased.
+pub fn biased(test: &Test, user: User, act: Act, filled: usize, sleepers: (Act, usize)) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { user, ..QueueScene::new(test, act, filled, sleepers, false) })
+}
+
+pub fn biased_woken(test: &Test, act: Act, filled: usize, sleepers: (Act, usize)) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { user: User::Victim, ..QueueScene::new(test, act, filled, sleepers, true) })
+}
+
+pub fn biased_meanwhile(test: &Test, another: bool) -> Box<dyn Scene + '_> {
+    let scene = QueueScene::new(test, Act::Send, 0, (Act::Recv, usize::from(!another)), false);
+    Box::new(QueueScene { user: User::Victim, another, stands_still: true, ..scene })
+}
+
+pub fn biased_another(test: &Test) -> Box<dyn Scene + '_> {
+    Box::new(QueueScene { user: User::Victim, another: true, ..QueueScene::new(test, Act::Send, 0, (Act::Recv, 1), false) })
+}
+
+/// Sends and receives, until the locks are biased.
+fn use_alone(queue: &Queue) {
+    for _ in 0..MANY {
+        queue.send(b"x").unwrap();
+        queue.recv().unwrap();
+    }
+}
+
 impl<'a> QueueScene<'a> {
     fn new(test: &'a Test, act: Act, filled: usize, sleepers: (Act, usize), woken: bool) -> Self {
         let name = fresh();
@@ -78,6 +117,7 @@ impl<'a> QueueScene<'a> {
             woken,
             stands_still: false,
             another: false,
+            user: User::Nobody,
             sent: vec![].into(),
             received: vec![].into(),
         }
@@ -203,6 +243,9 @@ impl Scene for QueueScene<'_> {
         // Nobody waits: this makes the words say so.
         handle.send(b"x").unwrap();
         handle.recv().unwrap();
+        if self.user == User::Victim {
+            use_alone(&handle);
+        }
         let bytes = message(VICTIM, 150);
         match self.act {
             Act::Send => Box::new(move || handle.send(std::mem::ManuallyDrop::new(bytes).as_slice()).unwrap()),
@@ -216,6 +259,9 @@ impl Scene for QueueScene<'_> {
     }
 
     fn command(&self) -> Option<String> {
+        if self.user != User::Nobody {
+            return None;
+        }
         let act = match self.act {
             Act::Send => "send",
             Act::Recv => "recv",
@@ -247,6 +293,9 @@ impl Scene for QueueScene<'_> {
         if self.stands_still {
             // The word says that somebody waits.
             assert_eq!(self.queue.recv_timeout(SHORT), Err(Error::TimedOut));
+        }
+        if self.user == User::Parent {
+            use_alone(&self.queue);
         }
         for number in 1..=self.filled as u64 {
             self.queue.try_send(&message(number, 150)).unwrap();

@@ -19,7 +19,9 @@ use crate::creation::creation;
 use crate::direct::{self, direct};
 use crate::handles;
 use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
-use crate::queues::{Act, another, another_meanwhile, meanwhile, queue, woken};
+use crate::queues::{
+    Act, User, another, another_meanwhile, biased, biased_another, biased_meanwhile, biased_woken, meanwhile, queue, woken,
+};
 use crate::step::Scene;
 use crate::strangers::{join, strangers};
 use crate::support::{Test, message};
@@ -50,6 +52,30 @@ pub const SCENES: &[Entry] = &[
     ("shutdown, receivers asleep", |t| queue(t, Act::Shutdown, 0, (Act::Recv, 2))),
     ("shutdown, senders asleep", |t| queue(t, Act::Shutdown, CAPACITY, (Act::Send, 2))),
     ("open and send", |t| queue(t, Act::Join, 1, (Act::Recv, 0))),
+    ("biased: send, empty queue", |t| biased(t, User::Victim, Act::Send, 0, (Act::Recv, 0))),
+    ("biased: send, receiver asleep", |t| biased(t, User::Victim, Act::Send, 0, (Act::Recv, 1))),
+    ("biased: send, two receivers asleep", |t| biased(t, User::Victim, Act::Send, 0, (Act::Recv, 2))),
+    ("biased: send, a receiver comes meanwhile", |t| biased_meanwhile(t, false)),
+    ("biased: send, another sender comes meanwhile", |t| biased_meanwhile(t, true)),
+    ("biased: send, another sender comes", |t| biased_another(t)),
+    ("biased: recv, part full", |t| biased(t, User::Victim, Act::Recv, 2, (Act::Send, 0))),
+    ("biased: recv, sender asleep", |t| biased(t, User::Victim, Act::Recv, CAPACITY, (Act::Send, 1))),
+    ("biased: recv, two senders asleep", |t| biased(t, User::Victim, Act::Recv, CAPACITY, (Act::Send, 2))),
+    ("biased: recv, empty, waits", |t| biased(t, User::Victim, Act::Recv, 0, (Act::Send, 0))),
+    ("biased: recv, empty, waits beside a receiver", |t| biased(t, User::Victim, Act::Recv, 0, (Act::Recv, 1))),
+    ("biased: recv, empty, woken before a receiver", |t| biased_woken(t, Act::Recv, 0, (Act::Recv, 1))),
+    ("biased: shutdown, receivers asleep", |t| biased(t, User::Victim, Act::Shutdown, 0, (Act::Recv, 2))),
+    ("biased to another: send", |t| biased(t, User::Parent, Act::Send, 0, (Act::Recv, 0))),
+    ("biased to another: send, receiver asleep", |t| biased(t, User::Parent, Act::Send, 0, (Act::Recv, 1))),
+    ("biased to another: recv", |t| biased(t, User::Parent, Act::Recv, 2, (Act::Send, 0))),
+    ("biased to another: recv, sender asleep", |t| biased(t, User::Parent, Act::Recv, CAPACITY, (Act::Send, 1))),
+    ("biased to another: recv, empty, waits", |t| biased(t, User::Parent, Act::Recv, 0, (Act::Send, 0))),
+    ("biased to another: lease", |t| scene(t, Bounded, Lease, before::alone_and_two, (Recv, 0))),
+    ("biased to another: send a long message", |t| scene(t, Long, Send, before::alone, (Recv, 0))),
+    ("biased to another: send a long message, receiver asleep", |t| scene(t, Long, Send, before::alone, (Recv, 1))),
+    ("biased to another: in place: send a loan, receiver asleep", |t| scene(t, Bounded, SendLoan, before::alone, (Recv, 1))),
+    ("biased to another: in place: view", |t| scene(t, Bounded, View, before::alone_and_two, (Recv, 0))),
+    ("biased to another: shutdown, receivers asleep", |t| biased(t, User::Parent, Act::Shutdown, 0, (Act::Recv, 2))),
     ("rendezvous: send, no receiver", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 0))),
     ("rendezvous: send, receiver asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 1))),
     ("rendezvous: send, two receivers asleep", |t| scene(t, Rendezvous, Send, before::nothing, (Recv, 2))),

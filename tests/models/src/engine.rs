@@ -422,6 +422,16 @@ impl World {
         self.note(|| format!("  ({name} wakes up: {woken:?})"));
     }
 
+    fn fence(&mut self, thread: usize, is_weak: bool) {
+        let it = &mut self.threads[thread];
+        it.view.join(&it.seen);
+        if !is_weak {
+            it.view.join_words(&self.fences);
+            self.fences.join_words(&it.view);
+        }
+        it.fenced = Rc::new(it.view.clone());
+    }
+
     fn word(&mut self, address: usize, now: u64) -> &mut Word {
         let number = self.words.len();
         let first = || Word { number, stores: vec![Store { value: now, view: Rc::default() }], kernel: 0 };
@@ -767,14 +777,30 @@ pub fn fence(ordering: Ordering) {
             return;
         }
         w.note(|| format!("fence {at}"));
-        let me = &mut w.threads[w.current];
-        me.view.join(&me.seen);
-        if change != Some(Change::WeakFence) {
-            me.view.join_words(&w.fences);
-            w.fences.join_words(&me.view);
-        }
-        me.fenced = Rc::new(me.view.clone());
+        w.fence(w.current, change == Some(Change::WeakFence));
     });
+}
+
+/// A fence of this thread, and one of each other thread at some moment of its own, while this one stays here; and one of this thread.
+#[track_caller]
+pub fn fence_everywhere() {
+    let at = Location::caller();
+    let threads = world(|w| w.threads.len()).unwrap_or(0);
+    let mut change = None;
+    for (first, thread) in std::iter::once(None).chain((1..threads).map(Some)).chain([None]).enumerate() {
+        let acts = step();
+        world(|w| {
+            if first == 0 {
+                w.acted(at, Act::Fence);
+                change = w.mutated(at);
+            }
+            let is_weak = change == Some(Change::WeakFence);
+            if acts && (thread.is_none() || !is_weak) {
+                w.note(|| format!("fence of {thread:?} {at}"));
+                w.fence(thread.unwrap_or(w.current), is_weak);
+            }
+        });
+    }
 }
 
 /// A copy of bytes, of which some may be in shared memory. Says whether it has an effect.

@@ -100,6 +100,11 @@ mod tests {
     }
 
     #[test]
+    fn biased_locks() {
+        scenes_of("biased lock");
+    }
+
+    #[test]
     fn signals() {
         scenes_of("signals");
     }

@@ -12,14 +12,16 @@ use crate::queue::options::{Envelope, QueueOptions};
 use crate::queue::sources::{Receiving, Sending};
 use crate::queue::store::{LeaseTicket, Messages, Sink, Store, Take};
 use crate::shm::Shared;
-use crate::shm::layout::{PermitsLayout, QueueLayout, SemaphoreLayout};
+use crate::shm::layout::{Bias, PermitsLayout, QueueLayout, SemaphoreLayout};
 use crate::sync::lives;
-use crate::sync::lock::{self, LOOK, Left};
+use crate::sync::lock::{self, Held, LOOK, Left, On};
 use crate::sync::permits::Permits;
 use crate::sync::signals::Signals;
 use crate::sync::source::{Sleeper, Source};
+use crate::sync::spin::Spin;
+use crate::sys::futex;
 use crate::sys::memory::Ordering::Relaxed;
-use crate::sys::memory::{AtomicU32, copy};
+use crate::sys::memory::{AtomicU32, copy, set_obeys_barriers};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -34,6 +36,10 @@ pub struct Scene {
 fn scene(name: &'static str, deviations: u32, deaths: u32, model: impl Fn(&mut Model) + Sync + 'static) -> Scene {
     let short = Bounds { deviations, deaths, random: 200 };
     let full = Bounds { deviations: deviations + 1, deaths, random: 3_000 };
+    let model = move |m: &mut Model| {
+        set_obeys_barriers(false);
+        model(m);
+    };
     Scene { name, short, full, model: Box::new(model) }
 }
 
@@ -44,6 +50,11 @@ pub fn all() -> Vec<Scene> {
         scene("lock: three threads, one dies", 1, 1, |m| locks(m, &["a", "b", "c"], 1, Some(0))),
         scene("lock: four threads, one dies", 0, 1, |m| locks(m, &["a", "b", "c", "d"], 1, Some(1))),
         scene("lock: who waits gives up", 2, 0, giving_up),
+        scene("biased lock: another comes", 2, 0, |m| biased_lock(m, 3, &["another"], None)),
+        scene("biased lock: another comes, and the user dies", 2, 1, |m| biased_lock(m, 2, &["another"], Some("user"))),
+        scene("biased lock: one sleeps until there is a change", 2, 0, biased_change),
+        scene("biased lock: two others come", 1, 0, |m| biased_lock(m, 3, &["b", "c"], None)),
+        scene("biased lock: two others come, one dies", 1, 1, |m| biased_lock(m, 2, &["b", "c"], Some("b"))),
         scene("signals: two acquire what one releases", 2, 0, |m| signals(m, &[2], 2, None)),
         scene("signals: one that acquires dies", 1, 1, |m| signals(m, &[1, 1], 2, Some("b"))),
         scene("signals: the one that releases dies", 1, 1, |m| signals(m, &[2, 2], 2, Some("releases 0"))),
@@ -112,6 +123,23 @@ pub fn all() -> Vec<Scene> {
             1,
             Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], many: true, dies: Some("receives 0"), ..base },
         );
+        if !matches!(kind, Kind::Rendezvous) {
+            let biased = Play { biased: true, ..base };
+            add("biased, one sends, one receives", 2, Play { senders: &[3], receivers: &[Take::Whole], ..biased });
+            add("biased, two send, one receives", 1, Play { senders: &[3, 1], receivers: &[Take::Whole], ..biased });
+            add("biased, one sends, two receive", 1, Play { senders: &[3], receivers: &[Take::Whole, Take::Whole], ..biased });
+            add(
+                "biased, a sender dies",
+                1,
+                Play { senders: &[3, 1], receivers: &[Take::Whole], dies: Some("sends 0"), ..biased },
+            );
+            add(
+                "biased, a receiver dies",
+                1,
+                Play { senders: &[3], receivers: &[Take::Whole, Take::Whole], dies: Some("receives 0"), ..biased },
+            );
+            add("biased, waiting for two queues", 1, Play { senders: &[3, 1], receivers: &[Take::Whole], watches: 1, ..biased });
+        }
         add("the time of a sender passes", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], hurried: true, ..base });
         add("waiting for two queues", 1, Play { senders: &[1, 1], receivers: &[Take::Whole], watches: 1, ..base });
         add(
@@ -178,6 +206,75 @@ fn locks(model: &mut Model, names: &[&'static str], times: u32, dies: Option<usi
         assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
         lock::release(&call, &guarded.word);
     });
+}
+
+/// Others come to a lock that is biased to its user.
+fn biased_lock(model: &mut Model, times: u32, others: &[&'static str], dies: Option<&'static str>) {
+    set_obeys_barriers(true);
+    let (guarded, bias, done) = (Guarded::new(), Shared::<Bias>::new(0), Rc::new(Cell::new(0)));
+    let (generation, watched) = (Shared::<AtomicU32>::new(4), Shared::<AtomicU32>::new(4));
+    let mut add = |name: &'static str, times: u32| {
+        let (guarded, done, bias) = (Rc::clone(&guarded), Rc::clone(&done), bias.clone());
+        let (generation, watched) = (generation.clone(), watched.clone());
+        let work = move || {
+            for _ in 0..times {
+                let call = Call::enter(&guarded.word).unwrap();
+                let held = lock::acquire_free(&call, &guarded.word, &bias).unwrap_or_else(|| {
+                    lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Never).unwrap();
+                    Held::Owned
+                });
+                done.set(done.get() + 1);
+                guarded.increment();
+                lock::release_free(&call, (&guarded.word, &bias), held, &generation, &watched);
+            }
+        };
+        if dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
+    };
+    add("user", times);
+    others.iter().for_each(|name| add(name, 1));
+    model.finally(move |outcome| {
+        let call = Call::enter(&guarded.word).unwrap();
+        lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Now).unwrap();
+        let (count, times) = (guarded.increment() - 1, done.get());
+        assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
+        lock::release(&call, &guarded.word);
+    });
+}
+
+/// One sleeps until the user of a lock, which is biased to it, has made the last of its changes.
+fn biased_change(model: &mut Model) {
+    const CHANGES: u32 = 3;
+    set_obeys_barriers(true);
+    let (guarded, bias) = (Guarded::new(), Shared::<Bias>::new(0));
+    let (generation, watched) = (Shared::<AtomicU32>::new(4), Shared::<AtomicU32>::new(4));
+    let (changed, over) = (Shared::<AtomicU32>::new(4), Rc::new(Cell::new(false)));
+    let sleeper = {
+        let (guarded, changed, over) = (Rc::clone(&guarded), changed.clone(), Rc::clone(&over));
+        let (generation, watched) = (generation.clone(), watched.clone());
+        move || {
+            let call = Call::enter(&guarded.word).unwrap();
+            let on = On::Lock { generation: &generation, watched: &watched };
+            let change = || Ok((changed.load(Relaxed) == CHANGES).then_some(()));
+            let sleep = |seen, time| futex::wait(&guarded.word, seen, futex::Kind::Change, time);
+            lock::wait_for_change((on, &guarded.word), Deadline::Never, &Spin::new(), change, sleep).unwrap();
+            over.set(true);
+            drop(call);
+        }
+    };
+    let user = move || {
+        for change in 1..=CHANGES {
+            let call = Call::enter(&guarded.word).unwrap();
+            let held = lock::acquire_free(&call, &guarded.word, &bias).unwrap_or_else(|| {
+                lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Never).unwrap();
+                Held::Owned
+            });
+            changed.store(change, Relaxed);
+            lock::release_free(&call, (&guarded.word, &bias), held, &generation, &watched);
+        }
+    };
+    model.thread("user", user);
+    model.thread("sleeps", sleeper);
+    model.finally(move |_| assert!(over.get()));
 }
 
 fn giving_up(model: &mut Model) {
@@ -289,6 +386,8 @@ struct Play {
     blocks: u32,
     /// The time of the first sender may pass.
     hurried: bool,
+    /// The locks are biased to who uses them alone.
+    biased: bool,
     dies: Option<&'static str>,
 }
 
@@ -304,6 +403,7 @@ impl Default for Play {
             many: false,
             blocks: 3,
             hurried: false,
+            biased: false,
             dies: None,
         }
     }
@@ -411,6 +511,7 @@ impl Play {
     }
 
     fn set_up(self, model: &mut Model) {
+        set_obeys_barriers(self.biased);
         let (shared, book) = (self.queue(), Rc::new(Book::default()));
         lives::are(if self.receivers.contains(&Take::OnLease) { self.receivers.len() } else { 0 });
         let other = (self.watches != 0).then(|| self.queue());

@@ -1,5 +1,10 @@
 //! The library's own, and what stands beside it there.
 
+/// Scenes are short.
+pub(crate) const BIAS_AFTER: u32 = 0;
+
+#[path = "../../../src/sync/bias.rs"]
+pub(crate) mod bias;
 #[path = "../../../src/sync/lock.rs"]
 pub(crate) mod lock;
 #[path = "../../../src/sync/peers.rs"]
@@ -105,6 +110,10 @@ pub(crate) mod users {
 
         pub(crate) fn enter(&self, word: &AtomicU32) -> Result<Call<'_>> {
             Call::enter(word)
+        }
+
+        pub(crate) fn enter_simply(&self, word: &AtomicU32) -> Option<Call<'_>> {
+            Call::enter(word).ok()
         }
 
         pub(crate) fn me(&self) -> Identity {

@@ -56,7 +56,7 @@ pub const CAUGHT: &[Caught] = &[
         ("sync/lock.rs", "release_woken", "word.compare_exchange(call.owner(), 0, Release, Relaxed)"),
         ToRelaxed,
         "rendezvous: a receiver dies",
-        (0, 2000),
+        (0, 20000),
         2000,
     ),
     caught(
@@ -89,7 +89,7 @@ pub const CAUGHT: &[Caught] = &[
         2000,
     ),
     caught(
-        ("sync/lock.rs", "notify_all", "word.fetch_and(!WAITERS, Release)"),
+        ("sync/lock.rs", "notify_all", "word.compare_exchange(seen, seen & !WAITERS, Release, Relaxed)"),
         ToRelaxed,
         "rendezvous: a lessee dies",
         (0, 2000),
@@ -102,7 +102,14 @@ pub const CAUGHT: &[Caught] = &[
         (0, 500),
         500,
     ),
-    caught(("sync/lock.rs", "wait", "fence(SeqCst)"), ToAcqRel, "rendezvous: a lessee dies", (0, 2000), 2000),
+    caught(("sync/lock.rs", "fence_against", "fence(SeqCst)"), ToAcqRel, "rendezvous: a lessee dies", (0, 2000), 2000),
+    caught(
+        ("sync/lock.rs", "fence_against", "barrier_everywhere()"),
+        ToAcqRel,
+        "biased lock: one sleeps until there is a change",
+        (2, 0),
+        300,
+    ),
     caught(
         ("sync/lock.rs", "wait", "futex::wake(word, 1, Kind::Change)"),
         NoWake,
@@ -117,7 +124,24 @@ pub const CAUGHT: &[Caught] = &[
         (0, 1000),
         1000,
     ),
-    caught(("sync/lock.rs", "watch", "fence(SeqCst)"), ToAcqRel, "rendezvous: one waits until a receiver waits", (1, 1000), 1000),
+    caught(
+        ("sync/lock.rs", "try_acquire", "word.compare_exchange(0, call.owner(), Acquire, Relaxed)"),
+        ToRelaxed,
+        "biased lock: another comes",
+        (3, 0),
+        500,
+    ),
+    caught(("sync/bias.rs", "enter", "self.busy.store(0, Release)"), ToRelaxed, "biased lock: another comes", (3, 0), 500),
+    caught(("sync/bias.rs", "leave", "self.busy.store(0, Release)"), ToRelaxed, "biased lock: another comes", (2, 0), 500),
+    caught(
+        ("sync/bias.rs", "begin_now", "word.compare_exchange(call.owner(), call.owner() | BIASED, Release, Relaxed)"),
+        ToRelaxed,
+        "biased lock: another comes",
+        (2, 0),
+        500,
+    ),
+    caught(("sync/bias.rs", "take", "self.busy.load(Acquire)"), ToRelaxed, "biased lock: another comes", (2, 0), 500),
+    caught(("sync/bias.rs", "take", "barrier_everywhere()"), ToAcqRel, "biased lock: another comes", (2, 0), 500),
     caught(
         ("sync/signals.rs", "take", "value.compare_exchange_weak(seen, seen - 1, Acquire, Relaxed)"),
         ToRelaxed,
@@ -126,7 +150,7 @@ pub const CAUGHT: &[Caught] = &[
         200,
     ),
     caught(
-        ("sync/signals.rs", "release", "shared.value.compare_exchange_weak(seen, more, Release, Relaxed)"),
+        ("sync/signals.rs", "give", "shared.value.compare_exchange_weak(seen, more, Release, Relaxed)"),
         ToRelaxed,
         "signals: two acquire what one releases",
         (0, 200),

@@ -6,6 +6,29 @@ pub(crate) use std::sync::atomic::Ordering;
 use crate::engine;
 pub(crate) use engine::fence;
 
+/// Those of the machine's instructions: the engine gives no more order than that of the instructions.
+pub(crate) fn light_barrier() {}
+
+#[track_caller]
+pub(crate) fn barrier_everywhere() {
+    engine::fence_everywhere();
+}
+
+thread_local! {
+    static OBEYS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether locks come to be biased in this scene.
+pub(crate) fn set_obeys_barriers(obeys: bool) {
+    OBEYS.set(obeys);
+}
+
+pub(crate) fn obey_barriers() {}
+
+pub(crate) fn obeys_barriers() -> bool {
+    OBEYS.get()
+}
+
 #[track_caller]
 pub(crate) fn fence_after_rmw() {
     engine::fence(Ordering::SeqCst);

@@ -8,6 +8,8 @@ VENV := .venv
 LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
+BOOK := target/book
+MDBOOK := target/mdbook/bin/mdbook
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
@@ -19,7 +21,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header abi clean lib install uninstall tools
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers docs lint header abi clean lib install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +37,7 @@ help:
 	@echo "make miri     run what needs no kernel under Miri (rustup toolchain install nightly --component miri)"
 	@echo "make bench    measure rsipc beside its peers: docs/benchmarks.md (SHORT=1: in two minutes; ONLY=word: some scenarios; RSIPC_BLESS=1: write the page)"
 	@echo "make bench-peers install the peers in Python, without which their subjects are skipped"
+	@echo "make docs     build the documentation as a site in target/book, and look for dead links in it"
 	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
 	@echo "make install  install them, the header, what pkg-config and CMake read, and the rsipc command (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
@@ -59,6 +62,9 @@ test: tools lib $(VENV)/.tools $(DEMO)/reader
 	$(VENV)/bin/python -m pytest tests/mixed
 	$(VENV)/bin/python -m pytest tests/bench
 	$(VENV)/bin/python -m pytest tests/toolchain
+	cargo build -p rsipc-docs
+	cargo build -p total
+	$(VENV)/bin/python -m pytest tests/docs
 
 # What the tests need that cargo and pip do not bring.
 tools:
@@ -117,6 +123,20 @@ $(BENCH_C): benches/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
 	@mkdir -p $(dir $@)
 	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
 
+# The book, and beside it the reference of the languages that have theirs as pages.
+docs: $(MDBOOK)
+	@rm -rf $(BOOK)
+	$(MDBOOK) build docs
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
+	cp -r target/doc $(BOOK)/rust
+	$(PYTHON) bindings/c/man.py include/ipc.h $(BOOK)/man
+	cd $(BOOK)/man && for page in man?/*; do mandoc -T html -O man=%N.%S.html $$page > $$(basename $$page).html || exit 1; done && rm -r man?
+	$(PYTHON) tests/docs/dead_links.py $(BOOK)
+
+# Without optimization it is built in half the time.
+$(MDBOOK):
+	cargo install --quiet --locked --debug --no-default-features --features search --root target/mdbook --version 0.5.4 mdbook
+
 lint: $(VENV)/.tools
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -125,14 +145,16 @@ lint: $(VENV)/.tools
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --features async -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
-	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings examples tests
-	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings examples tests
+	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings docs examples tests
+	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings docs examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/python
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml examples/demo
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/mixed
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/docs
+	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml --scripts-are-modules docs/programs/python docs/programs/tutorial
 	MYPYPATH=bindings/c $(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/toolchain bindings/c
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
 

@@ -8,6 +8,7 @@ VENV := .venv
 LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
+FEATURES := capi async serde
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
@@ -47,7 +48,7 @@ demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
 
 test: tools lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
-	cargo test --features async
+	cargo test --all-features
 	cargo test -p rsipc-models
 	cargo test -p rsipc-cli
 	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
@@ -123,8 +124,9 @@ lint: $(VENV)/.tools
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo clippy --manifest-path benches/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --all-targets --features async -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
+	cargo clippy --all-targets --all-features -- -D warnings
+	for feature in "" $(FEATURES); do cargo clippy --no-default-features --features "$$feature" -- -D warnings || exit 1; done
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings examples tests
 	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python

@@ -127,6 +127,14 @@ pub enum Error {
     /// received from it. Nothing was sent or taken.
     #[error("no {0} is left: all who had the queue open for it have closed it or are gone")]
     Disconnected(&'static str),
+    /// A [`TypedQueue`](crate::TypedQueue) received a message that is not of its type. It is out of the queue, and here: the next call gives the next one.
+    #[error("a message of {} bytes is not of this queue's type: {why}", message.len())]
+    WrongMessage {
+        /// The message.
+        message: Vec<u8>,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Any other error of the operating system.
     #[error("{doing}: {}", std::io::Error::from_raw_os_error(*errno))]
     Os {
@@ -149,7 +157,8 @@ impl Error {
             Self::NotFound { .. } => -2,
             Self::AlreadyExists { .. } => -3,
             Self::PermissionDenied(_) => -4,
-            Self::WrongKind { .. } => -5,
+            // Its type is only known here: in C, messages are bytes.
+            Self::WrongKind { .. } | Self::WrongMessage { .. } => -5,
             Self::WrongVersion { .. } => -6,
             Self::Corrupted(_) => -7,
             Self::WouldBlock => -8,

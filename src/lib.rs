@@ -4,7 +4,7 @@
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
 //! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted,
-//!   or without a copy, as a [`Loan`] that is received as a [`MessageView`].
+//!   or without a copy, as a [`Loan`] that is received as a [`MessageView`]. A [`TypedQueue`] has messages of one Rust type.
 //! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
 //! - [`WaitSet`]: waits until one of several of these is ready.
 //!
@@ -66,9 +66,11 @@ pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use inspect::Inspection;
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
+#[cfg(feature = "serde")]
+pub use queue::Postcard;
 pub use queue::{
-    Batch, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueInspection, QueueOptions,
-    User,
+    Batch, Format, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Plain, Queue, QueueInspection,
+    QueueOptions, TypedQueue, User,
 };
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};

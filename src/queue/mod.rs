@@ -8,6 +8,7 @@ mod claims;
 mod handoff;
 mod in_place;
 mod inspect;
+mod iter;
 mod lease;
 mod loan;
 mod log;
@@ -17,6 +18,7 @@ mod ring;
 mod sending;
 mod sources;
 mod store;
+mod typed;
 mod view;
 mod watch;
 
@@ -53,6 +55,9 @@ pub(crate) use store::LeaseTicket;
 pub(crate) use store::Messages;
 use store::Store;
 pub(crate) use store::{Received, Sink, Take};
+#[cfg(feature = "serde")]
+pub use typed::Postcard;
+pub use typed::{Format, Plain, TypedQueue};
 pub use view::MessageView;
 #[cfg(feature = "capi")]
 pub(crate) use view::Viewed;

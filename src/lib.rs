@@ -47,6 +47,7 @@
 //! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
 //! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `direct` and `wait` on these; `ffi` is the C
 //! interface.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod direct;
 mod error;

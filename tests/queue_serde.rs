@@ -1,5 +1,7 @@
 //! Queues whose messages are of one type, of any that serde writes and reads.
 
+#![cfg(feature = "serde")]
+
 mod support;
 
 use std::collections::BTreeMap;

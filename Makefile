@@ -9,6 +9,9 @@ LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
 FEATURES := capi async serde
+# The oldest Rust that builds the crate, as Cargo.toml states it: this machine's, or one that rustup installs.
+OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+CARGO_OF_OLDEST = $(if $(findstring rustc $(OLDEST).,$(shell rustc --version)),cargo,rustup run --install $(OLDEST) cargo)
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
@@ -20,7 +23,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header abi clean lib install uninstall tools
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint crate header abi api clean lib install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -39,8 +42,10 @@ help:
 	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
 	@echo "make install  install them, the header, what pkg-config and CMake read, and the rsipc command (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
+	@echo "make crate    build the crate as it is published, with the oldest Rust that it states, and compare its public interface with the record"
 	@echo "make header   write include/ipc.h anew from src/ffi"
 	@echo "make abi      record what was added to the C library's ABI in bindings/c/abi"
+	@echo "make api      record what was added to the crate's public interface in tests/api"
 	@echo "make clean    remove everything that was built"
 
 demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
@@ -137,6 +142,13 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
 	MYPYPATH=bindings/c $(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/toolchain bindings/c
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
+
+crate:
+	$(CARGO_OF_OLDEST) publish --dry-run --quiet --allow-dirty --locked --package rsipc --all-features
+	$(CARGO_OF_OLDEST) run --quiet --package rsipc-api
+
+api:
+	$(CARGO_OF_OLDEST) run --quiet --package rsipc-api -- record
 
 header:
 	RSIPC_BLESS=1 cargo test --test header

@@ -360,12 +360,21 @@ impl<T: Pod> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The lock on a [`Mutex`], which is unlocked when this is dropped. It cannot leave its thread.
+/// The lock on a [`Mutex`], which is unlocked when this is dropped. It cannot leave its thread; others may look through it meanwhile.
+///
+/// ```compile_fail,E0277
+/// fn elsewhere(guard: rsipc::MutexGuard<'static, u64>) {
+///     std::thread::spawn(move || drop(guard));
+/// }
+/// ```
 #[must_use = "the mutex is unlocked when the guard is dropped"]
 pub struct MutexGuard<'a, T: Pod = ()> {
     mutex: &'a Mutex<T>,
     not_send: PhantomData<*const ()>,
 }
+
+// SAFETY: through a shared reference the data and the mutex's state are read, and nothing else.
+unsafe impl<T: Pod + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T: Pod> MutexGuard<'_, T> {
     /// Whether an owner died with the lock and nobody has marked the data consistent since: the data may be half changed.

@@ -24,7 +24,7 @@ fn sample(number: u64) -> Sample {
 }
 
 /// Longer ones than lie in the queue itself.
-type Picture = [[u8; 128]; 64];
+type Picture = [[u8; 100]; 99];
 
 fn every_kind() -> [QueueOptions; 3] {
     [QueueOptions::new().capacity(3), QueueOptions::new().unbounded(), QueueOptions::new().capacity(0)]
@@ -76,8 +76,8 @@ fn any_length_that_a_message_can_have() {
     assert_eq!(signals.try_recv(), Ok(()));
     assert_eq!(signals.try_recv(), Err(Error::WouldBlock));
 
-    let mut picture: Picture = [[0; 128]; 64];
-    picture[63][127] = 9;
+    let mut picture: Picture = [[0; 100]; 99];
+    picture[98][99] = 9;
     let pictures = TypedQueue::<Picture>::create(test.name("pictures"), &options).unwrap();
     pictures.send(&picture).unwrap();
     assert_eq!(pictures.recv().unwrap(), picture);

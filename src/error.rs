@@ -6,6 +6,25 @@ use std::path::PathBuf;
 ///
 /// Each variant says when it is returned; the text that [`std::fmt::Display`] gives says what was wrong and what would be right.
 /// [`Error::code`] is the number that the C interface returns for it, which never changes.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-error-{}", std::process::id())));
+/// use rsipc::{Error, Queue, QueueOptions};
+///
+/// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+/// match jobs.try_recv() {
+///     Ok(job) => println!("{} bytes", job.len()),
+///     Err(Error::WouldBlock) => println!("nothing to do"),
+///     Err(error) => return Err(error),
+/// }
+/// let error = Queue::open(namespace.name("letters")).unwrap_err();
+/// assert!(matches!(&error, Error::NotFound { name, .. } if name == "letters"));
+/// assert!(error.to_string().starts_with("there is no object \"letters\" in "));
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

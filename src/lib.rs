@@ -11,6 +11,28 @@
 //! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
 //! (`include/ipc.h`) and the Python module (`import rsipc`) use the very same objects.
 //!
+//! ```
+//! # fn main() -> rsipc::Result<()> {
+//! # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-lib-{}", std::process::id())));
+//! # unsafe { std::env::set_var(rsipc::DIR_VARIABLE, namespace.dir()?) };
+//! use rsipc::{Mutex, Queue, QueueOptions};
+//!
+//! // In any number of processes, whichever comes first:
+//! let jobs = Queue::open_or_create("jobs", &QueueOptions::new())?;
+//! let done = Mutex::open_or_create("done", 0u64)?;
+//!
+//! // In one of them:
+//! jobs.send(b"resize cat.jpg")?;
+//!
+//! // In another one:
+//! let job = jobs.recv()?;
+//! assert_eq!(job, b"resize cat.jpg");
+//! *done.lock()? += 1;
+//! # std::fs::remove_dir_all(namespace.dir()?).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is promised when a process dies
 //!
 //! A process may be killed at any machine instruction, and everyone else carries on: nothing hangs, no message whose `send` returned

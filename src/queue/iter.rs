@@ -19,7 +19,7 @@ impl Queue {
     /// }
     /// assert_eq!(done, [&b"first"[..], b"second"]);
     /// # namespace.unlink("jobs")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```
@@ -37,7 +37,7 @@ impl Queue {
     /// assert_eq!(jobs.try_iter().count(), 2);
     /// assert!(jobs.is_empty()?);
     /// # namespace.unlink("jobs")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```

@@ -47,7 +47,7 @@ use sealed::Codec;
 /// assert_eq!(samples.recv()?, Sample { time: 1, value: 20.5 });
 /// assert_eq!(samples.try_recv(), Err(rsipc::Error::WouldBlock));
 /// # namespace.unlink("samples")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -90,7 +90,7 @@ pub enum Plain {}
 /// assert_eq!(jobs.decode(lease.message())?, Job::Delete(vec!["dog.jpg".into()]));
 /// lease.finish()?;
 /// # namespace.unlink("jobs")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -248,6 +248,23 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
     /// The value that a message of this queue is, for one that was received from [`TypedQueue::queue`]: on [lease](Queue::lease), by a task, as a
     /// [view](crate::MessageView).
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-decode-{}", std::process::id())));
+    /// # use rsipc::{Error, QueueOptions, TypedQueue};
+    /// let numbers = TypedQueue::<u32>::create(namespace.name("numbers"), &QueueOptions::new())?;
+    /// numbers.send(&7)?;
+    /// let lease = numbers.queue().lease()?;
+    /// assert_eq!(numbers.decode(lease.message())?, 7);
+    /// lease.finish()?;
+    ///
+    /// numbers.queue().send(b"?")?; // by somebody who means another type
+    /// assert!(matches!(numbers.recv(), Err(Error::WrongMessage { message, .. }) if message == b"?"));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `WrongMessage` where it is none.
@@ -341,7 +358,7 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
     ///     print!("{} ", sample?);
     /// }
     /// # namespace.unlink("samples")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```

@@ -56,7 +56,7 @@ const CONSISTENT: u32 = 0;
 /// assert_eq!(*guard, 42);
 /// # drop(guard);
 /// # namespace.unlink("total")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -183,6 +183,24 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Locks it, and waits no longer than `timeout` (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-lock-timeout-{}", std::process::id())));
+    /// use std::time::Duration;
+    ///
+    /// use rsipc::{Error, Mutex};
+    ///
+    /// let mutex = Mutex::create(namespace.name("disk"), ())?;
+    /// let guard = mutex.lock_timeout(Duration::from_secs(1))?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| assert_eq!(mutex.lock_timeout(Duration::from_millis(10)).err(), Some(Error::TimedOut)));
+    /// });
+    /// drop(guard);
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -390,6 +408,19 @@ impl<T: Pod> MutexGuard<'_, T> {
     }
 
     /// Gives the mutex up as not recoverable and unlocks it: all who wait for it, and all who come, get `NotRecoverable`.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-give-up-{}", std::process::id())));
+    /// let mutex = rsipc::Mutex::create(namespace.name("ledger"), [0u64; 100])?;
+    /// let guard = mutex.lock()?;
+    /// // Suppose `guard.owner_died()`, and that nobody can tell what belongs into the ledger.
+    /// guard.give_up();
+    /// assert_eq!(mutex.lock().err(), Some(rsipc::Error::NotRecoverable));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn give_up(self) {
         let _ = self.mutex.set_state(NOT_RECOVERABLE);
     }

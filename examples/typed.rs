@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rsipc::bytemuck::{Pod, Zeroable};
+use bytemuck::{Pod, Zeroable};
 use rsipc::{Namespace, QueueOptions, Result, TypedQueue};
 
 /// In C: `struct sample { uint32_t sensor; uint32_t number; double celsius; };`

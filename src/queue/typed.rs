@@ -19,8 +19,13 @@ use sealed::Codec;
 /// value, the same as those of the structure in C, and nothing but a copy is needed to send or receive one. With the cargo feature `serde`,
 /// `TypedQueue<T, Postcard>` is for whatever serde writes and reads.
 ///
-/// Everything else is the queue's: its capacity, its order, what is promised when a process dies, and its errors. [`TypedQueue::queue`] gives
+/// Everything else is the queue's: its capacity, its order, its errors, and that all methods may be called from any thread. [`TypedQueue::queue`] gives
 /// the queue itself, for what has nothing to do with the type (`shutdown`, `len`, `end_with_peers`, a [`WaitSet`](crate::WaitSet)).
+///
+/// # When a process dies
+///
+/// As with any queue: a value whose sender is killed inside `send` is in the queue, whole, or not at all. A receiver killed inside `recv` has either taken
+/// the value with it or left it. A value that must not be lost with a worker is received on [lease](Queue::lease), and read with [`TypedQueue::decode`].
 ///
 /// # Messages of another type
 ///
@@ -32,7 +37,7 @@ use sealed::Codec;
 /// ```
 /// # fn main() -> rsipc::Result<()> {
 /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-typed-{}", std::process::id())));
-/// use rsipc::bytemuck::{Pod, Zeroable};
+/// use bytemuck::{Pod, Zeroable}; // the crate bytemuck, with its feature `derive`
 /// use rsipc::{QueueOptions, TypedQueue};
 ///
 /// #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]

@@ -123,6 +123,18 @@ fn a_message_that_is_no_value_is_handed_out_as_it_is_and_keeps_nobody_from_the_n
 }
 
 #[test]
+fn a_loop_over_a_queue_ends_after_an_error() {
+    let test = Test::new("loop");
+    let numbers = TypedQueue::<u8>::create(test.name("numbers"), &QueueOptions::new()).unwrap();
+    numbers.queue().end_with_peers(true);
+    let sender = fork("sender", || TypedQueue::<u8>::open(test.name("numbers")).unwrap().send(&1).unwrap());
+    assert_eq!(numbers.iter().collect::<Vec<_>>(), [Ok(1), Err(Error::Disconnected("sender"))]);
+    sender.join();
+    assert_eq!(numbers.queue().iter().collect::<Vec<_>>(), [Err(Error::Disconnected("sender"))]);
+    assert_eq!(numbers.queue().try_iter().count(), 0);
+}
+
+#[test]
 fn a_queue_for_messages_of_another_length_is_refused() {
     let test = Test::new("another");
     let options = QueueOptions::new();

@@ -8,10 +8,6 @@ VENV := .venv
 LIBDIR := target/lib
 DEMO := target/demo
 BENCH_C := target/bench/call
-FEATURES := capi async serde
-# The oldest Rust that builds the crate, as Cargo.toml states it: this machine's, or one that rustup installs.
-OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-CARGO_OF_OLDEST = $(if $(findstring rustc $(OLDEST).,$(shell rustc --version)),cargo,rustup run --install $(OLDEST) cargo)
 RUST := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 
 # What libFuzzer needs: coverage and comparisons are told to it. And AddressSanitizer, whose ABI the standard library need not share.
@@ -23,7 +19,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint crate header abi api clean lib install uninstall tools
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers lint header abi clean lib install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -130,7 +126,7 @@ lint: $(VENV)/.tools
 	cargo clippy --manifest-path benches/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --all-features -- -D warnings
-	for feature in "" $(FEATURES); do cargo clippy --no-default-features --features "$$feature" -- -D warnings || exit 1; done
+	for feature in "" capi async serde; do cargo clippy --no-default-features --features "$$feature" -- -D warnings || exit 1; done
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings examples tests
 	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings examples tests
@@ -142,6 +138,12 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/bench
 	MYPYPATH=bindings/c $(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/toolchain bindings/c
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
+
+# The oldest Rust that builds the crate, as Cargo.toml states it: this machine's, or one that rustup installs.
+OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+CARGO_OF_OLDEST = $(if $(findstring rustc $(OLDEST).,$(shell rustc --version)),cargo,rustup run --install $(OLDEST) cargo)
+
+.PHONY: crate api
 
 crate:
 	$(CARGO_OF_OLDEST) publish --dry-run --quiet --allow-dirty --locked --package rsipc --all-features

@@ -62,7 +62,7 @@ pub struct TypedQueue<T, F = Plain> {
     of: PhantomData<fn(T) -> (T, F)>,
 }
 
-/// How the values of a [`TypedQueue`] are written as messages: [`Plain`], or with the cargo feature `serde` `Postcard`.
+/// How the values of a [`TypedQueue`] are written as messages: [`Plain`], or with the cargo feature `serde` `Postcard`. There are no others.
 pub trait Format<T>: Codec<T> {}
 
 /// The [`Format`] of plain old data: a message is the bytes of the value as they lie in memory.

@@ -41,8 +41,10 @@ help:
 	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
 	@echo "make install  install them, the header, what pkg-config and CMake read, and the rsipc command (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
+	@echo "make crate    build the crate as it is published, with the oldest Rust that it states, and compare its public interface with the record"
 	@echo "make header   write include/ipc.h anew from src/ffi"
 	@echo "make abi      record what was added to the C library's ABI in bindings/c/abi"
+	@echo "make api      record what was added to the crate's public interface in tests/api"
 	@echo "make clean    remove everything that was built"
 
 demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
@@ -50,7 +52,7 @@ demo: $(DEMO)/reader target/release/examples/demo-worker $(VENV)/.installed
 
 test: tools lib $(VENV)/.tools $(DEMO)/reader
 	cargo build --release --examples
-	cargo test --features async
+	cargo test --all-features
 	cargo test -p rsipc-models
 	cargo test -p rsipc-cli
 	RSIPC_PYTHON=$(abspath $(VENV)/bin/python) cargo test --release --test crash_random --test crash_step
@@ -143,8 +145,9 @@ lint: $(VENV)/.tools
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo clippy --manifest-path benches/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --all-targets --features async -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
+	cargo clippy --all-targets --all-features -- -D warnings
+	for feature in "" capi async serde; do cargo clippy --no-default-features --features "$$feature" -- -D warnings || exit 1; done
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings docs examples tests
 	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings docs examples tests
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml bindings/python/python
@@ -157,6 +160,19 @@ lint: $(VENV)/.tools
 	$(VENV)/bin/mypy --config-file bindings/python/pyproject.toml --scripts-are-modules docs/programs/python docs/programs/tutorial
 	MYPYPATH=bindings/c $(VENV)/bin/mypy --config-file bindings/python/pyproject.toml tests/toolchain bindings/c
 	$(VENV)/bin/python -m mypy.stubtest rsipc --allowlist bindings/python/stubtest_allowlist.txt --ignore-unused-allowlist
+
+# The oldest Rust that builds the crate, as Cargo.toml states it: this machine's, or one that rustup installs.
+OLDEST = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+CARGO_OF_OLDEST = $(if $(findstring rustc $(OLDEST).,$(shell rustc --version)),cargo,rustup run --install $(OLDEST) cargo)
+
+.PHONY: crate api
+
+crate:
+	$(CARGO_OF_OLDEST) publish --dry-run --quiet --allow-dirty --locked --package rsipc --all-features
+	$(CARGO_OF_OLDEST) run --quiet --package rsipc-api
+
+api:
+	$(CARGO_OF_OLDEST) run --quiet --package rsipc-api -- record
 
 header:
 	RSIPC_BLESS=1 cargo test --test header

@@ -6,6 +6,25 @@ use std::path::PathBuf;
 ///
 /// Each variant says when it is returned; the text that [`std::fmt::Display`] gives says what was wrong and what would be right.
 /// [`Error::code`] is the number that the C interface returns for it, which never changes.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-error-{}", std::process::id())));
+/// use rsipc::{Error, Queue, QueueOptions};
+///
+/// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+/// match jobs.try_recv() {
+///     Ok(job) => println!("{} bytes", job.len()),
+///     Err(Error::WouldBlock) => println!("nothing to do"),
+///     Err(error) => return Err(error),
+/// }
+/// let error = Queue::open(namespace.name("letters")).unwrap_err();
+/// assert!(matches!(&error, Error::NotFound { name, .. } if name == "letters"));
+/// assert!(error.to_string().starts_with("there is no object \"letters\" in "));
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -127,6 +146,14 @@ pub enum Error {
     /// received from it. Nothing was sent or taken.
     #[error("no {0} is left: all who had the queue open for it have closed it or are gone")]
     Disconnected(&'static str),
+    /// A [`TypedQueue`](crate::TypedQueue) received a message that is not of its type. It is out of the queue, and here: the next call gives the next one.
+    #[error("a message of {} bytes is not of this queue's type: {why}", message.len())]
+    WrongMessage {
+        /// The message.
+        message: Vec<u8>,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Any other error of the operating system.
     #[error("{doing}: {}", std::io::Error::from_raw_os_error(*errno))]
     Os {
@@ -149,7 +176,8 @@ impl Error {
             Self::NotFound { .. } => -2,
             Self::AlreadyExists { .. } => -3,
             Self::PermissionDenied(_) => -4,
-            Self::WrongKind { .. } => -5,
+            // Its type is only known here: in C, messages are bytes.
+            Self::WrongKind { .. } | Self::WrongMessage { .. } => -5,
             Self::WrongVersion { .. } => -6,
             Self::Corrupted(_) => -7,
             Self::WouldBlock => -8,

@@ -76,7 +76,7 @@ impl Namespace {
     /// let rsipc::Inspection::Queue(seen) = namespace.inspect("jobs")? else { unreachable!() };
     /// assert_eq!((seen.len, seen.sent, seen.users.len()), (1, Some(1), 1));
     /// # namespace.unlink("jobs")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```

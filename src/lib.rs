@@ -4,12 +4,34 @@
 //! - [`Mutex`]: a robust lock; when its holder dies, the next owner gets it and is told.
 //! - [`Semaphore`]: a count to wait for, or permits that come back when their holder dies.
 //! - [`Queue`]: messages from any number of senders to any number of receivers; bounded, unbounded, or a rendezvous; on [`Lease`] if wanted,
-//!   or without a copy, as a [`Loan`] that is received as a [`MessageView`].
+//!   or without a copy, as a [`Loan`] that is received as a [`MessageView`]. A [`TypedQueue`] has messages of one Rust type.
 //! - [`Endpoint`]: a process's own address, to which others send, and calls that wait for a reply.
 //! - [`WaitSet`]: waits until one of several of these is ready.
 //!
 //! Objects have names in a [`Namespace`], which is private to the user by default, or are placed inside a region. The C interface
 //! (`include/ipc.h`) and the Python module (`import rsipc`) use the very same objects.
+//!
+//! ```
+//! # fn main() -> rsipc::Result<()> {
+//! # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-lib-{}", std::process::id())));
+//! # unsafe { std::env::set_var(rsipc::DIR_VARIABLE, namespace.dir()?) };
+//! use rsipc::{Mutex, Queue, QueueOptions};
+//!
+//! // In any number of processes, whichever comes first:
+//! let jobs = Queue::open_or_create("jobs", &QueueOptions::new())?;
+//! let done = Mutex::open_or_create("done", 0u64)?;
+//!
+//! // In one of them:
+//! jobs.send(b"resize cat.jpg")?;
+//!
+//! // In another one:
+//! let job = jobs.recv()?;
+//! assert_eq!(job, b"resize cat.jpg");
+//! *done.lock()? += 1;
+//! # std::fs::remove_dir_all(namespace.dir()?).ok();
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What is promised when a process dies
 //!
@@ -47,6 +69,7 @@
 //! `sys` is all that the kernel gives: robust futexes, files, processes. `shm` lays structures out in shared memory; `sync::lock` is the
 //! robust lock word, with the argument why no wake-up is lost; `sync` and `queue` stand on it, `direct` and `wait` on these; `ffi` is the C
 //! interface.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod direct;
 mod error;
@@ -66,9 +89,11 @@ pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use inspect::Inspection;
 pub use name::{DIR_VARIABLE, Entry, Kind, MAX_NAME, Name, Namespace};
+#[cfg(feature = "serde")]
+pub use queue::Postcard;
 pub use queue::{
-    Batch, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Queue, QueueInspection, QueueOptions,
-    User,
+    Batch, Format, Lease, Loan, MAX_CAPACITY, MAX_LEASES, MAX_MESSAGE, MessageView, NotSent, Peer, Plain, Queue, QueueInspection,
+    QueueOptions, TypedQueue, User,
 };
 pub use shm::region::{Region, View};
 pub use sync::mutex::{Mutex, MutexGuard};

@@ -182,6 +182,21 @@ impl Namespace {
 }
 
 /// Where an object is: a name in a namespace. A plain string is a name in the default namespace.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-name-{}", std::process::id())));
+/// # unsafe { std::env::set_var(rsipc::DIR_VARIABLE, namespace.dir()?) };
+/// use rsipc::{Mutex, Namespace};
+///
+/// let _mine = Mutex::create("table", ())?; // in the user's own namespace
+/// let shared = Namespace::at(namespace.dir()?).mode(0o660);
+/// let _ours = Mutex::create(shared.name("our table"), ())?;
+/// # assert_eq!(shared.list()?.len(), 2);
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Name<'a> {
     namespace: Cow<'a, Namespace>,

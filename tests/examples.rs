@@ -46,6 +46,13 @@ fn queue() {
 }
 
 #[test]
+fn typed() {
+    let text = run("typed");
+    assert!(text.starts_with("sensor 7, sample 1: 20.1 degrees\n"), "{text}");
+    assert!(text.ends_with("sensor 7, sample 5: 20.5 degrees\n"), "{text}");
+}
+
+#[test]
 fn leases() {
     assert_eq!(run("leases"), "a worker has \"resize cat.jpg\", and dies\n\"resize cat.jpg\" was handed out 2 times\n");
 }

@@ -1,5 +1,7 @@
 //! Receiving in async programs.
 
+#![cfg(feature = "async")]
+
 mod support;
 
 use std::future::Future;

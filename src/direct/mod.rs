@@ -335,6 +335,24 @@ impl Endpoint {
     /// Sends a request to an address, and waits no longer than `timeout` for room in its inbox (monotonic clock). The reply is waited for with what
     /// this gives: later, or in several steps.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-begin-call-{}", std::process::id())));
+    /// use std::time::Duration;
+    ///
+    /// use rsipc::{Endpoint, Error, QueueOptions};
+    ///
+    /// let endpoint = Endpoint::open(&namespace, &QueueOptions::new())?;
+    /// let mut call = endpoint.begin_call(endpoint.address(), b"how many?", Duration::from_secs(1))?;
+    /// // Meanwhile something else; here it is who replies.
+    /// assert_eq!(call.wait_timeout(Duration::ZERO), Err(Error::WouldBlock));
+    /// endpoint.recv()?.reply(b"seven")?;
+    /// assert_eq!(call.wait()?, b"seven");
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Endpoint::send_timeout`].
@@ -347,6 +365,25 @@ impl Endpoint {
     ///
     /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its `recv_mailbox` has returned leaves it
     /// to another one.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-mailbox-{}", std::process::id())));
+    /// use rsipc::{Endpoint, Queue, QueueOptions};
+    ///
+    /// let questions = Queue::create(namespace.name("questions"), &QueueOptions::new())?;
+    /// let server = Endpoint::open(&namespace, &QueueOptions::new())?;
+    /// let client = Endpoint::open(&namespace, &QueueOptions::new())?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| server.recv_mailbox(&questions)?.reply(b"seven"));
+    ///     assert_eq!(client.call_mailbox(&questions, b"how many?")?, b"seven");
+    ///     Ok::<(), rsipc::Error>(())
+    /// })?;
+    /// # drop((server, client));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

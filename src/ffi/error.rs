@@ -122,7 +122,7 @@ impl From<&Error> for ipc_result {
             Error::NotFound { .. } => IPC_ERR_NOT_FOUND,
             Error::AlreadyExists { .. } => IPC_ERR_ALREADY_EXISTS,
             Error::PermissionDenied(_) => IPC_ERR_PERMISSION_DENIED,
-            Error::WrongKind { .. } => IPC_ERR_WRONG_KIND,
+            Error::WrongKind { .. } | Error::WrongMessage { .. } => IPC_ERR_WRONG_KIND,
             Error::WrongVersion { .. } => IPC_ERR_WRONG_VERSION,
             Error::Corrupted(_) => IPC_ERR_CORRUPTED,
             Error::WouldBlock => IPC_ERR_WOULD_BLOCK,

@@ -44,6 +44,21 @@ pub struct Peer {
 impl Queue {
     /// The handles that are open on the queue, this one included, in processes that live.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-peers-{}", std::process::id())));
+    /// use rsipc::{Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// jobs.send(b"a job")?;
+    /// let peers = jobs.peers()?;
+    /// assert_eq!(peers.len(), 1);
+    /// assert_eq!((peers[0].pid, peers[0].sends, peers[0].receives), (std::process::id(), true, false));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Corrupted` where the queue's file was cut short ([`catch_truncation`](crate::catch_truncation)); errors of the system.
@@ -99,6 +114,23 @@ impl Queue {
     /// yet, they wait. `false` ends that.
     ///
     /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-end-with-peers-{}", std::process::id())));
+    /// use rsipc::{Error, Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// jobs.end_with_peers(true);
+    /// let sender = Queue::open(namespace.name("jobs"))?;
+    /// sender.send(b"a job")?;
+    /// drop(sender); // or its process dies
+    /// assert_eq!(jobs.recv()?, b"a job");
+    /// assert_eq!(jobs.recv(), Err(Error::Disconnected("sender")));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn end_with_peers(&self, end: bool) {
         self.ends.store(u32::from(end), Relaxed);
         if end {

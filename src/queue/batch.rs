@@ -22,7 +22,7 @@ use crate::time::Deadline;
 /// assert_eq!(batch.iter().collect::<Vec<_>>(), [[1, 2], [3, 4], [5, 6]]);
 /// assert_eq!(batch[1], [3, 4]);
 /// # namespace.unlink("samples")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```

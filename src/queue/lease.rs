@@ -35,7 +35,7 @@ impl Queue {
     /// job.finish()?;
     /// assert!(jobs.is_empty()?);
     /// # namespace.unlink("jobs")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```

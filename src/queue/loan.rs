@@ -29,6 +29,22 @@ unsafe impl Send for Loan<'_> {}
 unsafe impl Sync for Loan<'_> {}
 
 /// A loan that was not sent, and why. `?` makes the error of it, and gives the memory back.
+///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-not-sent-{}", std::process::id())));
+/// use rsipc::{Error, NotSent, Queue, QueueOptions};
+///
+/// let frames = Queue::create(namespace.name("frames"), &QueueOptions::new().capacity(1).max_message(1 << 20))?;
+/// frames.loan(1 << 20)?.send()?;
+/// let NotSent { loan, error } = frames.loan(1 << 20)?.try_send().unwrap_err();
+/// assert_eq!(error, Error::WouldBlock);
+/// frames.recv_view()?;
+/// loan.send()?; // Now there is room.
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
 pub struct NotSent<'a> {
     /// The loan, to be sent again, or dropped.
     pub loan: Loan<'a>,
@@ -62,7 +78,7 @@ impl Queue {
     /// assert_eq!((frame.len(), &pixels), (1 << 20, b"pixels"));
     /// # drop(frame);
     /// # namespace.unlink("frames")?;
-    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
     /// # }
     /// ```

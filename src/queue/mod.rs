@@ -8,6 +8,7 @@ mod claims;
 mod handoff;
 mod in_place;
 mod inspect;
+mod iter;
 mod lease;
 mod loan;
 mod log;
@@ -17,6 +18,7 @@ mod ring;
 mod sending;
 mod sources;
 mod store;
+mod typed;
 mod view;
 mod watch;
 
@@ -53,6 +55,9 @@ pub(crate) use store::LeaseTicket;
 pub(crate) use store::Messages;
 use store::Store;
 pub(crate) use store::{Received, Sink, Take};
+#[cfg(feature = "serde")]
+pub use typed::Postcard;
+pub use typed::{Format, Plain, TypedQueue};
 pub use view::MessageView;
 #[cfg(feature = "capi")]
 pub(crate) use view::Viewed;
@@ -88,7 +93,7 @@ pub(crate) use watch::Watch;
 /// assert_eq!(jobs.recv()?, b"first");
 /// assert_eq!(jobs.try_recv(), Err(rsipc::Error::WouldBlock));
 /// # namespace.unlink("jobs")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -139,6 +144,22 @@ impl Queue {
 
     /// Opens a queue, or creates it. Processes that do so at the same time get the same one. An existing queue keeps its options.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-open-or-create-{}", std::process::id())));
+    /// use rsipc::{Queue, QueueOptions};
+    ///
+    /// // Whichever process comes first creates it.
+    /// let ours = Queue::open_or_create(namespace.name("jobs"), &QueueOptions::new().capacity(8))?;
+    /// let theirs = Queue::open_or_create(namespace.name("jobs"), &QueueOptions::new().capacity(9))?;
+    /// ours.send(b"a job")?;
+    /// assert_eq!(theirs.recv()?, b"a job");
+    /// assert_eq!(theirs.capacity(), Some(8));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Queue::create`] and [`Queue::open`], less `AlreadyExists` and `NotFound`.
@@ -149,6 +170,20 @@ impl Queue {
     }
 
     /// Creates a queue at `offset` of a region, in [`QueueOptions::size`] bytes that are zero.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// use rsipc::{Queue, QueueOptions, Region};
+    ///
+    /// let options = QueueOptions::new().capacity(4).max_message(100);
+    /// let region = Region::anonymous(4096 + options.size()?)?;
+    /// // SAFETY: the bytes from 4096 on are left to the queue.
+    /// let jobs = unsafe { Queue::create_in(&region, 4096, &options)? };
+    /// jobs.send(b"a job")?;
+    /// # assert_eq!(unsafe { Queue::open_in(&region, 4096)? }.recv()?, b"a job");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -192,6 +227,18 @@ impl Queue {
     /// has it open, in whatever way that ends; closing the descriptor closes no handle. It is closed on exec.
     ///
     /// An unbounded queue without a limit in bytes can hold as many messages as the machine has memory for.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// use rsipc::{Queue, QueueOptions};
+    ///
+    /// let (jobs, fd) = Queue::anonymous(&QueueOptions::new())?;
+    /// let same = Queue::from_fd(&fd)?; // as who was handed the descriptor does
+    /// jobs.send(b"a job")?;
+    /// assert_eq!(same.recv()?, b"a job");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -310,6 +357,21 @@ impl Queue {
 
     /// Sends a message, and waits no longer than `timeout` for room (monotonic clock). A timeout of zero is not to wait.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-send-timeout-{}", std::process::id())));
+    /// use std::time::Duration;
+    ///
+    /// use rsipc::{Error, Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new().capacity(1))?;
+    /// jobs.send_timeout(b"first", Duration::from_secs(1))?;
+    /// assert_eq!(jobs.send_timeout(b"second", Duration::from_millis(10)), Err(Error::TimedOut));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `TimedOut`; `WouldBlock` for a timeout of zero; otherwise as [`Queue::send`].
@@ -372,6 +434,23 @@ impl Queue {
 
     /// Receives the next message into `buffer`, and waits for one as long as need be. Says how long it is.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-recv-into-{}", std::process::id())));
+    /// use rsipc::{Error, Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// jobs.send(b"a job")?;
+    /// let mut short = [0; 3];
+    /// assert_eq!(jobs.recv_into(&mut short), Err(Error::BufferTooSmall { len: 3, needed: 5 }));
+    /// let mut buffer = vec![0; jobs.max_message()]; // for all messages
+    /// let len = jobs.recv_into(&mut buffer)?;
+    /// assert_eq!(&buffer[..len], b"a job");
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `BufferTooSmall` where it is longer than the buffer: it stays in the queue. Otherwise as [`Queue::recv`].
@@ -420,6 +499,22 @@ impl Queue {
 
     /// Shuts the queue down for everybody: sending fails with `Closed` from now on, receiving gives what is left and then
     /// `Closed`. All who wait are woken. It cannot be undone; shutting down again does nothing.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-shutdown-{}", std::process::id())));
+    /// use rsipc::{Error, Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// jobs.send(b"the last one")?;
+    /// jobs.shutdown()?;
+    /// assert_eq!(jobs.send(b"another"), Err(Error::Closed));
+    /// assert_eq!(jobs.recv()?, b"the last one");
+    /// assert_eq!(jobs.recv(), Err(Error::Closed));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -483,6 +578,23 @@ impl Queue {
     ///
     /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
     /// exec.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-readiness-{}", std::process::id())));
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    /// use rsipc::{Error, Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// let mut fds = [PollFd::new(jobs.readiness_fd()?, PollFlags::POLLIN)]; // with the program's other descriptors
+    /// jobs.send(b"a job")?;
+    /// assert_eq!(poll(&mut fds, PollTimeout::NONE), Ok(1));
+    /// assert_eq!(jobs.try_recv()?, b"a job");
+    /// assert_eq!(jobs.try_recv(), Err(Error::WouldBlock));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

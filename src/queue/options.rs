@@ -44,6 +44,16 @@ enum Capacity {
 }
 
 /// How a queue is made.
+///
+/// ```
+/// use rsipc::QueueOptions;
+///
+/// let _bounded = QueueOptions::new().capacity(1000).max_message(200);
+/// let _rendezvous = QueueOptions::new().capacity(0);
+/// let _unbounded = QueueOptions::new().unbounded().max_message(1 << 20);
+/// // At most two frames wait, one is filled, and one is read in place.
+/// let _frames = QueueOptions::new().capacity(2).max_message(8 << 20).leases(2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueOptions {
     capacity: Capacity,

@@ -30,7 +30,7 @@ use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed};
 /// *lock.lock()? += 1;
 /// unsafe { region.view()?.write(4096, b"beside it")? };
 /// # namespace.unlink("table")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -56,6 +56,24 @@ impl Region {
 
     /// Creates a region of `len` bytes, and lets `init` fill it before anybody can open it: objects can be placed in it, which all
     /// who open it then find. Errors of `init` are returned, and nothing is created then.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-create-with-{}", std::process::id())));
+    /// use rsipc::{Mutex, Region};
+    ///
+    /// let region = Region::create_with(namespace.name("table"), 1 << 16, |region| {
+    ///     // SAFETY: the first bytes are left to the mutex.
+    ///     unsafe { Mutex::create_in(region, 0, 0u64).map(drop) }
+    /// })?;
+    /// // Whoever opens it finds the mutex there.
+    /// # assert!(Region::open(namespace.name("table")).is_ok());
+    /// // SAFETY: as above.
+    /// *unsafe { Mutex::<u64>::open_in(&region, 0)? }.lock()? += 1;
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -98,6 +116,25 @@ impl Region {
 
     /// Makes a region of `len` bytes without a name (`memfd_create(2)`). Others get it by its descriptor: a child inherits it, a Unix
     /// socket carries it (`SCM_RIGHTS`), and [`Region::from_fd`] opens it there. The descriptor is closed on exec.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// use std::os::fd::AsFd;
+    ///
+    /// use rsipc::Region;
+    ///
+    /// let region = Region::anonymous(4096)?;
+    /// let fd = region.as_fd().try_clone_to_owned().expect("a descriptor is left"); // to be sent to another process
+    /// let same = Region::from_fd(fd)?; // there
+    /// // SAFETY: no other thread uses these bytes.
+    /// unsafe { region.view()?.write(100, b"hello")? };
+    /// let mut bytes = [0; 5];
+    /// // SAFETY: as above.
+    /// unsafe { same.view()?.read(100, &mut bytes)? };
+    /// assert_eq!(&bytes, b"hello");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -156,6 +193,16 @@ impl Region {
     }
 
     /// Makes it at least `len` bytes long, for all processes. Views made before stay valid, and as long as they were: take a new one.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// let region = rsipc::Region::anonymous(4096)?;
+    /// let before = region.view()?;
+    /// region.grow(1 << 20)?;
+    /// assert_eq!((before.len(), region.view()?.len()), (4096, 1 << 20));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ const CONSISTENT: u32 = 0;
 /// assert_eq!(*guard, 42);
 /// # drop(guard);
 /// # namespace.unlink("total")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -183,6 +183,24 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Locks it, and waits no longer than `timeout` (monotonic clock). A timeout of zero is not to wait.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-lock-timeout-{}", std::process::id())));
+    /// use std::time::Duration;
+    ///
+    /// use rsipc::{Error, Mutex};
+    ///
+    /// let mutex = Mutex::create(namespace.name("disk"), ())?;
+    /// let guard = mutex.lock_timeout(Duration::from_secs(1))?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| assert_eq!(mutex.lock_timeout(Duration::from_millis(10)).err(), Some(Error::TimedOut)));
+    /// });
+    /// drop(guard);
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -412,12 +430,21 @@ impl<T: Pod> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The lock on a [`Mutex`], which is unlocked when this is dropped. It cannot leave its thread.
+/// The lock on a [`Mutex`], which is unlocked when this is dropped. It cannot leave its thread; others may look through it meanwhile.
+///
+/// ```compile_fail,E0277
+/// fn elsewhere(guard: rsipc::MutexGuard<'static, u64>) {
+///     std::thread::spawn(move || drop(guard));
+/// }
+/// ```
 #[must_use = "the mutex is unlocked when the guard is dropped"]
 pub struct MutexGuard<'a, T: Pod = ()> {
     mutex: &'a Mutex<T>,
     not_send: PhantomData<*const ()>,
 }
+
+// SAFETY: through a shared reference the data and the mutex's state are read, and nothing else.
+unsafe impl<T: Pod + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T: Pod> MutexGuard<'_, T> {
     /// Whether an owner died with the lock and nobody has marked the data consistent since: the data may be half changed.
@@ -433,6 +460,19 @@ impl<T: Pod> MutexGuard<'_, T> {
     }
 
     /// Gives the mutex up as not recoverable and unlocks it: all who wait for it, and all who come, get `NotRecoverable`.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-give-up-{}", std::process::id())));
+    /// let mutex = rsipc::Mutex::create(namespace.name("ledger"), [0u64; 100])?;
+    /// let guard = mutex.lock()?;
+    /// // Suppose `guard.owner_died()`, and that nobody can tell what belongs into the ledger.
+    /// guard.give_up();
+    /// assert_eq!(mutex.lock().err(), Some(rsipc::Error::NotRecoverable));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn give_up(self) {
         let _ = self.mutex.set_state(NOT_RECOVERABLE);
     }

@@ -44,7 +44,7 @@ pub const MAX_VALUE: u32 = i32::MAX as u32;
 /// assert_eq!(slots.value()?, 1);
 /// slots.release()?;
 /// # namespace.unlink("slots")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```
@@ -74,6 +74,21 @@ impl Semaphore {
     pub const PERMITS_SIZE: usize = size_of::<PermitsLayout>();
 
     /// Creates a signalling semaphore with the value `initial`.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-signals-{}", std::process::id())));
+    /// use rsipc::{Error, Semaphore};
+    ///
+    /// let events = Semaphore::create(namespace.name("events"), 0)?;
+    /// events.release_many(2)?; // by any process, at any time
+    /// events.acquire()?;
+    /// events.acquire()?;
+    /// assert_eq!(events.try_acquire(), Err(Error::WouldBlock));
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -140,6 +140,23 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 /// What it cannot help: system calls that are given such memory fail with EFAULT; a thread that has blocked SIGBUS is ended by the kernel; and of a thread that
 /// dies while it holds a mutex whose memory is gone, neither that mutex nor those that it locked before are given to the next owner.
 ///
+/// ```
+/// # fn main() -> rsipc::Result<()> {
+/// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-truncation-{}", std::process::id())));
+/// use rsipc::{Error, Queue, QueueOptions};
+///
+/// rsipc::catch_truncation()?;
+/// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+/// # use std::fs::OpenOptions;
+/// # let file = OpenOptions::new().write(true).open(namespace.dir()?.join("jobs")).unwrap();
+/// // Somebody writes over its file with the shell's `>`.
+/// file.set_len(0).unwrap();
+/// assert!(matches!(jobs.send(b"a job"), Err(Error::Corrupted(_))));
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// Errors of the system.

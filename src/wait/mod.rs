@@ -50,7 +50,7 @@ pub const MAX_WAIT: usize = MOST_WORDS;
 /// assert_eq!(jobs.try_recv()?, b"first");
 /// # namespace.unlink("jobs")?;
 /// # namespace.unlink("stop")?;
-/// # std::fs::remove_dir(namespace.dir()?).ok();
+/// # std::fs::remove_dir_all(namespace.dir()?).ok();
 /// # Ok(())
 /// # }
 /// ```

@@ -18,6 +18,41 @@ impl Queue {
     /// may receive from the queue; each message goes to one of them. It runs on any runtime, and starts a thread in this process as
     /// [`Queue::readiness_fd`] does.
     ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-recv-async-{}", std::process::id())));
+    /// # use std::future::Future;
+    /// # use std::sync::Arc;
+    /// # use std::task::{Context, Poll, Wake, Waker};
+    /// # struct Thread(std::thread::Thread);
+    /// # impl Wake for Thread {
+    /// #     fn wake(self: Arc<Self>) {
+    /// #         self.0.unpark();
+    /// #     }
+    /// # }
+    /// # fn block_on<T>(future: impl Future<Output = T>) -> T {
+    /// #     let (mut future, waker) = (Box::pin(future), Waker::from(Arc::new(Thread(std::thread::current()))));
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    /// #             Poll::Ready(value) => return value,
+    /// #             Poll::Pending => std::thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    /// use rsipc::{Queue, QueueOptions};
+    ///
+    /// let jobs = Queue::create(namespace.name("jobs"), &QueueOptions::new())?;
+    /// let first = async {
+    ///     let job = jobs.recv_async().await?;
+    ///     Ok::<usize, rsipc::Error>(job.len())
+    /// };
+    /// jobs.send(b"a job")?;
+    /// assert_eq!(block_on(first)?, 5); // with any runtime's `block_on`
+    /// # std::fs::remove_dir_all(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Queue::recv`], less `Interrupted`; errors of the system when the thread is started.

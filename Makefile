@@ -129,7 +129,7 @@ $(BENCH_C): benches/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
 docs: $(MDBOOK)
 	@rm -rf $(BOOK)
 	$(MDBOOK) build docs
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features async
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cp -r target/doc $(BOOK)/rust
 	$(PYTHON) bindings/c/man.py include/ipc.h $(BOOK)/man
 	cd $(BOOK)/man && for page in man?/*; do mandoc -T html -O man=%N.%S.html $$page > $$(basename $$page).html || exit 1; done && rm -r man?
@@ -168,7 +168,7 @@ CARGO_OF_OLDEST = $(if $(findstring rustc $(OLDEST).,$(shell rustc --version)),c
 .PHONY: crate api
 
 crate:
-	$(CARGO_OF_OLDEST) publish --dry-run --quiet --allow-dirty --locked --package rsipc --all-features
+	$(CARGO_OF_OLDEST) package --quiet --allow-dirty --locked --package rsipc --all-features
 	$(CARGO_OF_OLDEST) run --quiet --package rsipc-api
 
 api:

@@ -78,7 +78,7 @@ impl Store {
                 look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
                 Ok(slept)
             };
-            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)
+            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, self.shared.counts.counting(sleep))
         })
     }
 

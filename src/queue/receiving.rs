@@ -265,7 +265,7 @@ impl Store {
         if self.is_rendezvous() {
             return self.accept(sink, take).map(|received| received.map_or(Found::Nothing, Found::Message));
         }
-        let Look { slot, position, ready } = self.ring.look(&shared.recv, 1)?;
+        let Look { slot, position, ready, behind } = self.ring.look(&shared.recv, 1)?;
         if !ready {
             return match self.log_is_next(position) {
                 Some(log) => self.recv_from_log(log, position, sink, take, spare),
@@ -273,6 +273,9 @@ impl Store {
             };
         }
         let slot = slot?;
+        if behind {
+            shared.counts.recovered(1, 1);
+        }
         // Read once: the checks below hold for what is used after them.
         let len = slot.head().len.load(Relaxed);
         if len == IN_BLOCK {
@@ -281,7 +284,7 @@ impl Store {
         let (from, len) = self.split(len, self.ring.room())?;
         if take != Take::OnLease && from == 0 {
             slot.read(0, &mut sink.space(len)?[..len]);
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             return Ok(Found::Message(Received { len, envelope: None, block: None, offer: None }));
         }
         self.recv_kept(slot, position, (from, len), sink, take, spare)
@@ -316,14 +319,14 @@ impl Store {
         })?;
         if take != Take::OnLease {
             slot.read(from, into);
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             return Ok(Found::Message(Received { len, envelope, block: None, offer: None }));
         }
         let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             Ok(())
         })?;
         let block = Some(claim.index);
@@ -380,7 +383,7 @@ impl Store {
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
         take.makes_space(sink, len)?;
         self.pass_to_me(index, head, (from, len), take, (0, position), || {
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             Ok(())
         })?;
         Ok(Received { len, envelope: self.envelope_in(index, from)?, block: Some(index), offer: None })
@@ -454,6 +457,7 @@ impl Store {
         let recv = &self.shared.recv;
         // Acquire: with the Release in `pass_to_me`.
         let transit = recv.transit.load(Acquire);
+        self.shared.counts.recovered(1, 1);
         let (index, place) = ((transit & BLOCK).wrapping_sub(1), recv.transit_place.load(Relaxed));
         let head = self.blocks.head(index)?;
         let taken = if self.is_rendezvous() {

@@ -1,5 +1,6 @@
 //! What several processes hold, wait for and are attached to.
 
+pub(crate) mod counts;
 pub(crate) mod life_table;
 pub(crate) mod lives;
 pub(crate) mod lock;

@@ -164,6 +164,12 @@ impl Drop for Uncancelled {
 pub(crate) trait Owners {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     fn is_gone(&self, owner: u32) -> bool;
+
+    /// A call goes to sleep since another one has a lock.
+    fn waits(&self) {}
+
+    /// It was woken.
+    fn is_woken(&self) {}
 }
 
 /// The owners in words that hold thread ids of this pid namespace.
@@ -252,6 +258,16 @@ impl<'a> Call<'a> {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     pub(crate) fn is_gone(&self, owner: u32) -> bool {
         self.owners.is_gone(owner)
+    }
+
+    /// It goes to sleep since another call has a lock.
+    pub(crate) fn waits(&self) {
+        self.owners.waits();
+    }
+
+    /// It was woken.
+    pub(crate) fn is_woken(&self) {
+        self.owners.is_woken();
     }
 
     /// From here on the call works on `word`. It must not own the word that it worked on before.

@@ -1,5 +1,7 @@
 //! The library's own, and what stands beside it there.
 
+#[path = "../../../src/sync/counts.rs"]
+pub(crate) mod counts;
 #[path = "../../../src/sync/lock.rs"]
 pub(crate) mod lock;
 #[path = "../../../src/sync/peers.rs"]

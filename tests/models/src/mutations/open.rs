@@ -81,7 +81,11 @@ pub const OPEN: &[Open] = &[
         why: "a hint that is old is known by its slot, and nothing is done then",
     },
     Open {
-        places: &[place("queue/ring.rs", "look", "Ok(Look { slot, position: side.position.load(Acquire), ready: true })")],
+        places: &[place(
+            "queue/ring.rs",
+            "look",
+            "Ok(Look { slot, position: side.position.load(Acquire), ready: true, behind: false })",
+        )],
         what: "ToRelaxed",
         why: "unknown: no scene comes there",
     },
@@ -141,6 +145,14 @@ pub const OPEN: &[Open] = &[
         ],
         what: "ToRelaxed",
         why: "not modelled: no scene asks for the length",
+    },
+    Open {
+        places: &[
+            place("queue/log.rs", "put_in", "let end = send.log.load(Acquire)"),
+            place("queue/log.rs", "put_in", "number.load(Acquire)"),
+        ],
+        what: "ToRelaxed",
+        why: "not modelled: no scene asks for the counters",
     },
     Open {
         places: &[place("queue/blocks.rs", "take_from_the_dead", "self.shared.send.transit.load(Acquire)")],

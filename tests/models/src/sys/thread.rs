@@ -52,6 +52,10 @@ impl Call<'_> {
         engine::is_gone(owner)
     }
 
+    pub(crate) fn waits(&self) {}
+
+    pub(crate) fn is_woken(&self) {}
+
     pub(crate) fn tid(&self) -> u32 {
         engine::me()
     }

@@ -1773,8 +1773,8 @@ typedef struct {
   uint64_t bytes_received;
   /**
    * How often a call went to sleep, or was about to, since it had to wait: for a message, for room, for a
-   * unit, for the lock. A wait that lasts long counts once; in Python, which looks for signals meanwhile,
-   * once every 100 ms. One that ends in the short spin before it does not count. Who waits for several
+   * unit, for the lock. A call counts once, however long it waits; in Python, which looks for signals
+   * meanwhile, once every 100 ms. One that ends in the short spin before it does not count. Who waits for several
    * objects at once waits for each of them.
    */
   uint64_t waits;

@@ -23,8 +23,8 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// How many bytes the messages had that were received, in the same way.
     pub bytes_received: u64,
-    /// How often a call went to sleep, or was about to, since it had to wait: for a message, for room, for a unit, for the lock. A wait that lasts long counts once;
-    /// in Python, which looks for signals meanwhile, once every 100 ms. One that ends in the short spin before it does not count. Who waits for
+    /// How often a call went to sleep, or was about to, since it had to wait: for a message, for room, for a unit, for the lock. A call counts once, however long it
+    /// waits; in Python, which looks for signals meanwhile, once every 100 ms. One that ends in the short spin before it does not count. Who waits for
     /// several objects at once waits for each of them.
     pub waits: u64,
     /// How often one that slept was woken, by a call or by the kernel. More than waits: some were woken for nothing. Fewer: some waits ended

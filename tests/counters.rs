@@ -213,7 +213,7 @@ fn semaphores_count_waits_and_permits_that_come_back() {
         std::thread::sleep(LONG);
     });
     board.wait(0, 1);
-    assert_eq!(permits.acquire_timeout(Duration::from_millis(30)), Err(Error::TimedOut));
+    assert_eq!(permits.acquire_timeout(Duration::from_millis(250)), Err(Error::TimedOut));
     assert_eq!(permits.counters(), Ok(only_waits(1)));
     holder.kill();
     assert_eq!(permits.value(), Ok(2));

@@ -212,7 +212,7 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
-            let sleep = shared.counts.counting(sleep);
+            let sleep = shared.counts.counting(call, sleep);
             match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),

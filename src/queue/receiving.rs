@@ -119,7 +119,7 @@ impl Store {
                 Found::NoBlock => {
                     if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
-                        self.wait_for_block(deadline, &lessees, over)?;
+                        self.wait_for_block(&call, deadline, &lessees, over)?;
                     }
                     continue;
                 }
@@ -132,7 +132,7 @@ impl Store {
                 // What they have may come back.
                 if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                     call.turn_to(&shared.send.lock);
-                    self.wait_for_lessees(deadline, &lessees)?;
+                    self.wait_for_lessees(&call, deadline, &lessees)?;
                 }
             } else if phase != 0 {
                 if phase != CLOSING || closing {
@@ -176,7 +176,7 @@ impl Store {
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.message_is_there() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(call, &shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Tells those who wait on a set until a receiver waits, in a rendezvous. The call works on the sending lock's word, before and after.
@@ -194,10 +194,10 @@ impl Store {
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
     #[cold]
-    fn wait_for_lessees(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
+    fn wait_for_lessees(&self, call: &Call<'_>, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         let change = || Ok((shared.recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
-        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(call, &shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Whether the next message, if it is to stay in a block, needs a free one.

@@ -228,7 +228,7 @@ impl Store {
             // What is wrong is found out under the lock.
             _ => Ok(Some(())),
         };
-        self.wait_on(&shared.recv, deadline, &self.send_spin, watch, room)?;
+        self.wait_on(call, &shared.recv, deadline, &self.send_spin, watch, room)?;
         call.turn_to(&shared.send.lock);
         Ok(())
     }

@@ -8,17 +8,18 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::shm::layout::Counts;
 use crate::sys::futex::Slept;
+use crate::sys::thread::Call;
 
 impl Counts {
     /// What `sleep` does, which puts a thread to sleep while a word has a value, and counts it: all sleeps of one call are one wait.
     pub(crate) fn counting(
         &self,
+        call: &Call<'_>,
         mut sleep: impl FnMut(u32, Duration) -> Result<Slept>,
     ) -> impl FnMut(u32, Duration) -> Result<Slept> {
-        let mut is_counted = false;
         move |seen, time| {
             // Before the sleep: who looks sees that somebody waits.
-            if !std::mem::replace(&mut is_counted, true) {
+            if call.begins_to_wait() {
                 self.waits.add(1);
             }
             let slept = sleep(seen, time)?;

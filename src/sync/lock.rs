@@ -143,7 +143,6 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result
     let mut spun = false;
     // Since the last look whether the owner is gone: others may wake us more often than that.
     let mut looked: Option<Instant> = None;
-    let mut is_counted = false;
     loop {
         let seen = word.load(Relaxed);
         let owner = seen & TID;
@@ -178,9 +177,7 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result
             continue;
         }
         let since = looked.get_or_insert_with(Instant::now);
-        if !std::mem::replace(&mut is_counted, true) {
-            call.waits();
-        }
+        call.waits();
         match futex::wait(word, seen | WAITERS, Kind::Lock, left.min(LOOK.saturating_sub(since.elapsed())))? {
             Slept::Woken => {
                 call.is_woken();

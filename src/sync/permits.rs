@@ -79,7 +79,7 @@ impl Permits {
             }
             deadline.left(lock::LOOK)?;
             call.turn_to(&shared.event);
-            self.wait(deadline, &mut ending)?;
+            self.wait(&call, deadline, &mut ending)?;
             call.turn_to(&shared.holders.lock);
         }
     }
@@ -271,7 +271,7 @@ impl Permits {
     }
 
     /// Sleeps until a permit may be free.
-    fn wait(&self, deadline: Deadline, ending: &mut Option<Instant>) -> Result<()> {
+    fn wait(&self, call: &Call<'_>, deadline: Deadline, ending: &mut Option<Instant>) -> Result<()> {
         let shared = &*self.shared;
         let look = Cell::new(false);
         let change = || Ok((look.take() || shared.free.load(Relaxed) != 0).then_some(()));
@@ -289,7 +289,7 @@ impl Permits {
             look.set(which != 0 || slept == Slept::TimedOut);
             Ok(slept)
         };
-        lock::wait_for_change(self.event(), deadline, &self.spin, change, shared.counts.counting(sleep))
+        lock::wait_for_change(self.event(), deadline, &self.spin, change, shared.counts.counting(call, sleep))
     }
 }
 

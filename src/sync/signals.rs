@@ -51,10 +51,10 @@ impl Signals {
     #[cold]
     fn acquire_slow(&self, deadline: Deadline) -> Result<()> {
         let event = &self.shared.event;
-        let _call = Call::enter(event)?;
+        let call = Call::enter(event)?;
         let take = || Ok(self.take().then_some(()));
         let sleep = |seen, time| futex::wait(event, seen, Kind::Change, time);
-        lock::wait_for_change(self.event(), deadline, &self.spin, take, self.shared.counts.counting(sleep))
+        lock::wait_for_change(self.event(), deadline, &self.spin, take, self.shared.counts.counting(&call, sleep))
     }
 
     #[inline]

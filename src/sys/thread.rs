@@ -187,6 +187,8 @@ pub(crate) struct Call<'a> {
     /// How this thread stands in the words that it owns.
     owner: u32,
     owners: &'a dyn Owners,
+    /// Whether it has waited, and counted that.
+    has_waited: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
@@ -205,7 +207,7 @@ impl<'a> Call<'a> {
     pub(crate) fn enter_among(word: &AtomicU32, owners: &'a dyn Owners) -> Result<Self> {
         let thread = this_thread()?;
         thread.is_outside()?;
-        let call = Self { thread, owner: thread.tid, owners };
+        let call = Self { thread, owner: thread.tid, owners, has_waited: Cell::new(false) };
         call.turn_to(word);
         Ok(call)
     }
@@ -223,7 +225,7 @@ impl<'a> Call<'a> {
         static NOWHERE: AtomicU32 = AtomicU32::new(0);
         let thread = this_thread()?;
         thread.is_outside()?;
-        let call = Self { thread, owner, owners };
+        let call = Self { thread, owner, owners, has_waited: Cell::new(false) };
         call.point_at(call.node(&NOWHERE));
         Ok(call)
     }
@@ -260,9 +262,16 @@ impl<'a> Call<'a> {
         self.owners.is_gone(owner)
     }
 
+    /// It is about to sleep: says whether it does so for the first time.
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        !self.has_waited.replace(true)
+    }
+
     /// It goes to sleep since another call has a lock.
     pub(crate) fn waits(&self) {
-        self.owners.waits();
+        if self.begins_to_wait() {
+            self.owners.waits();
+        }
     }
 
     /// It was woken.

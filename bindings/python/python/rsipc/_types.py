@@ -40,7 +40,7 @@ class Counters(NamedTuple):
     """How many bytes the messages had that were received."""
     waits: int
     """How often a call went to sleep, or was about to, since it had to wait: for a message, for room, for a unit, for the
-    lock. A wait that lasts long counts once; in Python, where it looks for signals, once every 100 ms. One that ends in
+    lock. A call counts once, however long it waits; in Python, where it looks for signals, once every 100 ms. One that ends in
     the short spin before it does not count. Who waits for several objects at once waits for each of them."""
     wakeups: int
     """How often one that slept was woken, by a call or by the kernel. More than waits: some were woken for nothing.

@@ -52,6 +52,10 @@ impl Call<'_> {
         engine::is_gone(owner)
     }
 
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        true
+    }
+
     pub(crate) fn waits(&self) {}
 
     pub(crate) fn is_woken(&self) {}

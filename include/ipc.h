@@ -79,9 +79,10 @@
 #define IPC_VERSION_PATCH 0
 #define IPC_VERSION_NUMBER (1000000 * IPC_VERSION_MAJOR + 1000 * IPC_VERSION_MINOR + IPC_VERSION_PATCH)
 
-/* The initial values of an ipc_options and of an ipc_queue_options: all defaults. */
+/* The initial values of an ipc_options and of an ipc_queue_options: all defaults; and of an ipc_counters. */
 #define IPC_OPTIONS_INIT { sizeof(ipc_options), NULL, 0, 0 }
 #define IPC_QUEUE_OPTIONS_INIT { sizeof(ipc_queue_options), 0, 0, 0, 0 }
+#define IPC_COUNTERS_INIT { sizeof(ipc_counters), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* As a queue's capacity: no room at all, each message passes from its sender to a receiver that takes it. */
 #define IPC_RENDEZVOUS (SIZE_MAX - 1)
@@ -581,7 +582,7 @@ IPC_MUST_USE ipc_result ipc_region_map(ipc_region *region, void **ptr, size_t *l
 /**
  * How many bytes a mutex takes in a region.
  */
-#define IPC_MUTEX_SIZE 64
+#define IPC_MUTEX_SIZE 128
 
 /**
  * Its offset there is a multiple of this.
@@ -708,12 +709,12 @@ IPC_MUST_USE ipc_result ipc_mutex_is_inconsistent(const ipc_mutex *mutex, bool *
 /**
  * How many bytes a signalling semaphore takes in a region.
  */
-#define IPC_SEMAPHORE_SIZE 64
+#define IPC_SEMAPHORE_SIZE 128
 
 /**
  * How many bytes a semaphore of permits takes in a region.
  */
-#define IPC_PERMITS_SIZE 8768
+#define IPC_PERMITS_SIZE 8832
 
 /**
  * The offset there, of either kind, is a multiple of this.
@@ -1726,6 +1727,106 @@ typedef struct {
  * IPC_ERR_LIMIT_REACHED where there are too many. `ready` is 0 in all then (unless `count` is too large).
  */
 IPC_MUST_USE ipc_result ipc_wait(ipc_waitable *items, size_t count, int64_t timeout_ns);
+
+/*
+ * ======== COUNTERS ========
+ *
+ * The library never prints. What goes on in a running system is counted instead, in each queue, endpoint,
+ * mutex and semaphore, by all processes together. Any thread of any process that has the object open reads
+ * its counters; the command `rsipc stat` shows them of an object that it does not open.
+ *
+ * They only grow, and begin again at 0 after 2^64 - 1: the difference of two looks, divided by the time
+ * between them, is a rate. Each number is right by itself; they are read one after the other while others
+ * work, so they need not belong to the very same moment.
+ *
+ * They are statistics, on which nothing depends. A process that is killed may leave the bytes, and a
+ * rendezvous's messages, short by the message that it was passing on at that moment, and the last four
+ * numbers by what it was about to count. Nobody makes one too high; but a process that may write to the
+ * object can write anything to them.
+ */
+
+/**
+ * What has happened to an object since it was created, in all processes. Start from IPC_COUNTERS_INIT.
+ */
+typedef struct {
+  /**
+   * sizeof(ipc_counters), set by the caller: later releases may add fields at the end. Fields that the
+   * library does not know are set to 0.
+   */
+  size_t size;
+  /**
+   * How many messages were sent; in a rendezvous, those that a receiver took. 0 for mutexes and
+   * semaphores, as are the next three.
+   */
+  uint64_t sent;
+  /**
+   * How many messages were received. One on lease that comes back, and is received again, counts once.
+   */
+  uint64_t received;
+  /**
+   * How many bytes the messages had that were sent.
+   */
+  uint64_t bytes_sent;
+  /**
+   * How many bytes the messages had that were received.
+   */
+  uint64_t bytes_received;
+  /**
+   * How often a call went to sleep, or was about to, since it had to wait: for a message, for room, for a
+   * unit, for the lock. A call counts once, however long it waits; in Python, which looks for signals
+   * meanwhile, once every 100 ms. One that ends in the short spin before it does not count. Who waits for several
+   * objects at once waits for each of them.
+   */
+  uint64_t waits;
+  /**
+   * How often one that slept was woken, by a call or by the kernel. More than waits: some were woken for
+   * nothing. Fewer: some waits ended with their time, or with their process, or before the sleep had begun.
+   */
+  uint64_t wakeups;
+  /**
+   * How often something was put right that a dead process had left: a mutex that passed from a dead owner
+   * to the next, the permits of a process that came back, a message that came back from a lease, the
+   * memory that it had for one, what it had half done when it was killed in the middle of a call. A death
+   * that leaves nothing behind leaves nothing to be put right.
+   */
+  uint64_t recoveries;
+  /**
+   * How often a call came upon the death of a process (of a thread, for a mutex) through something that it
+   * had left. One that has left things in several places may be come upon in each.
+   */
+  uint64_t deaths;
+} ipc_counters;
+
+/**
+ * Puts into `*counters` what has happened to the queue so far.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT where `counters->size` is not set; IPC_ERR_CORRUPTED. All numbers are 0
+ * then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_counters(const ipc_queue *queue, ipc_counters *counters);
+
+/**
+ * Puts into `*counters` what has happened to the endpoint's inbox so far: what others sent to it, and what
+ * was received.
+ *
+ * Errors: as ipc_queue_counters.
+ */
+IPC_MUST_USE ipc_result ipc_endpoint_counters(const ipc_endpoint *endpoint, ipc_counters *counters);
+
+/**
+ * Puts into `*counters` how often somebody waited for the mutex so far, and how often its owner died.
+ *
+ * Errors: as ipc_queue_counters.
+ */
+IPC_MUST_USE ipc_result ipc_mutex_counters(const ipc_mutex *mutex, ipc_counters *counters);
+
+/**
+ * Puts into `*counters` how often somebody waited for the semaphore so far, and what was put right of the
+ * dead.
+ *
+ * Errors: as ipc_queue_counters.
+ */
+IPC_MUST_USE ipc_result ipc_semaphore_counters(const ipc_semaphore *semaphore, ipc_counters *counters);
 
 #ifdef __cplusplus
 }  // extern "C"

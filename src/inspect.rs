@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::counters::Counters;
 use crate::direct::Address;
 use crate::error::Result;
 use crate::name::{Kind, Name, Namespace};
@@ -36,6 +37,8 @@ pub enum Inspection {
         owner_died: bool,
         /// Whether it was given up as not recoverable.
         given_up: bool,
+        /// What has happened to it so far.
+        counters: Counters,
     },
     /// A [`Semaphore`](crate::Semaphore).
     #[non_exhaustive]
@@ -48,6 +51,8 @@ pub enum Inspection {
         total: Option<u32>,
         /// The processes that have acquired permits, or tried to; none for signals.
         users: Vec<User>,
+        /// What has happened to it so far.
+        counters: Counters,
     },
     /// A [`Queue`](crate::Queue).
     Queue(QueueInspection),
@@ -74,7 +79,7 @@ impl Namespace {
     /// let jobs = rsipc::Queue::create(namespace.name("jobs"), &rsipc::QueueOptions::new())?;
     /// jobs.send(b"a job")?;
     /// let rsipc::Inspection::Queue(seen) = namespace.inspect("jobs")? else { unreachable!() };
-    /// assert_eq!((seen.len, seen.sent, seen.users.len()), (1, Some(1), 1));
+    /// assert_eq!((seen.len, seen.counters.sent, seen.users.len()), (1, 1, 1));
     /// # namespace.unlink("jobs")?;
     /// # std::fs::remove_dir_all(namespace.dir()?).ok();
     /// # Ok(())
@@ -97,8 +102,8 @@ impl Namespace {
             Kind::Semaphore => {
                 let signals = shm::open::<SemaphoreLayout>(&name)?.0;
                 let value = signals.value.load(Relaxed);
-                let users = Vec::new();
-                signals.checked(Ok(Inspection::Semaphore { kind: SemaphoreKind::Signals, value, total: None, users }))
+                let (users, counters) = (Vec::new(), Counters::of(&signals.counts));
+                signals.checked(Ok(Inspection::Semaphore { kind: SemaphoreKind::Signals, value, total: None, users, counters }))
             }
             Kind::Queue => {
                 let (seen, _) = queue::inspect(shm::open::<QueueLayout>(&name)?.0, name.dir()?)?;
@@ -127,6 +132,7 @@ fn mutex(name: &Name<'_>) -> Result<Inspection> {
         holder: (held && users.are_at_home() && !users.are_strangers()).then_some(owner),
         owner_died: state == INCONSISTENT || is_gone || word & OWNER_DIED != 0,
         given_up: state == NOT_RECOVERABLE,
+        counters: Counters::of(&mutex.counts),
     }))
 }
 
@@ -143,5 +149,6 @@ fn permits(name: &Name<'_>) -> Result<Inspection> {
         .collect();
     let held = users.iter().filter(|user| !user.is_gone).fold(0u32, |sum, user| sum.saturating_add(user.holds));
     let value = total.saturating_sub(held);
-    permits.checked(Ok(Inspection::Semaphore { kind: SemaphoreKind::Permits, value, total: Some(total), users }))
+    let counters = Counters::of(&permits.counts);
+    permits.checked(Ok(Inspection::Semaphore { kind: SemaphoreKind::Permits, value, total: Some(total), users, counters }))
 }

@@ -51,6 +51,12 @@
 //!
 //! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
 //!
+//! # Counters
+//!
+//! The library never prints. What goes on in a running system is counted instead: [`Queue::counters`] and its like say how many messages and bytes
+//! went through an object, how often somebody had to sleep for it and was woken, and what was noticed and put right of the dead. [`Namespace::inspect`]
+//! and the command `rsipc` show the same of an object without opening it.
+//!
 //! # Containers
 //!
 //! Processes of different pid namespaces that share a directory can share its named queues, mutexes, signalling semaphores and regions. Once a
@@ -71,6 +77,7 @@
 //! interface.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod counters;
 mod direct;
 mod error;
 #[cfg(feature = "capi")]
@@ -85,6 +92,7 @@ mod time;
 mod wait;
 
 pub use bytemuck;
+pub use counters::Counters;
 pub use direct::{Address, Call, Endpoint, Message};
 pub use error::{Error, Result};
 pub use inspect::Inspection;

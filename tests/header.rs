@@ -6,8 +6,21 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The header's sections, in the order of reading: files in src/ffi.
-const SECTIONS: [&str; 12] =
-    ["error", "timeout", "name", "region", "mutex", "semaphore", "queue", "batch", "lease", "loan", "endpoint", "wait"];
+const SECTIONS: [&str; 13] = [
+    "error",
+    "timeout",
+    "name",
+    "region",
+    "mutex",
+    "semaphore",
+    "queue",
+    "batch",
+    "lease",
+    "loan",
+    "endpoint",
+    "wait",
+    "counters",
+];
 
 const C_LINKAGE: &str = "#ifdef __cplusplus\nextern \"C\" {\n#endif // __cplusplus\n";
 const C_LINKAGE_END: &str = "#ifdef __cplusplus\n}  // extern \"C\"\n#endif  // __cplusplus\n";

@@ -24,6 +24,7 @@ PAGES = {
     "MESSAGES IN PLACE": ("ipc_loans", "write and read messages where they lie, without a copy"),
     "ENDPOINTS": ("ipc_endpoint", "a process's own address: messages, requests and replies"),
     "WAITING FOR SEVERAL": ("ipc_wait", "wait for several queues, endpoints and semaphores at once"),
+    "COUNTERS": ("ipc_counters", "what happened to an object: messages, bytes, waits, what was put right of the dead"),
 }
 
 

@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::name::{Name, Namespace};
 use crate::queue::{Queue, QueueOptions, Received, Sink, Take};
@@ -291,6 +292,15 @@ impl Endpoint {
     /// `Corrupted`.
     pub fn is_empty(&self) -> Result<bool> {
         self.inner.inbox.is_empty()
+    }
+
+    /// What has happened to its inbox since it was opened: what others sent to it, and what was received. As [`Queue::counters`].
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn counters(&self) -> Result<Counters> {
+        self.inner.inbox.counters()
     }
 
     /// A descriptor for the program's own event loop: readable while there may be a message. As [`Queue::readiness_fd`].

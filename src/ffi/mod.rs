@@ -5,6 +5,7 @@
 #![allow(clippy::missing_safety_doc, reason = "the header says once what pointers must be")]
 
 mod batch;
+mod counters;
 mod endpoint;
 mod error;
 mod handle;
@@ -22,6 +23,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 
 pub use batch::*;
+pub use counters::*;
 pub use endpoint::*;
 pub use error::*;
 pub use lease::*;
@@ -96,6 +98,23 @@ unsafe trait Options: Sized {
 /// The largest structure of options that any release can have.
 const MAX_OPTIONS: usize = 4096;
 
+/// How long the caller's structure is.
+///
+/// # Safety
+///
+/// `given` points to a `T` of this or another release.
+unsafe fn given_size<T: Options>(given: *const T) -> Result<usize> {
+    // SAFETY: the caller's promise: a `size_t` comes first in every release.
+    let size = unsafe { given.cast::<usize>().read() };
+    if size < T::FIRST_SIZE || size > MAX_OPTIONS || !size.is_multiple_of(size_of::<usize>()) {
+        return Err(Error::invalid(format!(
+            "the size in {0} is {size}: it must be sizeof({0}), as {0} initializers set it",
+            T::NAME
+        )));
+    }
+    Ok(size)
+}
+
 /// The options that the caller gave, if any. Fields that an earlier release does not have are zero here; fields of a later release must be.
 ///
 /// # Safety
@@ -105,14 +124,8 @@ unsafe fn options<T: Options>(options: *const T) -> Result<Option<T>> {
     if options.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise: a `size_t` comes first in every release.
-    let size = unsafe { options.cast::<usize>().read() };
-    if size < T::FIRST_SIZE || size > MAX_OPTIONS || !size.is_multiple_of(size_of::<usize>()) {
-        return Err(Error::invalid(format!(
-            "the size in {0} is {size}: it must be sizeof({0}), as {0} initializers set it",
-            T::NAME
-        )));
-    }
+    // SAFETY: the caller's promise.
+    let size = unsafe { given_size(options) }?;
     // SAFETY: the caller's promise: so many bytes are there.
     let given = unsafe { std::slice::from_raw_parts(options.cast::<u8>(), size) };
     let (known, newer) = given.split_at(size.min(size_of::<T>()));

@@ -23,7 +23,7 @@ use crate::Mutex;
 use crate::error::Error;
 
 /// How many bytes a mutex takes in a region.
-pub const IPC_MUTEX_SIZE: usize = 64;
+pub const IPC_MUTEX_SIZE: usize = 128;
 /// Its offset there is a multiple of this.
 pub const IPC_MUTEX_ALIGN: usize = 8;
 

@@ -27,9 +27,9 @@ use super::timeout::{Wait, wait};
 use crate::Semaphore;
 
 /// How many bytes a signalling semaphore takes in a region.
-pub const IPC_SEMAPHORE_SIZE: usize = 64;
+pub const IPC_SEMAPHORE_SIZE: usize = 128;
 /// How many bytes a semaphore of permits takes in a region.
-pub const IPC_PERMITS_SIZE: usize = 8768;
+pub const IPC_PERMITS_SIZE: usize = 8832;
 /// The offset there, of either kind, is a multiple of this.
 pub const IPC_SEMAPHORE_ALIGN: usize = 64;
 /// The largest value of a semaphore.

@@ -214,7 +214,8 @@ impl Queue {
 
     /// Puts this handle on the table of peers, if it is not there, with `role` added to what it was used for.
     fn join(&self, role: u32) -> Result<()> {
-        let peers = &self.store.shared.peers;
+        let shared = &self.store.shared;
+        let peers = &shared.peers;
         let (forks, entry) = (forks(), self.entry.load(Relaxed));
         let (of, index, roles) = ((entry >> 32) as u32, entry as u32 >> INDEX_SHIFT, entry as u32 & (ROLES | STRANGER));
         let (index, roles) = if of == forks && index != 0 {
@@ -235,7 +236,7 @@ impl Queue {
             lock::acquire_brief(&call, &peers.lock, None, Deadline::Now)?;
             // Another thread may have been faster.
             let joined = if self.entry.load(Relaxed) == entry {
-                Some(peers.join(users.me(), role, |peer| users.is_gone(peer), |_| ()))
+                Some(peers.join(users.me(), role, |peer| users.is_gone(peer), |_| shared.counts.recovered(1, 0)))
             } else {
                 None
             };

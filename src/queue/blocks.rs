@@ -16,7 +16,7 @@
 //!
 //! `tests/models` tries this source: the scenes with long messages and with leases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -273,7 +273,7 @@ impl Blocks {
     /// Frees what the dead held, and returns what they had on lease; says whether there was anything. The caller holds the receiving
     /// lock, and leaves the block alone that a sender is passing on.
     pub(crate) fn take_from_the_dead(&self) -> Result<bool> {
-        let (mut found, mut known) = (false, HashMap::new());
+        let (mut found, mut known, mut owners) = (0, HashMap::new(), HashSet::new());
         for (index, head) in self.all() {
             let word = head.owner.load(Relaxed);
             if !self.is_of_the_dead(word, &mut known) {
@@ -284,7 +284,8 @@ impl Blocks {
             if index + 1 == passing || head.owner.load(Relaxed) != word {
                 continue;
             }
-            found = true;
+            found += 1;
+            owners.insert(owner_of(word).0);
             if State::in_word(word) == State::Leased {
                 self.give_back(head);
             } else {
@@ -292,7 +293,10 @@ impl Blocks {
                 self.free(index)?;
             }
         }
-        Ok(found)
+        if found != 0 {
+            self.shared.counts.recovered(owners.len() as u64, found);
+        }
+        Ok(found != 0)
     }
 
     /// Whether there is anything to be taken from the dead.

@@ -44,7 +44,7 @@ impl Store {
             if self.is_shut_down() {
                 return Err(Error::Closed);
             }
-            self.wait_for_block(deadline, &lessees, || self.is_shut_down())?;
+            self.wait_for_block(call, deadline, &lessees, || self.is_shut_down())?;
         }
     }
 
@@ -59,7 +59,13 @@ impl Store {
 
     /// Waits until there may be a free block, or `over`. The call works on the receiving lock's word.
     #[cold]
-    pub(crate) fn wait_for_block(&self, deadline: Deadline, lessees: &Lessees<'_>, over: impl Fn() -> bool) -> Result<()> {
+    pub(crate) fn wait_for_block(
+        &self,
+        call: &Call<'_>,
+        deadline: Deadline,
+        lessees: &Lessees<'_>,
+        over: impl Fn() -> bool,
+    ) -> Result<()> {
         let side = &self.shared.recv;
         // Who waits for room sleeps on that word, too, and is to be woken in its turn. In a rendezvous nobody does.
         let kind = if self.is_rendezvous() { Kind::Change } else { FOR_A_BLOCK };
@@ -87,7 +93,7 @@ impl Store {
                 look.set(time_to_look || slept == Slept::Woken && self.blocks.any_of_the_dead());
                 Ok(slept)
             };
-            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, sleep)
+            lock::wait_for_change(self.event(side), deadline, &self.send_spin, change, self.shared.counts.counting(call, sleep))
         })
     }
 

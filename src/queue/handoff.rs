@@ -212,6 +212,7 @@ impl Store {
                 slept.set(result == Slept::Woken);
                 Ok(result)
             };
+            let sleep = shared.counts.counting(call, sleep);
             match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, &self.send_spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
@@ -275,6 +276,8 @@ impl Store {
             let woken = self.wake_sender(index);
             recv.transit.store(0, Release);
             // die here: the block is a dead process's.
+            recv.handed_over.add_alone(1);
+            recv.bytes.add_alone(len as u64);
             let envelope = self.envelope_in(index, from)?;
             return Ok(Some(Received { len, envelope, block: Some(index), offer: Some(woken) }));
         }

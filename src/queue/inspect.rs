@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::counters::Counters;
 use crate::error::Result;
 use crate::queue::attached::{RECEIVES, SENDS};
 use crate::queue::blocks::{State, owner_of};
+use crate::queue::log::Log;
 use crate::queue::store::Store;
 use crate::shm::Shared;
 use crate::shm::layout::QueueLayout;
@@ -27,9 +29,8 @@ pub struct QueueInspection {
     pub len: usize,
     /// How many messages are out on lease, also to processes that are gone: those come back by themselves.
     pub leased: usize,
-    /// How many messages were ever put into it, of which `len` and `leased` are still there; None for a rendezvous. A moment old where messages
-    /// come and go meanwhile.
-    pub sent: Option<u64>,
+    /// What has happened to it so far.
+    pub counters: Counters,
     /// Whether it was shut down.
     pub is_shut_down: bool,
     /// The processes that have it open, or messages on lease.
@@ -97,22 +98,29 @@ impl Store {
             max_message: self.max_message(),
             len: self.len()?,
             leased,
-            sent: self.sent()?,
+            counters: self.counters_whole()?,
             is_shut_down: self.is_shut_down(),
             users: users.into_values().collect(),
         })
     }
 
-    /// How many messages were ever put in; None for a rendezvous.
-    fn sent(&self) -> Result<Option<u64>> {
+    /// What has happened to the queue so far.
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        self.shared.checked(self.counters_whole())
+    }
+
+    /// As `counters`, if the queue's memory is there.
+    fn counters_whole(&self) -> Result<Counters> {
+        let (send, recv) = (&self.shared.send, &self.shared.recv);
+        let counters = Counters::of(&self.shared.counts);
         if self.is_rendezvous() {
-            return Ok(None);
+            let (messages, bytes) = (recv.handed_over.get(), recv.bytes.get());
+            return Ok(Counters { sent: messages, received: messages, bytes_sent: bytes, bytes_received: bytes, ..counters });
         }
-        let (taken, waiting) = self.ring.taken_and_len()?;
-        let in_log = match &self.log {
-            Some(log) => self.shared.recv.log_taken.load(Relaxed).wrapping_add(log.len()? as u64),
-            None => 0,
-        };
-        Ok(Some(taken.wrapping_add(waiting as u64).wrapping_add(in_log)))
+        // In this order no message is seen to be received before it was sent.
+        let received = self.ring.taken()?.wrapping_add(self.log.as_ref().map_or(0, Log::taken));
+        let bytes_received = recv.bytes.get();
+        let sent = self.ring.put_in()?.wrapping_add(self.log.as_ref().map_or(Ok(0), Log::put_in)?);
+        Ok(Counters { sent, received, bytes_sent: send.bytes.get(), bytes_received, ..counters })
     }
 }

@@ -191,6 +191,7 @@ impl Log {
         // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.
         send.log.store(next, Release);
         // die here: the message is sent.
+        send.bytes.add_alone(message.len() as u64);
         Ok(())
     }
 
@@ -244,7 +245,10 @@ impl Log {
     pub(crate) fn take(&self, record: &Record) -> Result<()> {
         let number = self.head(record.place, record.offset - HEAD)?.number.load(Relaxed);
         self.commit(record.next);
-        self.shared.recv.log_taken.store(number.wrapping_add(1), Relaxed);
+        let recv = &self.shared.recv;
+        recv.log_taken.store(number.wrapping_add(1), Relaxed);
+        let envelope = if record.len & ENVELOPED == 0 { 0 } else { ENVELOPE };
+        recv.bytes.add_alone(((record.len & !ENVELOPED) as usize).saturating_sub(envelope) as u64);
         self.give_back(record.next)
     }
 
@@ -285,6 +289,26 @@ impl Log {
     /// Whether a place has been received.
     pub(crate) fn is_taken(&self, place: u64) -> bool {
         self.shared.recv.log.load(Acquire).wrapping_sub(place).cast_signed() > 0
+    }
+
+    /// How many messages were ever taken out of it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.shared.recv.log_taken.load(Relaxed)
+    }
+
+    /// How many messages were ever put into it.
+    pub(crate) fn put_in(&self) -> Result<u64> {
+        let send = &self.shared.send;
+        for _ in 0..1000 {
+            // Acquire: with the Release in `append`, for the number.
+            let end = send.log.load(Acquire);
+            // Acquire: it is read before the log's end is read once more. Where it ends there is memory, as in `len`.
+            let number = self.head(end, self.offset_of(end))?.number.load(Acquire);
+            if send.log.load(Relaxed) == end {
+                return Ok(number);
+            }
+        }
+        Ok(self.taken())
     }
 
     /// How many messages wait in the log, at this moment.

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::{InboxLayout, QueueLayout};
@@ -552,6 +553,31 @@ impl Queue {
     /// `Corrupted`.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
+    }
+
+    /// What has happened to the queue since it was created, in all processes: messages, bytes, waits, what was put right of the dead.
+    ///
+    /// ```
+    /// # fn main() -> rsipc::Result<()> {
+    /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-counters-{}", std::process::id())));
+    /// let jobs = rsipc::Queue::create(namespace.name("jobs"), &rsipc::QueueOptions::new())?;
+    /// jobs.send(b"first")?;
+    /// jobs.send(b"second")?;
+    /// jobs.recv()?;
+    /// let counters = jobs.counters()?;
+    /// assert_eq!((counters.sent, counters.received), (2, 1));
+    /// assert_eq!((counters.bytes_sent, counters.bytes_received), (11, 5));
+    /// # namespace.unlink("jobs")?;
+    /// # std::fs::remove_dir(namespace.dir()?).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted`.
+    pub fn counters(&self) -> Result<Counters> {
+        self.store.counters()
     }
 
     /// How many messages there is room for: 0 for a rendezvous, None for an unbounded queue.

@@ -145,7 +145,7 @@ impl Store {
                 Found::NoBlock => {
                     if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                         let over = || shared.recv.returned.load(Relaxed) != 0 || !self.next_needs_block();
-                        self.wait_for_block(deadline, &lessees, over)?;
+                        self.wait_for_block(&call, deadline, &lessees, over)?;
                     }
                     continue;
                 }
@@ -158,7 +158,7 @@ impl Store {
                 // What they have may come back.
                 if self.take_from_the_dead(&call, deadline)? == Dead::Nothing {
                     call.turn_to(&shared.send.lock);
-                    self.wait_for_lessees(deadline, &lessees)?;
+                    self.wait_for_lessees(&call, deadline, &lessees)?;
                 }
             } else if phase != 0 {
                 if phase != CLOSING || closing {
@@ -203,7 +203,8 @@ impl Store {
         let knew = shared.roles.load(Relaxed) & LEASES != 0;
         // Who did not know that there are lessees to be watched comes back for that.
         let change = || Ok((self.message_is_there() || !knew && shared.roles.load(Relaxed) & LEASES != 0).then_some(()));
-        let waited = self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change));
+        let waited =
+            self.with_lessees(lessees, |watch| self.wait_on(call, &shared.send, deadline, &self.recv_spin, watch, change));
         // As `lock::wait_for_change` does with what it has set itself.
         set.inspect(|set| lock::unwatch(self.event(&shared.send), *set));
         waited
@@ -224,10 +225,10 @@ impl Store {
 
     /// Sleeps until a message may have come back, or none can any more. As `wait_for_messages`.
     #[cold]
-    fn wait_for_lessees(&self, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
+    fn wait_for_lessees(&self, call: &Call<'_>, deadline: Deadline, lessees: &Lessees<'_>) -> Result<()> {
         let shared = &*self.shared;
         let change = || Ok((shared.recv.returned.load(Relaxed) != 0 || !self.others_lease()).then_some(()));
-        self.with_lessees(lessees, |watch| self.wait_on(&shared.send, deadline, &self.recv_spin, watch, change))
+        self.with_lessees(lessees, |watch| self.wait_on(call, &shared.send, deadline, &self.recv_spin, watch, change))
     }
 
     /// Whether the next message, if it is to stay in a block, needs a free one.
@@ -295,7 +296,7 @@ impl Store {
         if self.is_rendezvous() {
             return self.accept(sink, take).map(|received| received.map_or(Found::Nothing, Found::Message));
         }
-        let Look { slot, position, ready } = self.ring.look(&shared.recv, 1)?;
+        let Look { slot, position, ready, behind } = self.ring.look(&shared.recv, 1)?;
         if !ready {
             return match self.log_is_next(position) {
                 Some(log) => self.recv_from_log(log, position, sink, take, spare),
@@ -303,6 +304,9 @@ impl Store {
             };
         }
         let slot = slot?;
+        if behind {
+            shared.counts.recovered(1, 1);
+        }
         // Read once: the checks below hold for what is used after them.
         let len = slot.head().len.load(Relaxed);
         if len == IN_BLOCK {
@@ -311,7 +315,7 @@ impl Store {
         let (from, len) = self.split(len, self.ring.room())?;
         if take != Take::OnLease && from == 0 {
             slot.read(0, &mut sink.space(len)?[..len]);
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             return Ok(Found::Message(Received { len, envelope: None, block: None, offer: None }));
         }
         self.recv_kept(slot, position, (from, len), sink, take, spare)
@@ -346,14 +350,14 @@ impl Store {
         })?;
         if take != Take::OnLease {
             slot.read(from, into);
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             return Ok(Found::Message(Received { len, envelope, block: None, offer: None }));
         }
         let Some(claim) = spare.take() else { return Ok(Found::NoBlock) };
         claim.back(from + len)?;
         slot.copy_to(from + len, self.blocks.data(), self.blocks.offset(claim.index, 0))?;
         self.pass_to_me(claim.index, claim.head, (from, len), take, (COPIED, position), || {
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             Ok(())
         })?;
         let block = Some(claim.index);
@@ -410,7 +414,7 @@ impl Store {
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
         take.makes_space(sink, len)?;
         self.pass_to_me(index, head, (from, len), take, (0, position), || {
-            self.ring.commit_emptied(slot, position);
+            self.ring.commit_emptied(slot, position, len);
             Ok(())
         })?;
         Ok(Received { len, envelope: self.envelope_in(index, from)?, block: Some(index), offer: None })
@@ -484,6 +488,7 @@ impl Store {
         let recv = &self.shared.recv;
         // Acquire: with the Release in `pass_to_me`.
         let transit = recv.transit.load(Acquire);
+        self.shared.counts.recovered(1, 1);
         let (index, place) = ((transit & BLOCK).wrapping_sub(1), recv.transit_place.load(Relaxed));
         let head = self.blocks.head(index)?;
         let taken = if self.is_rendezvous() {

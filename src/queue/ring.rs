@@ -42,6 +42,8 @@ pub(crate) struct Look<'a> {
     pub(crate) position: u64,
     /// Whether the side can work on the slot; if not, the ring is full, or empty.
     pub(crate) ready: bool,
+    /// Whether the hint was behind: under the lock, an owner of it has died.
+    pub(crate) behind: bool,
 }
 
 /// In a slot's `len`: the message is in a block.
@@ -95,17 +97,20 @@ impl Ring {
         for _ in 0..READS {
             // Acquire: with the Release of its owners: the slot that they committed before is seen as committed.
             let mut position = side.position.load(Acquire);
+            let hint = position;
             for _ in 0..STEPS {
                 let slot = match self.slots.get(self.index_of(position) as usize) {
                     Ok(slot) => slot,
-                    Err(Error::NoSpace(what)) => return Ok(Look { slot: Err(Error::NoSpace(what)), position, ready: false }),
+                    Err(Error::NoSpace(what)) => {
+                        return Ok(Look { slot: Err(Error::NoSpace(what)), position, ready: false, behind: false });
+                    }
                     Err(e) => return Err(e),
                 };
                 let wanted = self.lap_of(position).wrapping_mul(2) + filled;
                 // Acquire: with the Release of the other side's commit: its payload, or that its payload has been read.
                 let ahead = slot.head().sequence.load(Acquire).wrapping_sub(wanted).cast_signed();
                 if ahead == 0 || ahead == -1 {
-                    return Ok(Look { slot: Ok(slot), position, ready: ahead == 0 });
+                    return Ok(Look { slot: Ok(slot), position, ready: ahead == 0, behind: position != hint });
                 }
                 if ahead < 0 {
                     return Err(Error::Corrupted("a slot's sequence number is behind the queue's position"));
@@ -114,7 +119,7 @@ impl Ring {
             }
         }
         let slot = Err(Error::Corrupted("the slots' sequence numbers are ahead of the queue's position"));
-        Ok(Look { slot, position: side.position.load(Acquire), ready: true })
+        Ok(Look { slot, position: side.position.load(Acquire), ready: true, behind: false })
     }
 
     /// Fills the slot at the sending side's hint with a message that has room there, if the slot waits for one. As `put`.
@@ -125,7 +130,7 @@ impl Ring {
             // Acquire: as in `look`.
             Some(slot) if slot.head().sequence.load(Acquire) == self.lap_of(position).wrapping_mul(2) => {
                 slot.write(&[], message);
-                self.commit_filled_at_hint(slot, position, message.len() as u32);
+                self.commit_filled_at_hint(slot, position, message.len() as u32, message.len());
                 true
             }
             _ => false,
@@ -147,7 +152,7 @@ impl Ring {
             return None;
         }
         slot.read(0, &mut sink.space(len).ok()?[..len]);
-        self.commit_emptied_at_hint(slot, position);
+        self.commit_emptied_at_hint(slot, position, len);
         Some(len)
     }
 
@@ -156,23 +161,23 @@ impl Ring {
     pub(crate) fn put(&self, slot: Slot<'_>, position: u64, envelope: &[u8], message: &[u8]) {
         slot.write(envelope, message);
         let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag);
+        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag, message.len());
     }
 
-    /// Fills a slot with the number of the block where the message is. As `put`.
-    pub(crate) fn put_block(&self, slot: Slot<'_>, position: u64, block: u32) {
+    /// Fills a slot with the number of the block where the message is, of so many bytes. As `put`.
+    pub(crate) fn put_block(&self, slot: Slot<'_>, position: u64, block: u32, bytes: usize) {
         slot.block().store(block, Relaxed);
-        self.commit_filled(slot, position, IN_BLOCK);
+        self.commit_filled(slot, position, IN_BLOCK, bytes);
     }
 
     #[inline]
-    fn commit_filled(&self, slot: Slot<'_>, position: u64, len: u32) {
+    fn commit_filled(&self, slot: Slot<'_>, position: u64, len: u32, bytes: usize) {
         self.shared.send.position.store(position, Release);
-        self.commit_filled_at_hint(slot, position, len);
+        self.commit_filled_at_hint(slot, position, len, bytes);
     }
 
     #[inline]
-    fn commit_filled_at_hint(&self, slot: Slot<'_>, position: u64, len: u32) {
+    fn commit_filled_at_hint(&self, slot: Slot<'_>, position: u64, len: u32, bytes: usize) {
         let (head, side) = (slot.head(), &self.shared.send);
         head.len.store(len, Relaxed);
         // die here: the slot is empty, whatever bytes are in it.
@@ -182,17 +187,18 @@ impl Ring {
         // Release: with the Acquire in `look`, for who looks without the lock: the slot before the hint.
         side.position.store(self.next(position), Release);
         // die here: all is done but the release, which the kernel sees to.
+        side.bytes.add_alone(bytes as u64);
     }
 
-    /// Empties a slot, whose message the caller has. It holds the receiving lock, and `look` said that the slot is ready.
+    /// Empties a slot, whose message of `len` bytes the caller has. It holds the receiving lock, and `look` said that the slot is ready.
     #[inline]
-    pub(crate) fn commit_emptied(&self, slot: Slot<'_>, position: u64) {
+    pub(crate) fn commit_emptied(&self, slot: Slot<'_>, position: u64, len: usize) {
         self.shared.recv.position.store(position, Release);
-        self.commit_emptied_at_hint(slot, position);
+        self.commit_emptied_at_hint(slot, position, len);
     }
 
     #[inline]
-    fn commit_emptied_at_hint(&self, slot: Slot<'_>, position: u64) {
+    fn commit_emptied_at_hint(&self, slot: Slot<'_>, position: u64, len: usize) {
         let side = &self.shared.recv;
         // die here: the message is still there, for the next receiver.
         // Release: with the Acquire in a sender's `look`: the payload has been read, and may be written over.
@@ -200,6 +206,7 @@ impl Ring {
         // die here: the message is gone with us; the next owner of the lock moves the hint on.
         // Release: with the Acquire in `look`, as in `commit_filled`.
         side.position.store(self.next(position), Release);
+        side.bytes.add_alone(len as u64);
     }
 
     /// Fills slots with messages, one after the other, until a slot is not ready or a message is too long for one; says how many it filled.
@@ -226,6 +233,7 @@ impl Ring {
                 head.sequence.store(sequence, Release);
                 position = self.next(position);
                 side.position.store(position, Release);
+                side.bytes.add_alone(message.len() as u64);
                 filled += 1;
             }
         }
@@ -262,6 +270,7 @@ impl Ring {
                 head.sequence.store(sequence + 1, Release);
                 position = self.next(position);
                 side.position.store(position, Release);
+                side.bytes.add_alone(len as u64);
                 taken += 1;
             }
         }
@@ -299,11 +308,19 @@ impl Ring {
         Ok(self.distance(head, self.look(&shared.send, 0)?.position))
     }
 
-    /// How many messages have ever been taken out of it, and how many there are now.
-    pub(crate) fn taken_and_len(&self) -> Result<(u64, usize)> {
-        let head = self.look(&self.shared.recv, 1)?.position;
-        let taken = self.lap_of(head).wrapping_mul(u64::from(self.capacity)).wrapping_add(self.index_of(head));
-        Ok((taken, self.len()?))
+    /// How many messages were ever taken out of it.
+    pub(crate) fn taken(&self) -> Result<u64> {
+        Ok(self.number_of(self.look(&self.shared.recv, 1)?.position))
+    }
+
+    /// How many messages were ever put into it.
+    pub(crate) fn put_in(&self) -> Result<u64> {
+        Ok(self.number_of(self.look(&self.shared.send, 0)?.position))
+    }
+
+    /// How many slots' turns come before a position.
+    fn number_of(&self, position: u64) -> u64 {
+        self.lap_of(position).wrapping_mul(u64::from(self.capacity)).wrapping_add(self.index_of(position))
     }
 
     /// How many messages there are between two positions.

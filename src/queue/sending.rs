@@ -17,7 +17,8 @@ use crate::time::Deadline;
 #[derive(Clone, Copy)]
 pub(crate) enum Payload<'a> {
     Here(&'a [u8], &'a [u8]),
-    InBlock(&'a Claim<'a>),
+    /// With the message's length.
+    InBlock(&'a Claim<'a>, usize),
 }
 
 impl Store {
@@ -106,7 +107,7 @@ impl Store {
             claim.fill(envelope, message)?;
             claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
             call.turn_to(&self.shared.send.lock);
-            if self.send_payload(call, Payload::InBlock(&claim), deadline)? {
+            if self.send_payload(call, Payload::InBlock(&claim, message.len()), deadline)? {
                 claim.pass_on();
                 return Ok(());
             }
@@ -122,7 +123,7 @@ impl Store {
         if self.is_rendezvous() {
             return self.hand_over_lent(&call, claim, deadline, watch);
         }
-        while !self.send_payload(&call, Payload::InBlock(claim), deadline)? {
+        while !self.send_payload(&call, Payload::InBlock(claim, len), deadline)? {
             self.wait_for_room(&call, deadline, watch)?;
         }
         Ok(())
@@ -159,13 +160,16 @@ impl Store {
         if self.log.is_some() && shared.log_from.load(Relaxed) != 0 && self.must_log() {
             return self.send_into_log(payload);
         }
-        let Look { slot, position, ready } = self.ring.look(&shared.send, 0)?;
+        let Look { slot, position, ready, behind } = self.ring.look(&shared.send, 0)?;
         let slot = slot?;
+        if behind && ready {
+            shared.counts.recovered(1, 1);
+        }
         match payload {
             Payload::Here(envelope, message) if ready && envelope.len() + message.len() <= self.ring.room() => {
                 self.ring.put(slot, position, envelope, message);
             }
-            Payload::InBlock(claim) if ready => self.put_block(slot, position, claim),
+            Payload::InBlock(claim, len) if ready => self.put_block(slot, position, claim, len),
             _ if self.log.is_none() => return Ok(false),
             _ => {
                 // Release: with the Acquire in `log_is_next`, for the slots before this position.
@@ -184,14 +188,14 @@ impl Store {
     }
 
     /// Fills a slot with a block. The caller holds the sending lock.
-    fn put_block(&self, slot: Slot<'_>, position: u64, claim: &Claim<'_>) {
+    fn put_block(&self, slot: Slot<'_>, position: u64, claim: &Claim<'_>, len: usize) {
         let side = &self.shared.send;
         side.transit_place.store(position, Relaxed);
         // Release, all three: each store is seen after those before it, by who finds the lock of a dead owner.
         side.transit.store(claim.index + 1, Release);
         // die here: the slot is not filled, so the next owner of the lock frees the block.
         claim.head.owner.store(State::Queued.nobodys(), Release);
-        self.ring.put_block(slot, position, claim.index);
+        self.ring.put_block(slot, position, claim.index, len);
         // die here: the message is sent, and the next owner of the lock sees it.
         side.transit.store(0, Release);
     }
@@ -201,6 +205,7 @@ impl Store {
     fn mend_sending(&self) -> Result<()> {
         let side = &self.shared.send;
         let index = (side.transit.load(Acquire) & BLOCK).wrapping_sub(1);
+        self.shared.counts.recovered(1, 1);
         let (filled, _) = self.ring.history(side.transit_place.load(Relaxed))?;
         self.end_transit(side, (!filled).then_some(index))
     }
@@ -235,7 +240,7 @@ impl Store {
             // What is wrong is found out under the lock.
             _ => Ok(Some(())),
         };
-        self.wait_on(&shared.recv, deadline, &self.send_spin, watch, room)?;
+        self.wait_on(call, &shared.recv, deadline, &self.send_spin, watch, room)?;
         call.turn_to(&shared.send.lock);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use crate::queue::store::Store;
+use crate::shm::layout::Counts;
 use crate::sync::lock::On;
 use crate::sync::source::Source;
 use crate::sys::memory::AtomicU32;
@@ -16,6 +17,10 @@ impl<S: Borrow<Store> + Send + Sync> Source for Receiving<S> {
     fn event(&self) -> (On<'_>, &AtomicU32) {
         let store = self.0.borrow();
         store.event(&store.shared.send)
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.0.borrow().shared.counts
     }
 
     fn ready(&self, closely: bool) -> bool {
@@ -48,6 +53,10 @@ impl<S: Borrow<Store> + Send + Sync> Source for Sending<S> {
     fn event(&self) -> (On<'_>, &AtomicU32) {
         let store = self.0.borrow();
         store.event(&store.shared.recv)
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.0.borrow().shared.counts
     }
 
     fn ready(&self, _closely: bool) -> bool {

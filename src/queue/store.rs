@@ -241,6 +241,7 @@ impl Store {
     #[cold]
     pub(crate) fn wait_on(
         &self,
+        call: &Call<'_>,
         side: &Side,
         deadline: Deadline,
         spin: &Spin,
@@ -250,7 +251,7 @@ impl Store {
         let (on, _) = self.event(side);
         let Some(watch) = watch else {
             let sleep = |seen, time| futex::wait(&side.lock, seen, Kind::Change, time);
-            return lock::wait_for_change((on, &side.lock), deadline, spin, change, sleep);
+            return lock::wait_for_change((on, &side.lock), deadline, spin, change, self.shared.counts.counting(call, sleep));
         };
         let look = Cell::new(false);
         let sleep = |seen, time: Duration| {
@@ -259,7 +260,7 @@ impl Store {
             Ok(slept)
         };
         let look_or_change = || if look.take() { Ok(Some(())) } else { change() };
-        match lock::wait_for_change((on, &side.lock), deadline, spin, look_or_change, sleep) {
+        match lock::wait_for_change((on, &side.lock), deadline, spin, look_or_change, self.shared.counts.counting(call, sleep)) {
             // They may have done something for us before they ended.
             Err(Error::Disconnected(_)) if change()?.is_some() => Ok(()),
             result => result,

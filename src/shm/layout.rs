@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::name::Kind;
-use crate::sys::memory::{AtomicU32, AtomicU64};
+use crate::sys::memory::{AtomicU32, AtomicU64, Counter};
 use crate::sys::thread::LINKS_LEN;
 
 /// How every object begins.
@@ -115,6 +115,25 @@ pub(crate) unsafe trait Object: Layout {
     fn lock(&self) -> &AtomicU32;
 }
 
+/// An object of which something is counted.
+pub(crate) trait Counted: Object {
+    fn counts(&self) -> &Counts;
+}
+
+/// What is counted of an object where a call sleeps or repairs something: on a cache line that it does not touch otherwise (`sync::counts`).
+#[repr(C)]
+pub(crate) struct Counts {
+    /// How often a call went to sleep.
+    pub(crate) waits: Counter,
+    /// How often one that slept was woken.
+    pub(crate) wakeups: Counter,
+    /// How often something was put right that a dead process had left.
+    pub(crate) recoveries: Counter,
+    /// How often a death was noticed.
+    pub(crate) deaths: Counter,
+    pub(crate) _reserved: [AtomicU64; 4],
+}
+
 /// A region: one page for this, the user's bytes after it.
 #[repr(C)]
 pub(crate) struct RegionLayout {
@@ -139,6 +158,7 @@ pub(crate) struct MutexLayout {
     pub(crate) state: AtomicU32,
     /// The length of the data behind the mutex, in bytes. Never changes.
     pub(crate) data_len: AtomicU32,
+    pub(crate) counts: Counts,
 }
 
 /// A signalling semaphore.
@@ -153,6 +173,7 @@ pub(crate) struct SemaphoreLayout {
     /// Not 0 while somebody may be asleep on `event` and on other words (`sync::lock`).
     pub(crate) watched: AtomicU32,
     pub(crate) _reserved: [AtomicU32; 8],
+    pub(crate) counts: Counts,
 }
 
 /// A semaphore of permits.
@@ -170,6 +191,7 @@ pub(crate) struct PermitsLayout {
     /// Not 0 while somebody may be asleep on `event` and on other words than life words (`sync::lock`).
     pub(crate) watched: AtomicU32,
     pub(crate) _reserved: [AtomicU32; 7],
+    pub(crate) counts: Counts,
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
     /// The life words of the holders, by the number of their entries.
@@ -257,6 +279,7 @@ pub(crate) struct QueueLayout {
     pub(crate) log_drained: AtomicU32,
     pub(crate) send: Side,
     pub(crate) recv: Side,
+    pub(crate) counts: Counts,
     pub(crate) peers: Peers<MAX_ATTACHED>,
 }
 
@@ -277,6 +300,8 @@ pub(crate) struct Side {
     /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth. In a rendezvous, the sending side's
     /// counts the offers.
     pub(crate) position: AtomicU64,
+    /// How many bytes of messages this side has passed on; in a rendezvous the receiving side's counts for both. Changed by the lock's owner.
+    pub(crate) bytes: Counter,
     /// Not 0 while somebody may be asleep on `lock` and on other words (`sync::lock`).
     pub(crate) watched: AtomicU32,
     /// The block that the lock's owner is passing on, plus one; see `queue::blocks`. 0 when the lock is free, unless an owner died.
@@ -299,6 +324,8 @@ pub(crate) struct Side {
     pub(crate) leased: AtomicU32,
     /// Receiving: 1 if a block may be returned. A hint.
     pub(crate) returned: AtomicU32,
+    /// Receiving, in a rendezvous: how many messages were handed over. Changed by the lock's owner.
+    pub(crate) handed_over: Counter,
     pub(crate) bias: Bias,
 }
 
@@ -415,6 +442,7 @@ layouts!(
     SemaphoreLayout,
     PermitsLayout,
     QueueLayout,
+    Counts,
     BlockHead,
     RecordHead,
     LivesLayout,
@@ -424,7 +452,7 @@ layouts!(
 );
 
 macro_rules! objects {
-    ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+;)*) => { $(
+    ($($layout:ty: $kind:ident, $flavour:expr, $version:literal, $($lock:ident).+ $(, $counts:ident)?;)*) => { $(
         // SAFETY: atomics only, as the trait wants.
         unsafe impl Object for $layout {
             const TAG: Tag = Tag::new(Kind::$kind, $flavour, $version);
@@ -435,14 +463,19 @@ macro_rules! objects {
                 &self.$($lock).+
             }
         }
+        $(impl Counted for $layout {
+            fn counts(&self) -> &Counts {
+                &self.$counts
+            }
+        })?
     )* };
 }
 objects! {
     RegionLayout: Region, 0, 1, lock;
-    MutexLayout: Mutex, 0, 2, word;
-    SemaphoreLayout: Semaphore, SIGNALS, 1, lock;
-    PermitsLayout: Semaphore, PERMITS, 1, holders.lock;
-    QueueLayout: Queue, 0, 4, peers.lock;
+    MutexLayout: Mutex, 0, 3, word, counts;
+    SemaphoreLayout: Semaphore, SIGNALS, 2, lock, counts;
+    PermitsLayout: Semaphore, PERMITS, 2, holders.lock, counts;
+    QueueLayout: Queue, 0, 5, peers.lock, counts;
 }
 
 // SAFETY: atomics only, as the trait wants.
@@ -461,16 +494,18 @@ const _: () = {
     assert!(cfg!(target_endian = "little") && cfg!(target_pointer_width = "64"), "rsipc needs a little-endian 64-bit machine");
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<RegionLayout>() == 32 && size_of::<RegionLayout>() <= REGION_DATA);
-    assert!(size_of::<MutexLayout>() == 64 && offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
+    assert!(size_of::<Counts>() == 64 && align_of::<Counts>() == 8);
+    assert!(size_of::<MutexLayout>() == 128 && offset_of!(MutexLayout, counts) == 64);
+    assert!(offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");
     assert!(size_of::<LivesLayout>() == 24 && size_of::<LifeLayout>() == 24);
-    assert!(size_of::<SemaphoreLayout>() == 64);
+    assert!(size_of::<SemaphoreLayout>() == 128 && offset_of!(SemaphoreLayout, counts) == 64);
     assert!(size_of::<Peer>() == 32);
-    assert!(offset_of!(PermitsLayout, holders) == 64);
-    assert!(size_of::<PermitsLayout>() == (64 + 64 + (32 + 40) * MAX_HOLDERS).next_multiple_of(64));
+    assert!(offset_of!(PermitsLayout, counts) == 64 && offset_of!(PermitsLayout, holders) == 128);
+    assert!(size_of::<PermitsLayout>() == (128 + 64 + (32 + 40) * MAX_HOLDERS).next_multiple_of(64));
     assert!(size_of::<Side>() == 128 && offset_of!(QueueLayout, send) == 128 && offset_of!(QueueLayout, recv) == 256);
-    assert!(offset_of!(QueueLayout, peers) == 384);
+    assert!(offset_of!(QueueLayout, counts) == 384 && offset_of!(QueueLayout, peers) == 448);
     assert!(size_of::<BlockHead>() == 64 && size_of::<RecordHead>() == 16);
     assert!(offset_of!(SlotHead, len) + 4 == SLOT_DATA);
 };

@@ -84,6 +84,11 @@ impl<T: Layout> Shared<T> {
         self.mapping.checked(result)
     }
 
+    /// A structure that is a part of this one.
+    pub(crate) fn part<P: Layout>(&self, part: fn(&T) -> &P) -> Shared<P> {
+        Shared { mapping: Arc::clone(&self.mapping), at: NonNull::from(part(self)), layout: PhantomData }
+    }
+
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
     }

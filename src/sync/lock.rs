@@ -208,8 +208,10 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
             continue;
         }
         let since = looked.get_or_insert_with(Instant::now);
+        call.waits();
         match futex::wait(word, seen | WAITERS, Kind::Lock, left.min(LOOK.saturating_sub(since.elapsed())))? {
             Slept::Woken => {
+                call.is_woken();
                 woken(word);
             }
             Slept::TimedOut | Slept::NotAtAll => {}

@@ -1,6 +1,7 @@
 //! What several processes hold, wait for and are attached to.
 
 pub(crate) mod bias;
+pub(crate) mod counts;
 pub(crate) mod life_table;
 pub(crate) mod lives;
 pub(crate) mod lock;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytemuck::Pod;
 
+use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::MutexLayout;
@@ -266,6 +267,15 @@ impl<T: Pod> Mutex<T> {
         Ok(MutexGuard { mutex: self, not_send: PhantomData })
     }
 
+    /// How often somebody waited for it since it was created, in all processes, and how often its owner died.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted` where its file was cut short ([`catch_truncation`](crate::catch_truncation)).
+    pub fn counters(&self) -> Result<Counters> {
+        self.shared.checked(Ok(Counters::of(&self.shared.counts)))
+    }
+
     /// Unlocks it, for those who cannot keep a guard and have forgotten it (`std::mem::forget`): bindings to other languages.
     ///
     /// # Errors
@@ -392,6 +402,7 @@ impl<T: Pod> Mutex<T> {
 #[cold]
 fn note_death(shared: &MutexLayout) {
     // die here: OWNER_DIED again, and the next one comes here.
+    shared.counts.recovered(1, 1);
     if shared.state.load(Relaxed) == CONSISTENT {
         shared.state.store(INCONSISTENT, Relaxed);
     }

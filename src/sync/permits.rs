@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
-use crate::shm::layout::{Peer, PermitsLayout};
+use crate::shm::layout::{Counts, Peer, PermitsLayout};
 use crate::sync::lock::{self, Left, On, TID, WAITERS};
 use crate::sync::source::Source;
 use crate::sync::spin::Spin;
@@ -97,7 +97,7 @@ impl Permits {
             }
             deadline.left(lock::LOOK)?;
             call.turn_to(&shared.event);
-            self.wait(deadline, &mut ending)?;
+            self.wait(&call, deadline, &mut ending)?;
             call.turn_to(&shared.holders.lock);
         }
     }
@@ -188,6 +188,7 @@ impl Permits {
 
     fn lock(&self, call: &Call<'_>, deadline: Deadline) -> Result<()> {
         if lock::acquire_brief(call, &self.shared.holders.lock, None, deadline)? == Left::Died {
+            self.shared.counts.recovered(1, 1);
             self.add_up();
         }
         Ok(())
@@ -243,6 +244,7 @@ impl Permits {
     fn join(&self) -> Result<usize> {
         let entry = self.shared.holders.join(me().identity, 0, is_gone, |dead| {
             // die here: the next who takes the lock adds up what is free.
+            self.shared.counts.recovered(1, u64::from(dead.value.load(Relaxed) != 0));
             dead.value.store(0, Relaxed);
             self.add_up();
         })?;
@@ -317,7 +319,9 @@ impl Permits {
             // Asking took a while, and was done without the lock: is it still the same entry?
             self.lock(call, deadline)?;
             if peer.identity() == identity {
-                found |= peer.value.load(Relaxed) != 0;
+                let holds = peer.value.load(Relaxed) != 0;
+                found |= holds;
+                shared.counts.recovered(1, u64::from(holds));
                 // die here: the entry is still that of a dead process, who holds nothing.
                 peer.value.store(0, Relaxed);
                 peer.leave();
@@ -329,7 +333,7 @@ impl Permits {
     }
 
     /// Sleeps until a permit may be free.
-    fn wait(&self, deadline: Deadline, ending: &mut Option<Instant>) -> Result<()> {
+    fn wait(&self, call: &Call<'_>, deadline: Deadline, ending: &mut Option<Instant>) -> Result<()> {
         let shared = &*self.shared;
         let look = Cell::new(false);
         let change = || Ok((look.take() || shared.free.load(Relaxed) != 0).then_some(()));
@@ -347,7 +351,7 @@ impl Permits {
             look.set(which != 0 || slept == Slept::TimedOut);
             Ok(slept)
         };
-        lock::wait_for_change(self.event(), deadline, &self.spin, change, sleep)
+        lock::wait_for_change(self.event(), deadline, &self.spin, change, shared.counts.counting(call, sleep))
     }
 }
 
@@ -364,6 +368,10 @@ fn is_gone(holder: Identity) -> bool {
 impl Source for Permits {
     fn event(&self) -> (On<'_>, &AtomicU32) {
         (On::Event { watched: &self.shared.watched }, &self.shared.event)
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
 
     fn ready(&self, closely: bool) -> bool {

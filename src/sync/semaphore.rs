@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::name::Name;
 use crate::shm::layout::{Object, PERMITS, PermitsLayout, SemaphoreLayout};
@@ -304,6 +305,18 @@ impl Semaphore {
                 signals.shared.checked(Ok(value))
             }
             Flavour::Permits(permits) => permits.free(),
+        }
+    }
+
+    /// How often somebody waited for it since it was created, in all processes, and what was put right of the dead.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupted` where its file was cut short ([`catch_truncation`](crate::catch_truncation)).
+    pub fn counters(&self) -> Result<Counters> {
+        match &self.flavour {
+            Flavour::Signals(signals) => signals.shared.checked(Ok(Counters::of(&signals.shared.counts))),
+            Flavour::Permits(permits) => permits.shared.checked(Ok(Counters::of(&permits.shared.counts))),
         }
     }
 

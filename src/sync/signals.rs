@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
-use crate::shm::layout::SemaphoreLayout;
+use crate::shm::layout::{Counts, SemaphoreLayout};
 use crate::sync::lock::{self, On};
 use crate::sync::semaphore::MAX_VALUE;
 use crate::sync::source::Source;
@@ -55,10 +55,10 @@ impl Signals {
     #[cold]
     fn acquire_slow(&self, deadline: Deadline) -> Result<()> {
         let event = &self.shared.event;
-        let _call = Call::enter(event)?;
+        let call = Call::enter(event)?;
         let take = || Ok(self.take().then_some(()));
         let sleep = |seen, time| futex::wait(event, seen, Kind::Change, time);
-        lock::wait_for_change(self.event(), deadline, &self.spin, take, sleep)
+        lock::wait_for_change(self.event(), deadline, &self.spin, take, self.shared.counts.counting(&call, sleep))
     }
 
     #[inline]
@@ -98,6 +98,10 @@ impl Signals {
 impl Source for Signals {
     fn event(&self) -> (On<'_>, &AtomicU32) {
         (On::Event { watched: &self.shared.watched }, &self.shared.event)
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
 
     fn ready(&self, _closely: bool) -> bool {

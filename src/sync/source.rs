@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::shm::layout::Counts;
 use crate::sync::lives;
 use crate::sync::lock::{self, LOOK, On, Rewake};
 use crate::sync::permits::{ENDING, ENDING_LOOK};
@@ -18,6 +19,9 @@ use crate::time::Instant;
 pub(crate) trait Source: Send + Sync {
     /// What those sleep on who wait for it alone.
     fn event(&self) -> (On<'_>, &AtomicU32);
+
+    /// Where it is counted how often somebody waits for it.
+    fn counts(&self) -> &Counts;
 
     /// Whether an attempt would not have to wait, or would fail, at this moment. `closely`: the system is asked, too, who is gone.
     fn ready(&self, closely: bool) -> bool;
@@ -46,6 +50,10 @@ impl<S: Source + ?Sized> Source for &S {
         (**self).event()
     }
 
+    fn counts(&self) -> &Counts {
+        (**self).counts()
+    }
+
     fn ready(&self, closely: bool) -> bool {
         (**self).ready(closely)
     }
@@ -72,12 +80,14 @@ pub(crate) struct Sleeper {
     closely: bool,
     /// Since when the thread of one who is watched has ended, and its process has not.
     ending: Option<Instant>,
+    /// Whether this wait was counted already.
+    is_counted: bool,
     rewake: Rewake,
 }
 
 impl Sleeper {
     pub(crate) const fn new() -> Self {
-        Self { closely: true, ending: None, rewake: Rewake::new() }
+        Self { closely: true, ending: None, is_counted: false, rewake: Rewake::new() }
     }
 
     /// Whether the next look should be a close one.
@@ -117,12 +127,20 @@ impl Sleeper {
             ended |= source.watch_lives(&mut words);
         }
         let time = if futex::can_wait_any() { time.min(longest(sources)) } else { time.min(OFTEN) };
+        if !std::mem::replace(&mut self.is_counted, true) {
+            sources.iter().for_each(|source| source.counts().waits.add(1));
+        }
         let hurry = ended && self.ending.get_or_insert_with(Instant::now).elapsed() < ENDING;
         self.closely |= hurry;
         let (slept, which) = futex::wait_any(&words, if hurry { time.min(ENDING_LOOK) } else { time })?;
         self.closely |= slept == Slept::TimedOut;
         if slept == Slept::Woken {
+            if let Some(source) = sources.get(which) {
+                source.counts().wakeups.add(1);
+            }
             let passed_on = pass_on(sources);
+            // What comes after that is another wait.
+            self.is_counted &= !passed_on;
             if which >= primary {
                 // Others may sleep on that life for something else.
                 lives::pass_on(words[which]);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
-use crate::shm::layout::{Header, Object};
+use crate::shm::layout::{Counted, Counts, Header};
 use crate::sync::strangers::{STRANGER, Strangers};
 use crate::sys::memory::AtomicU32;
 use crate::sys::memory::Ordering::Relaxed;
@@ -15,6 +15,7 @@ use crate::sys::thread::{Call, Owners};
 /// The users of one object: how this process stands in its words, and which of the others are gone.
 pub(crate) struct Users {
     header: Shared<Header>,
+    counts: Shared<Counts>,
     /// Where the object's name is; None for one in a region.
     dir: Option<PathBuf>,
     /// Whether it was opened in its own pid namespace. (A child that is forked into another one makes no calls there.)
@@ -28,11 +29,12 @@ impl Users {
     /// # Errors
     ///
     /// `Unsupported` where the object is another pid namespace's and cannot be used from this one.
-    pub(crate) fn new<T: Object>(object: &Shared<T>, dir: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn new<T: Counted>(object: &Shared<T>, dir: Option<PathBuf>) -> Result<Self> {
         let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
+        let counts = object.part(T::counts);
         // The program may go to another directory before it has to know this.
         let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
-        let mut users = Self { header, dir, from_home: true, strangers: OnceLock::new() };
+        let mut users = Self { header, counts, dir, from_home: true, strangers: OnceLock::new() };
         users.from_home = users.are_at_home();
         if !users.from_home {
             users.become_strangers()?;
@@ -41,9 +43,10 @@ impl Users {
     }
 
     /// Those of an object that this process only looks at: it does not become one of them.
-    pub(crate) fn seen<T: Object>(object: &Shared<T>, dir: PathBuf) -> Result<Self> {
+    pub(crate) fn seen<T: Counted>(object: &Shared<T>, dir: PathBuf) -> Result<Self> {
         let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
-        Ok(Self { header, dir: Some(dir), from_home: true, strangers: OnceLock::new() })
+        let counts = object.part(T::counts);
+        Ok(Self { header, counts, dir: Some(dir), from_home: true, strangers: OnceLock::new() })
     }
 
     /// Whether the object is of this process's pid namespace.
@@ -173,5 +176,13 @@ impl Owners for Users {
         } else {
             self.strangers().is_ok_and(|strangers| strangers.has_ended(owner))
         }
+    }
+
+    fn waits(&self) {
+        self.counts.waits.add(1);
+    }
+
+    fn is_woken(&self) {
+        self.counts.wakeups.add(1);
     }
 }

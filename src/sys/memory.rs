@@ -57,6 +57,29 @@ fn membarrier(command: libc::c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
+/// How often something has happened, or how much of it, for who looks at a running system: nothing that the program does depends on it.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it, where others may do so at the same time.
+    #[cold]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Adds to it, where nobody else does: the caller holds the lock of those who do.
+    #[inline]
+    pub(crate) fn add_alone(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Copies `len` bytes, of which some are in shared memory. A peer may scribble meanwhile: then the bytes are any bytes.
 ///
 /// # Safety

@@ -164,6 +164,12 @@ impl Drop for Uncancelled {
 pub(crate) trait Owners {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     fn is_gone(&self, owner: u32) -> bool;
+
+    /// A call goes to sleep since another one has a lock.
+    fn waits(&self) {}
+
+    /// It was woken.
+    fn is_woken(&self) {}
 }
 
 /// The owners in words that hold thread ids of this pid namespace.
@@ -181,6 +187,8 @@ pub(crate) struct Call<'a> {
     /// How this thread stands in the words that it owns.
     owner: u32,
     owners: &'a dyn Owners,
+    /// Whether it has waited, and counted that.
+    has_waited: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
@@ -199,7 +207,7 @@ impl<'a> Call<'a> {
     pub(crate) fn enter_among(word: &AtomicU32, owners: &'a dyn Owners) -> Result<Self> {
         let thread = this_thread()?;
         thread.is_outside()?;
-        let call = Self { thread, owner: thread.tid, owners };
+        let call = Self { thread, owner: thread.tid, owners, has_waited: Cell::new(false) };
         call.turn_to(word);
         Ok(call)
     }
@@ -221,7 +229,7 @@ impl<'a> Call<'a> {
         if thread.tid == 0 || !unsafe { (&raw const (*thread.head).list_op_pending).read_volatile() }.is_null() {
             return None;
         }
-        let call = Self { thread, owner: thread.tid, owners };
+        let call = Self { thread, owner: thread.tid, owners, has_waited: Cell::new(false) };
         call.turn_to(word);
         Some(call)
     }
@@ -239,7 +247,7 @@ impl<'a> Call<'a> {
         static NOWHERE: AtomicU32 = AtomicU32::new(0);
         let thread = this_thread()?;
         thread.is_outside()?;
-        let call = Self { thread, owner, owners };
+        let call = Self { thread, owner, owners, has_waited: Cell::new(false) };
         call.point_at(call.node(&NOWHERE));
         Ok(call)
     }
@@ -274,6 +282,23 @@ impl<'a> Call<'a> {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     pub(crate) fn is_gone(&self, owner: u32) -> bool {
         self.owners.is_gone(owner)
+    }
+
+    /// It is about to sleep: says whether it does so for the first time.
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        !self.has_waited.replace(true)
+    }
+
+    /// It goes to sleep since another call has a lock.
+    pub(crate) fn waits(&self) {
+        if self.begins_to_wait() {
+            self.owners.waits();
+        }
+    }
+
+    /// It was woken.
+    pub(crate) fn is_woken(&self) {
+        self.owners.is_woken();
     }
 
     /// From here on the call works on `word`. It must not own the word that it worked on before.

@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use rsipc::Namespace;
 
 use crate::args::{self, Bytes};
+use crate::counters::counters;
 use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::queue::{Queue, options};
@@ -232,6 +233,12 @@ impl Endpoint {
     fn recv_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let again = Self { handle: self.handle.again(py)?, address: self.address, name: self.name.clone() };
         in_task(py, "recv", (again,))
+    }
+
+    /// What has happened to its inbox since it was opened: what others sent to it, and what was received. As Queue.counters.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let endpoint = self.handle.get(py)?;
+        counters(py, || endpoint.counters())
     }
 
     /// A descriptor that is readable while there may be a message. As Queue.fileno.

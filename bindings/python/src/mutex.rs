@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::args;
+use crate::counters::counters;
 use crate::errors::{Doing, exception, invalid, owner_died};
 use crate::handle::Handle;
 use crate::region::Region;
@@ -155,6 +156,12 @@ impl Mutex {
     #[getter]
     fn is_inconsistent(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.handle.get(py)?.is_inconsistent())
+    }
+
+    /// How often somebody waited for it since it was created, in all processes, and how often its owner died.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mutex = self.handle.get(py)?;
+        counters(py, || mutex.counters())
     }
 
     /// Its name, or None if it is placed in a region.

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
 use rsipc::{Batch, Error, QueueOptions};
 
 use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
+use crate::counters::counters;
 use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
 use crate::in_place::{Loan, MessageView};
@@ -553,6 +554,12 @@ impl Queue {
         let class = defined_in_python(py, "_types", "Peer")?;
         let peers = call(py, || queue.peers())?;
         peers.into_iter().map(|peer| class.call1((peer.pid, peer.since, peer.sends, peer.receives))).collect()
+    }
+
+    /// What has happened to the queue since it was created, in all processes: messages, bytes, waits, what was put right of the dead.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let queue = self.handle.get(py)?;
+        counters(py, || queue.counters())
     }
 
     /// Says that this handle is going to send, before it does: it matters to those who have called end_with_peers.

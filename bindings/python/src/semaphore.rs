@@ -9,6 +9,7 @@ use pyo3::types::{PyTuple, PyType};
 use rsipc::SemaphoreKind;
 
 use crate::args;
+use crate::counters::counters;
 use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::region::Region;
@@ -214,6 +215,12 @@ impl Semaphore {
     fn value(&self, py: Python<'_>) -> PyResult<u32> {
         let semaphore = self.handle.get(py)?;
         call(py, || semaphore.value())
+    }
+
+    /// How often somebody waited for it since it was created, in all processes, and what was put right of the dead.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let semaphore = self.handle.get(py)?;
+        counters(py, || semaphore.counters())
     }
 
     /// Which kind it is: "signals" or "permits".

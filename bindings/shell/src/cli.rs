@@ -91,13 +91,16 @@ pub struct ListArgs {
     "With --json: an object with the keys name, kind (queue, mutex, semaphore, region, endpoint), size (bytes of addresses), memory (bytes in use), ",
     "problem (why it cannot be looked at, or null) and processes: an array of pid, command, alive, waiting (true, false, or null where that cannot ",
     "be known), sends, receives, holds (messages on lease, or permits) and since (seconds since 1970, or null). And\n",
-    "  queue      capacity (null: unbounded), max_message, waiting, leased, sent (null: rendezvous), shut_down\n",
+    "  queue      capacity (null: unbounded), max_message, waiting, leased, sent, received, bytes_sent, bytes_received, shut_down\n",
     "  endpoint   the same, and pid, alive\n",
     "  mutex      held, holder (process id or null), owner_died, given_up\n",
     "  semaphore  counts (signals, permits), value, total (null: signals)\n",
     "  region     len\n",
-    "Keys are added, never changed.\n\nExamples:\n",
-    "  rsipc stat jobs\n  rsipc stat --json jobs | jq .waiting"))]
+    "  all but regions: waits, wakeups, recoveries, deaths\n",
+    "Keys are added, never changed.\n\n",
+    "What is counted is counted since the object was created. Messages that were sent, those that a receiver took, and their bytes. How often a call had to ",
+    "sleep for the object, and one that slept was woken. How often a call came upon the death of a process, and put something right that it had left.\n\n",
+    "Examples:\n  rsipc stat jobs\n  rsipc stat --json jobs | jq .waiting"))]
 pub struct StatArgs {
     /// The object
     pub name: String,
@@ -108,12 +111,13 @@ pub struct StatArgs {
 
 /// Show the objects live, until Ctrl-C
 ///
-/// SENT/S and TAKEN/S are messages a second that were sent and that receivers are done with, counted between two looks. WAITING is how many of
-/// the attached processes sleep in a call on the object. Where the output is no terminal, each look is written below the last one.
+/// SENT/S and RECEIVED/S are messages a second, counted between two looks, BYTES/S the bytes of those sent, and WAITS/S is how often somebody
+/// went to sleep for the object. WAITING is how many of the attached processes sleep in a call on the object. Where the output is no terminal, each look is written below the last one.
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "With --json: one line a look, an object with time (seconds since 1970) and objects, each with the keys of `rsipc stat --json` and ",
-    "sent_per_second and taken_per_second (null at the first look, and for what is no queue).\n\nExamples:\n",
+    "sent_per_second, received_per_second, bytes_sent_per_second, bytes_received_per_second (null at the first look, and for what is no queue) and ",
+    "waits_per_second.\n\nExamples:\n",
     "  rsipc watch\n  rsipc watch -i 0.2 jobs results\n  rsipc watch --json -c 60 > minute.jsonl"))]
 pub struct WatchArgs {
     /// The objects; all, if none is named

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
-use rsipc::{Entry, Error, Inspection, Namespace, QueueInspection, SemaphoreKind, User};
+use rsipc::{Counters, Entry, Error, Inspection, Kind, Namespace, QueueInspection, SemaphoreKind, User};
 use serde::Serialize;
 
 use crate::processes::{self, Attached, FileId};
@@ -18,6 +18,10 @@ pub struct Object {
     pub memory: u64,
     pub problem: Option<String>,
     pub processes: Vec<Process>,
+    #[serde(skip)]
+    pub counters: Option<Counters>,
+    #[serde(flatten)]
+    counted: BTreeMap<&'static str, u64>,
     #[serde(flatten)]
     pub state: Option<State>,
 }
@@ -67,7 +71,6 @@ pub struct Queue {
     pub max_message: usize,
     pub waiting: usize,
     pub leased: usize,
-    pub sent: Option<u64>,
     pub shut_down: bool,
 }
 
@@ -78,7 +81,6 @@ impl From<QueueInspection> for Queue {
             max_message: seen.max_message,
             waiting: seen.len,
             leased: seen.leased,
-            sent: seen.sent,
             shut_down: seen.is_shut_down,
         }
     }
@@ -125,9 +127,10 @@ impl Object {
             Ok(seen) => (Some(seen), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let (state, users) = seen.map(State::of).unwrap_or_default();
+        let (state, users, counters) = seen.map(State::of).unwrap_or_default();
         let Entry { name, kind, size, memory, .. } = entry;
-        Self { name, kind: kind.as_str(), size, memory, problem, processes: join(attached, users), state }
+        let counted = counters.iter().flat_map(|counters| counted(kind, counters)).collect();
+        Self { name, kind: kind.as_str(), size, memory, problem, processes: join(attached, users), counters, counted, state }
     }
 
     pub fn queue(&self) -> Option<&Queue> {
@@ -204,27 +207,47 @@ impl Object {
 }
 
 impl State {
-    fn of(seen: Inspection) -> (Option<Self>, Vec<User>) {
+    fn of(seen: Inspection) -> (Option<Self>, Vec<User>, Option<Counters>) {
         match seen {
-            Inspection::Region { len, .. } => (Some(Self::Region { len }), Vec::new()),
-            Inspection::Mutex { held, holder, owner_died, given_up, .. } => {
+            Inspection::Region { len, .. } => (Some(Self::Region { len }), Vec::new(), None),
+            Inspection::Mutex { held, holder, owner_died, given_up, counters, .. } => {
                 let holder = holder.and_then(processes::process_of);
-                (Some(Self::Mutex { held, holder, owner_died, given_up }), Vec::new())
+                (Some(Self::Mutex { held, holder, owner_died, given_up }), Vec::new(), Some(counters))
             }
-            Inspection::Semaphore { kind, value, total, users, .. } => {
+            Inspection::Semaphore { kind, value, total, users, counters, .. } => {
                 let counts = if kind == SemaphoreKind::Permits { "permits" } else { "signals" };
-                (Some(Self::Semaphore { counts, value, total }), users)
+                (Some(Self::Semaphore { counts, value, total }), users, Some(counters))
             }
             Inspection::Queue(mut queue) => {
-                let users = std::mem::take(&mut queue.users);
-                (Some(Self::Queue(queue.into())), users)
+                let (users, counters) = (std::mem::take(&mut queue.users), queue.counters);
+                (Some(Self::Queue(queue.into())), users, Some(counters))
             }
             Inspection::Endpoint { pid, is_gone, inbox, .. } => {
-                (Some(Self::Endpoint { pid, alive: !is_gone, inbox: inbox.into() }), Vec::new())
+                let counters = inbox.counters;
+                (Some(Self::Endpoint { pid, alive: !is_gone, inbox: inbox.into() }), Vec::new(), Some(counters))
             }
-            _ => (None, Vec::new()),
+            _ => (None, Vec::new(), None),
         }
     }
+}
+
+/// What was counted, with the keys that `--json` gives it: of messages only where there are any.
+fn counted(kind: Kind, counters: &Counters) -> Vec<(&'static str, u64)> {
+    let mut counted = vec![
+        ("waits", counters.waits),
+        ("wakeups", counters.wakeups),
+        ("recoveries", counters.recoveries),
+        ("deaths", counters.deaths),
+    ];
+    if matches!(kind, Kind::Queue | Kind::Endpoint) {
+        counted.extend([
+            ("sent", counters.sent),
+            ("received", counters.received),
+            ("bytes_sent", counters.bytes_sent),
+            ("bytes_received", counters.bytes_received),
+        ]);
+    }
+    counted
 }
 
 /// A process, with its name if it can be known.

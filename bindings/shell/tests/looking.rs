@@ -24,8 +24,9 @@ fn stat_shows_who_uses_an_object_and_who_waits() {
     let process = find(&seen).unwrap();
     assert_eq!((&process["command"], &process["alive"], &process["receives"]), (&json!("rsipc"), &json!(true), &json!(true)));
     assert_eq!((&process["sends"], &process["holds"]), (&json!(false), &json!(0)));
-    for key in ["name", "kind", "size", "memory", "problem", "capacity", "max_message", "waiting", "leased", "sent", "shut_down"]
-    {
+    let counted = ["sent", "received", "bytes_sent", "bytes_received", "waits", "wakeups", "recoveries", "deaths"];
+    let keys = ["name", "kind", "size", "memory", "problem", "capacity", "max_message", "waiting", "leased", "shut_down"];
+    for key in keys.iter().chain(&counted) {
         assert!(seen.get(key).is_some(), "{key}: {seen}");
     }
     let text = place.ok(&["stat", "jobs"]);
@@ -36,7 +37,34 @@ fn stat_shows_who_uses_an_object_and_who_waits() {
     assert!(!list.contains('\x1b'));
     place.ok(&["send", "jobs", "x"]);
     assert_eq!(receiver.end().code(), 0);
-    assert_eq!(place.json(&["stat", "--json", "jobs"])["sent"], 1);
+    let seen = place.json(&["stat", "--json", "jobs"]);
+    assert_eq!(["sent", "received", "bytes_sent", "bytes_received"].map(|key| seen[key].as_u64().unwrap()), [1, 1, 1, 1]);
+    let text = place.ok(&["stat", "jobs"]);
+    assert!(text.contains("ever sent    1 messages, 1 bytes\nreceived     1 messages, 1 bytes\n"), "{text}");
+}
+
+#[test]
+fn what_is_counted_is_shown_of_all_that_somebody_waits_for() {
+    let place = Place::new();
+    place.ok(&["create", "queue", "jobs"]);
+    Mutex::create(place.space.name("table"), 0u64).unwrap();
+    place.ok(&["create", "region", "memory", "4096"]);
+    let stat = |name| place.json(&["stat", "--json", name]);
+    let receiver = place.start(&["recv", "jobs"]);
+    wait_for("a receiver that sleeps", || stat("jobs")["waits"] == 1);
+    place.ok(&["send", "jobs", "eleven byte"]);
+    assert_eq!(receiver.end().code(), 0);
+    assert_eq!((&stat("jobs")["bytes_received"], &stat("jobs")["deaths"]), (&json!(11), &json!(0)));
+    let mut holder = place.start(&["lock", "table", "--", "sh", "-c", "echo locked; exec sleep 600"]);
+    holder.line();
+    holder.kill();
+    assert_eq!(stat("table")["recoveries"], 0);
+    place.ok(&["lock", "table", "--", "true"]);
+    let seen = stat("table");
+    assert_eq!((&seen["recoveries"], &seen["deaths"], seen.get("sent")), (&json!(1), &json!(1), None));
+    let text = place.ok(&["stat", "table"]);
+    assert!(text.contains("deaths       1 noticed, 1 recoveries\n"), "{text}");
+    assert_eq!(stat("memory").get("waits"), None);
 }
 
 #[test]
@@ -69,15 +97,29 @@ fn watch_counts_what_passes() {
     for _ in 0..20 {
         queue.recv().unwrap();
     }
+    let rendezvous = Queue::create(place.space.name("meeting"), &QueueOptions::new().capacity(0)).unwrap();
     let mut sent = 0.0;
     wait_for("a rate", || {
         let look: Value = serde_json::from_str(&watch.line()).unwrap();
         let object = &look["objects"][0];
         sent += object["sent_per_second"].as_f64().unwrap();
-        sent > 0.0 && object["waiting"] == 30 && object["taken_per_second"].is_number() && look["time"].is_number()
+        sent > 0.0 && object["waiting"] == 30 && object["received_per_second"].is_number() && look["time"].is_number()
     });
     watch.signal(libc::SIGINT);
     assert_eq!(watch.end().code(), 128 + libc::SIGINT);
+    // A rendezvous has rates, too.
+    let mut watch = place.start(&["watch", "--json", "-i", "0.05", "-c", "1000000", "meeting"]);
+    watch.line();
+    let receiver = place.start(&["recv", "meeting"]);
+    rendezvous.send(b"x").unwrap();
+    assert_eq!(receiver.end().code(), 0);
+    wait_for("a rate", || {
+        let look: Value = serde_json::from_str(&watch.line()).unwrap();
+        let object = &look["objects"][0];
+        ["sent_per_second", "bytes_received_per_second"].iter().all(|key| object[key].as_f64().unwrap() > 0.0)
+    });
+    watch.signal(libc::SIGINT);
+    watch.end();
     let text = place.ok(&["watch", "-i", "0.01", "-c", "2"]);
     assert!(text.matches("SENT/S").count() == 2 && text.contains("30/64") && !text.contains('\x1b'), "{text}");
     assert_eq!(place.run(&["watch", "-i", "0", "-c", "1"]).code(), 2);

@@ -5,6 +5,8 @@ pub(crate) const BIAS_AFTER: u32 = 0;
 
 #[path = "../../../src/sync/bias.rs"]
 pub(crate) mod bias;
+#[path = "../../../src/sync/counts.rs"]
+pub(crate) mod counts;
 #[path = "../../../src/sync/lock.rs"]
 pub(crate) mod lock;
 #[path = "../../../src/sync/peers.rs"]

@@ -33,6 +33,10 @@ Waiting
     wait() waits for one of several objects. Queues, semaphores and endpoints have a fileno() for event loops, and tasks of
     asyncio wait in `await queue.recv_async()`, `async for message in queue`, and the like.
 
+Counters
+    The library never prints. queue.counters(), and the same of mutexes, semaphores and endpoints, say how many messages and
+    bytes went through an object, how often somebody had to sleep for it and was woken, and what was put right of the dead.
+
 Errors
     Every error is an Error, and where there is one of the same meaning, a built-in exception too: Timeout is a TimeoutError, Full
     is a queue.Full. A wrong type is a TypeError. A call on a closed handle raises InvalidArgument.
@@ -97,7 +101,7 @@ from ._rsipc import (
     unlink,
     wait,
 )
-from ._types import Entry, Peer
+from ._types import Counters, Entry, Peer
 
 __all__ = [
     "Address",
@@ -105,6 +109,7 @@ __all__ = [
     "BufferTooSmall",
     "Closed",
     "Corrupted",
+    "Counters",
     "Deadlock",
     "Disconnected",
     "Empty",

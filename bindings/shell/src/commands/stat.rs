@@ -40,6 +40,7 @@ fn text(object: &Object) -> String {
         Some(State::Mutex { held, .. }) => lines.push(("held", yes(*held))),
         None => {}
     }
+    lines.extend(counter_lines(object));
     lines.extend(
         object.notes().into_iter().map(|(note, bad)| ("note", if bad { console::style(note).red().to_string() } else { note })),
     );
@@ -67,17 +68,30 @@ fn queue_lines(queue: &Queue) -> Vec<(&'static str, String)> {
         Some(0) => "0 (rendezvous)".into(),
         Some(capacity) => capacity.to_string(),
     };
-    let mut lines = vec![
+    vec![
         ("capacity", capacity),
         ("max message", format!("{} bytes", queue.max_message)),
         ("waiting", queue.waiting.to_string()),
         ("on lease", queue.leased.to_string()),
         ("shut down", yes(queue.shut_down)),
-    ];
-    if let Some(sent) = queue.sent {
-        lines.push(("ever sent", sent.to_string()));
+    ]
+}
+
+/// What was counted; of messages only where there are any.
+fn counter_lines(object: &Object) -> Vec<(&'static str, String)> {
+    let Some(counters) = &object.counters else { return Vec::new() };
+    let mut lines = Vec::new();
+    if object.queue().is_some() {
+        lines.push(("ever sent", messages(counters.sent, counters.bytes_sent)));
+        lines.push(("received", messages(counters.received, counters.bytes_received)));
     }
+    lines.push(("waits", format!("{}, woken {} times", counters.waits, counters.wakeups)));
+    lines.push(("deaths", format!("{} noticed, {} recoveries", counters.deaths, counters.recoveries)));
     lines
+}
+
+fn messages(count: u64, bytes: u64) -> String {
+    format!("{count} messages, {bytes} bytes")
 }
 
 fn row(process: &Process) -> Vec<String> {

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rsipc::Namespace;
+use rsipc::{Counters, Namespace};
 use serde::Serialize;
 
 use crate::Done;
@@ -33,12 +33,22 @@ struct Look {
 struct Watched {
     #[serde(flatten)]
     object: Object,
-    sent_per_second: Option<f64>,
-    taken_per_second: Option<f64>,
+    #[serde(flatten)]
+    rates: Rates,
 }
 
-/// What was counted at the last look: when, messages sent, messages done with.
-type Counted = HashMap<String, (Instant, u64, u64)>;
+/// What is counted, a second; None at the first look, and of messages for what has none.
+#[derive(Serialize, Default)]
+struct Rates {
+    sent_per_second: Option<f64>,
+    received_per_second: Option<f64>,
+    bytes_sent_per_second: Option<f64>,
+    bytes_received_per_second: Option<f64>,
+    waits_per_second: Option<f64>,
+}
+
+/// What was counted at the last look, and when.
+type Counted = HashMap<String, (Instant, Counters)>;
 
 pub fn run(space: &Namespace, args: &WatchArgs) -> Done {
     if args.interval.is_zero() {
@@ -80,38 +90,43 @@ pub fn run(space: &Namespace, args: &WatchArgs) -> Done {
 fn look(space: &Namespace, args: &WatchArgs, counted: &mut Counted) -> Result<Look, Failure> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let watch = |object: Object| {
-        let now = Instant::now();
-        let queue = object.queue();
-        let counts = queue.and_then(|queue| {
-            let sent = queue.sent?;
-            Some((sent, sent.saturating_sub((queue.waiting + queue.leased) as u64)))
-        });
-        let mut rates = None;
-        if let Some((sent, taken)) = counts
-            && let Some((then, sent_then, taken_then)) = counted.insert(object.name.clone(), (now, sent, taken))
-        {
-            let seconds = now.duration_since(then).as_secs_f64().max(f64::EPSILON);
-            // Less than before: it is another queue of that name.
-            let rate = |now: u64, then: u64| now.checked_sub(then).map(|count| count as f64 / seconds);
-            rates = rate(sent, sent_then).zip(rate(taken, taken_then));
-        }
-        let (sent_per_second, taken_per_second) = rates.unzip();
-        Watched { object, sent_per_second, taken_per_second }
+        let (now, counters) = (Instant::now(), object.counters.unwrap_or_default());
+        let rates = match counted.insert(object.name.clone(), (now, counters)) {
+            Some((then, before)) => rates(&object, now.duration_since(then), &before, &counters),
+            None => Rates::default(),
+        };
+        Watched { object, rates }
     };
     let objects = Object::all(space, &args.names)?.into_iter().map(watch).collect();
     Ok(Look { time, objects })
 }
 
+fn rates(object: &Object, time: Duration, before: &Counters, now: &Counters) -> Rates {
+    let seconds = time.as_secs_f64().max(f64::EPSILON);
+    // Less than before: it is another object of that name.
+    let rate = |count: fn(&Counters) -> u64| Some(count(now).checked_sub(count(before))? as f64 / seconds);
+    let of_messages = |count| object.queue().and_then(|_| rate(count));
+    Rates {
+        sent_per_second: of_messages(|counters| counters.sent),
+        received_per_second: of_messages(|counters| counters.received),
+        bytes_sent_per_second: of_messages(|counters| counters.bytes_sent),
+        bytes_received_per_second: of_messages(|counters| counters.bytes_received),
+        waits_per_second: object.counters.and_then(|_| rate(|counters| counters.waits)),
+    }
+}
+
 fn text(space: &Namespace, look: &Look) -> String {
     let rate = |rate: Option<f64>| rate.map_or_else(String::new, |rate| format!("{rate:.0}"));
     let row = |watched: &Watched| {
-        let object = &watched.object;
+        let Watched { object, rates } = watched;
         vec![
             object.name.clone(),
             object.kind.into(),
             object.fill(),
-            rate(watched.sent_per_second),
-            rate(watched.taken_per_second),
+            rate(rates.sent_per_second),
+            rate(rates.received_per_second),
+            rates.bytes_sent_per_second.map_or_else(String::new, |rate| output::bytes(rate as u64)),
+            rate(rates.waits_per_second),
             object.waiting().map_or_else(|| "?".into(), |waiting| waiting.to_string()),
             output::bytes(object.memory),
             output::processes(&object.processes),
@@ -123,7 +138,9 @@ fn text(space: &Namespace, look: &Look) -> String {
         ("KIND", Left),
         ("FILL", Right),
         ("SENT/S", Right),
-        ("TAKEN/S", Right),
+        ("RECEIVED/S", Right),
+        ("BYTES/S", Right),
+        ("WAITS/S", Right),
         ("WAITING", Right),
         ("MEMORY", Right),
         ("PROCESSES", Left),

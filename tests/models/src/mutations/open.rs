@@ -84,7 +84,11 @@ pub const OPEN: &[Open] = &[
         why: "it is thought needed: else a lock might be biased anew between the beginning of `take` and its barrier, and a third thread set WAITERS after that. Not met in 190,000 executions of \"biased lock: two others come\"",
     },
     Open {
-        places: &[place("queue/ring.rs", "look", "Ok(Look { slot, position: side.position.load(Acquire), ready: true })")],
+        places: &[place(
+            "queue/ring.rs",
+            "look",
+            "Ok(Look { slot, position: side.position.load(Acquire), ready: true, behind: false })",
+        )],
         what: "ToRelaxed",
         why: "unknown: no scene comes there",
     },
@@ -144,6 +148,14 @@ pub const OPEN: &[Open] = &[
         ],
         what: "ToRelaxed",
         why: "not modelled: no scene asks for the length",
+    },
+    Open {
+        places: &[
+            place("queue/log.rs", "put_in", "let end = send.log.load(Acquire)"),
+            place("queue/log.rs", "put_in", "number.load(Acquire)"),
+        ],
+        what: "ToRelaxed",
+        why: "not modelled: no scene asks for the counters",
     },
     Open {
         places: &[place("queue/blocks.rs", "take_from_the_dead", "self.shared.send.transit.load(Acquire)")],

@@ -34,6 +34,20 @@ pub(crate) fn fence_after_rmw() {
     engine::fence(Ordering::SeqCst);
 }
 
+/// Nothing depends on what is counted: it is no step.
+#[repr(transparent)]
+pub(crate) struct Counter(std::sync::atomic::AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, _count: u64) {}
+
+    pub(crate) fn add_alone(&self, _count: u64) {}
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// # Safety
 ///
 /// Both places have so many bytes, and those at `to` may be written to.

@@ -56,6 +56,14 @@ impl Call<'_> {
         engine::is_gone(owner)
     }
 
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn waits(&self) {}
+
+    pub(crate) fn is_woken(&self) {}
+
     pub(crate) fn tid(&self) -> u32 {
         engine::me()
     }

@@ -23,7 +23,7 @@ LOOK = 0.1
 """How many seconds join() sleeps at most before it looks for itself: who was to wake it may have died."""
 
 MUTEX = 0
-OUT = 64
+OUT = -(-rsipc.Mutex.SIZE // 64) * 64
 ALL_DONE = OUT + -(-rsipc.Semaphore.PERMITS_SIZE // 64) * 64
 SIZE = ALL_DONE + rsipc.Semaphore.SIZE
 

@@ -55,9 +55,9 @@ pub const CAUGHT: &[Caught] = &[
     caught(
         ("sync/lock.rs", "release_woken", "word.compare_exchange(call.owner(), 0, Release, Relaxed)"),
         ToRelaxed,
-        "rendezvous: a receiver dies",
-        (0, 20000),
-        2000,
+        "rendezvous: on lease",
+        (0, 500),
+        500,
     ),
     caught(
         ("sync/lock.rs", "release_and_wake", "word.store(WAITERS | next, Release)"),
@@ -102,7 +102,7 @@ pub const CAUGHT: &[Caught] = &[
         (0, 500),
         500,
     ),
-    caught(("sync/lock.rs", "fence_against", "fence(SeqCst)"), ToAcqRel, "rendezvous: a lessee dies", (0, 2000), 2000),
+    caught(("sync/lock.rs", "fence_against", "fence(SeqCst)"), ToAcqRel, "rendezvous: one sends, one receives", (0, 2000), 2000),
     caught(
         ("sync/lock.rs", "fence_against", "barrier_everywhere()"),
         ToAcqRel,
@@ -159,9 +159,9 @@ pub const CAUGHT: &[Caught] = &[
     caught(
         ("queue/ring.rs", "look", "let mut position = side.position.load(Acquire)"),
         ToRelaxed,
-        "ring of 1: long messages",
-        (0, 500),
-        500,
+        "ring of 1: a sender of long ones dies",
+        (0, 2000),
+        2000,
     ),
     caught(
         ("queue/ring.rs", "look", "slot.head().sequence.load(Acquire)"),
@@ -194,9 +194,9 @@ pub const CAUGHT: &[Caught] = &[
     caught(
         ("queue/ring.rs", "commit_filled_at_hint", "side.position.store(self.next(position), Release)"),
         ToRelaxed,
-        "ring of 1: long messages",
-        (0, 500),
-        500,
+        "ring of 1: a sender of long ones dies",
+        (0, 2000),
+        2000,
     ),
     caught(("queue/ring.rs", "put_many", "head.sequence.load(Acquire)"), ToRelaxed, "ring of 2: batches", (0, 200), 200),
     caught(

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 TEXTS = sorted((HERE.parent / "data").glob("*.txt"))
 WORKERS = {1: "Rust", 2: "Rust", 3: "Python", 4: "Python"}
 VICTIM = 2
-VICTIM_AT, HOLDING_AT, REPAIR_AT, AGAIN_AT, UNDO_AT, WORKERS_AT, TABLE_AT = 64, 68, 72, 88, 128, 8192, 16384
+VICTIM_AT, HOLDING_AT, REPAIR_AT, AGAIN_AT, UNDO_AT, WORKERS_AT, TABLE_AT = 128, 132, 136, 152, 192, 8192, 16384
 REGION_SIZE = TABLE_AT + 32768 * 32
 WORDS = re.compile(rb"[A-Za-z]+")
 

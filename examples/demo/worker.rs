@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rsipc::{Error, Lease, Mutex, Queue, Region, Result, View};
 
-const VICTIM: usize = 64;
-const HOLDING: usize = 68;
-const REPAIR: usize = 72;
-const AGAIN: usize = 88;
-const UNDO: usize = 128;
+const VICTIM: usize = 128;
+const HOLDING: usize = 132;
+const REPAIR: usize = 136;
+const AGAIN: usize = 152;
+const UNDO: usize = 192;
 const UNDO_WORKER: usize = UNDO + 4;
 const UNDO_LINE: usize = UNDO + 8;
 const ENTRIES: usize = UNDO + 16;
@@ -157,7 +157,7 @@ fn main() -> Result<()> {
     let me: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).expect("usage: demo-worker NUMBER");
     let lines = Queue::open("lines")?;
     let region = Region::open("table")?;
-    // SAFETY: the first 64 bytes are left to the mutex.
+    // SAFETY: the first 128 bytes are left to the mutex.
     let mutex = unsafe { Mutex::<()>::open_in(&region, 0) }?;
     let table = Table(region.view()?);
     table.set(worker(me), std::process::id());

@@ -542,7 +542,7 @@ static void region_grow(char **args) {
   ok(ipc_region_close(region));
 }
 
-enum { MUTEX_AT = 0, SIGNALS_AT = 64, PERMITS_AT = 4096, QUEUE_AT = 16384 };
+enum { MUTEX_AT = 0, SIGNALS_AT = 128, PERMITS_AT = 4096, QUEUE_AT = 16384 };
 
 static void placed_create(char **args) {
   ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;

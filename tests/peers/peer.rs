@@ -19,7 +19,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const LONG: Duration = Duration::from_secs(20);
 /// Where `placed-create` puts the objects.
-const SEMAPHORE_AT: usize = 64;
+const SEMAPHORE_AT: usize = 128;
 const PERMITS_AT: usize = 4096;
 const QUEUE_AT: usize = 16384;
 

@@ -12,7 +12,7 @@ import rsipc
 BOUND = 20.0
 """No wait lasts longer, in seconds."""
 
-PLACED = {"mutex": 0, "semaphore": 64, "permits": 4096, "queue": 16384}
+PLACED = {"mutex": 0, "semaphore": 128, "permits": 4096, "queue": 16384}
 """The offsets of the objects in the region of placed-create."""
 
 CAPACITIES = {"zero": 0, "unbounded": None}

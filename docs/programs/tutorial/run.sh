@@ -26,14 +26,13 @@ wait
 
 # ANCHOR: again
 rsipc rm jobs squares
-./numbers 20000 &
+./numbers 100000 &
 python3 squares.py &
 python3 squares.py & victim=$!
-(cd total && cargo run --quiet -- 20000) & total=$!
+(cd total && cargo run --quiet -- 100000) & total=$!
 # ANCHOR_END: again
 
-until rsipc stat squares >/dev/null 2>&1; do sleep 0.05; done
-sleep 0.2
+until rsipc stat squares >/dev/null 2>&1; do sleep 0.01; done
 # ANCHOR: kill
 kill -9 $victim
 wait $total

@@ -126,12 +126,12 @@ impl Store {
     /// `dir`: where the queue's name is; None for a queue in a region.
     pub(crate) fn new(shared: Shared<QueueLayout>, dir: Option<PathBuf>) -> Result<Self> {
         let users = Arc::new(Users::new(&shared, dir.clone())?);
+        obey_barriers();
         Self::of_users(shared, dir, users)
     }
 
     /// As `new`, of a queue whose users are known.
     pub(super) fn of_users(shared: Shared<QueueLayout>, dir: Option<PathBuf>, users: Arc<Users>) -> Result<Self> {
-        obey_barriers();
         let plan = Plan::of(&shared)?;
         let (ring, log, blocks) = (Ring::new(&shared, &plan)?, Log::new(&shared, &plan)?, Blocks::new(&shared, &plan, &users)?);
         let (send_spin, recv_spin) = (Spin::new(), Spin::new());

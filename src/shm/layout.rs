@@ -334,7 +334,7 @@ pub(crate) struct Side {
 pub(crate) struct Bias {
     /// 1 while the thread that it is biased to holds the lock. Means nothing while the word is not biased.
     pub(crate) busy: AtomicU32,
-    /// 1 once another thread came while it was biased: it never is again.
+    /// 1 once another thread came while it was biased, or somebody had to be sure that it is not (`Bias::end`): it never is again.
     pub(crate) is_shared: AtomicU32,
     /// Who held it last, and how many times in a row, nobody having come between. Changed by who holds it.
     pub(crate) last: AtomicU32,

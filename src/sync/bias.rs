@@ -26,6 +26,10 @@
 //! stays as it is: others find that the user is not busy. A new thread that gets the dead one's id finds itself to be the user, and nobody is
 //! busy. (In a process that does not obey barriers it asks for the lock as others do.)
 //!
+//! For a death the kernel wakes who sleeps on a word only if that is the dying thread's or nobody's. A word that is biased to another thread, which does
+//! nothing at the moment, is neither. So who changes what others wait for without owning the lock on whose word they sleep (shutting down, blocks that change hands)
+//! sees to it first that it never is biased ([`Bias::end`], `Store::end_biases`).
+//!
 //! `tests/models` tries this source, with a [`BIAS_AFTER`] of 0: the scenes "biased".
 
 use crate::shm::layout::Bias;
@@ -63,8 +67,8 @@ impl Bias {
         false
     }
 
-    /// Lets go of the lock that [`Bias::enter`] took. False where others came meanwhile: then it is this thread's as any other lock if
-    /// the word is (`is_mine`), and otherwise another's already.
+    /// Lets go of the lock that [`Bias::enter`] took. False where others came meanwhile: then [`Bias::end_mine`] says whether it is this thread's
+    /// still, as any other lock, or another's already.
     #[inline]
     pub(crate) fn leave(&self, call: &Call<'_>, word: &AtomicU32) -> bool {
         // Release: with the Acquire in `take`.

@@ -163,9 +163,8 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
     let mut looked: Option<Instant> = None;
     loop {
         let mut seen = word.load(Relaxed);
-        let owner = seen & TID;
         if let Some(bias) = bias.filter(|_| is_biased(seen)) {
-            let is_mine = owner == call.owner();
+            let is_mine = seen & TID == call.owner();
             // die here: as in `acquire`.
             if is_mine && bias.end_mine(call, word) || !is_mine && bias.take(word, seen, call.owner() | WAITERS) {
                 return Ok(Left::Released);

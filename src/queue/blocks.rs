@@ -131,6 +131,15 @@ impl Blocks {
         self.heads.structure(index as usize * size_of::<BlockHead>())
     }
 
+    /// As [`Blocks::head`], of a block of which this process knows that there is memory for that.
+    #[inline]
+    pub(crate) fn known_head(&self, index: u32) -> Option<&BlockHead> {
+        if index >= self.backed.load(Relaxed) {
+            return None;
+        }
+        self.heads.structure(index as usize * size_of::<BlockHead>()).ok()
+    }
+
     #[cold]
     fn back(&self, index: u32) -> Result<()> {
         if index >= self.count {
@@ -156,21 +165,36 @@ impl Blocks {
     pub(crate) fn claim(&self) -> Result<Option<Claim<'_>>> {
         let start = self.shared.free_hint.load(Relaxed).min(self.count);
         for index in (start..self.count).chain(0..start) {
-            let head = self.head(index)?;
-            if head.owner.load(Relaxed) != 0 {
-                continue;
-            }
-            if self.shared.claimed.load(Relaxed) <= index {
-                self.shared.claimed.fetch_max(index + 1, Relaxed);
-            }
-            // Acquire: with the Release in `free`, for what its last owner did with it.
-            if head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).is_ok() {
-                // die here: a block held by a dead process; the same until the claim is given up or passed on.
-                self.shared.free_hint.store(index + 1, Relaxed);
-                return Ok(Some(Claim { blocks: self, index, head }));
+            if let Some(claim) = self.take(index, self.head(index)?) {
+                return Ok(Some(claim));
             }
         }
         Ok(None)
+    }
+
+    /// Claims the block at the hint, if that is free, and was used before.
+    #[inline]
+    pub(crate) fn claim_at_hint(&self) -> Option<Claim<'_>> {
+        let index = self.shared.free_hint.load(Relaxed);
+        if index >= self.shared.claimed.load(Relaxed) {
+            return None;
+        }
+        self.take(index, self.known_head(index)?)
+    }
+
+    #[inline]
+    fn take<'a>(&'a self, index: u32, head: &'a BlockHead) -> Option<Claim<'a>> {
+        if head.owner.load(Relaxed) != 0 {
+            return None;
+        }
+        if self.shared.claimed.load(Relaxed) <= index {
+            self.shared.claimed.fetch_max(index + 1, Relaxed);
+        }
+        // Acquire: with the Release in `free`, for what its last owner did with it.
+        head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).ok()?;
+        // die here: a block held by a dead process; the same until the claim is given up or passed on.
+        self.shared.free_hint.store(index + 1, Relaxed);
+        Some(Claim { blocks: self, index, head })
     }
 
     /// Gives a block back that this process owns, or that it found to belong to nobody while it holds the receiving lock.
@@ -183,7 +207,7 @@ impl Blocks {
             let at = index as usize * self.size;
             self.data.punch(at, at + self.size);
         }
-        // Release: with the Acquire in `claim`.
+        // Release: with the Acquire in `take`.
         head.owner.swap(0, Release);
         // die here: the block is free; who waits for one looks again within `lock::LOOK`.
         self.hint_at(index);
@@ -191,14 +215,15 @@ impl Blocks {
     }
 
     /// Gives a block back that this process owns, with this word, and whose memory stays for who claims it next. False where it does not (any more).
-    pub(crate) fn free_with_memory(&self, index: u32, word: u64) -> Result<bool> {
-        // Release: with the Acquire in `claim`.
-        if self.head(index)?.owner.compare_exchange(word, 0, Release, Relaxed).is_err() {
-            return Ok(false);
+    #[inline]
+    pub(crate) fn free_with_memory(&self, index: u32, head: &BlockHead, word: u64) -> bool {
+        // Release: with the Acquire in `take`.
+        let freed = head.owner.compare_exchange(word, 0, Release, Relaxed).is_ok();
+        if freed {
+            // die here: as in `free`.
+            self.hint_at(index);
         }
-        // die here: as in `free`.
-        self.hint_at(index);
-        Ok(true)
+        freed
     }
 
     /// Says where there is a free block. Who claims one looks at all, from there on.
@@ -235,14 +260,24 @@ impl Blocks {
         Ok(false)
     }
 
+    /// Whether the first `len` bytes of a block have memory, which it keeps while it belongs to the caller.
+    #[inline]
+    pub(crate) fn is_backed(&self, index: u32, head: &BlockHead, len: usize) -> bool {
+        len <= self.size && head.pages.load(Relaxed) as usize >= self.pages(index, len)
+    }
+
+    /// How many pages the first `len` bytes of a block are on. (Short blocks do not begin at pages.)
+    #[inline]
+    fn pages(&self, index: u32, len: usize) -> usize {
+        (index as usize * self.size % PAGE + len).div_ceil(PAGE)
+    }
+
     /// Makes sure that the first `len` bytes of a block have memory. The caller owns it.
     fn back_data(&self, index: u32, head: &BlockHead, len: usize) -> Result<()> {
-        let at = index as usize * self.size;
-        // Short blocks do not begin at pages.
-        let pages = (at % PAGE + len).div_ceil(PAGE);
-        if (head.pages.load(Relaxed) as usize) < pages {
+        if !self.is_backed(index, head, len) {
+            let at = index as usize * self.size;
             self.data.populate(at, at + len)?;
-            head.pages.store(pages as u32, Relaxed);
+            head.pages.store(self.pages(index, len) as u32, Relaxed);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::store::{Received, Store};
 use crate::queue::watch::Watch;
+use crate::shm::layout::BlockHead;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -35,7 +36,6 @@ impl Store {
 
     /// As `lend`, if the queue's memory is there.
     fn lend_whole(&self, len: usize, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<Holding> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         if len > self.max_message {
             return Err(Error::MessageTooLong { index: None, len, max: self.max_message });
         }
@@ -58,15 +58,26 @@ impl Store {
             self.claim(&call, deadline, watch)?
         };
         claim.back(len)?;
-        let order = LENT | NUMBERS.fetch_add(1, Ordering::Relaxed);
-        claim.head.order.store(order, Relaxed);
-        let block = claim.index;
-        claim.pass_on();
-        Ok(Holding { block, order })
+        Ok(lent(claim))
+    }
+
+    /// As `lend`, if that is simple: the queue has a capacity, and the block at the hint is free. If not, nothing was done.
+    pub(crate) fn lend_simply(&self, len: usize) -> Option<Holding> {
+        if len > self.max_message || self.log.is_some() || self.is_rendezvous() || self.is_shut_down() {
+            return None;
+        }
+        let _call = self.users.enter_simply(&self.shared.recv.lock)?;
+        let claim = self.blocks.claim_at_hint()?;
+        // Without memory it is free again; what is wrong is found once more, and told.
+        claim.back(len).ok()?;
+        Some(lent(claim))
     }
 
     /// Sends the first `len` bytes of what was lent. On an error the block is this process's still.
     pub(crate) fn send_held(&self, held: &Holding, len: usize, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
+        if self.held_simply(held).is_some_and(|head| self.send_block_simply(held.block, head, len)) {
+            return self.shared.checked(Ok(()));
+        }
         let claim = self.held(held)?;
         // A program of C says itself how long its loan is.
         let sent = claim.back(len).and_then(|()| self.send_lent(&claim, len, deadline, watch));
@@ -98,21 +109,57 @@ impl Store {
         ))
     }
 
+    /// The head of that block, where nothing has to be asked for it.
+    #[inline]
+    fn held_simply(&self, held: &Holding) -> Option<&BlockHead> {
+        let head = self.blocks.known_head(held.block)?;
+        let is_mine = head.order.load(Relaxed) == held.order && head.owner.load(Relaxed) == self.blocks.mine(State::Held);
+        is_mine.then_some(head)
+    }
+
     /// Gives back a block that this process holds for a user.
     pub(crate) fn release_held(&self, held: &Holding) -> Result<()> {
+        if self.release_held_simply(held) && !self.shared.is_cut() { Ok(()) } else { self.release_held_in_any_case(held) }
+    }
+
+    /// As `release_held`, if that is simple. If not (false), nothing was done.
+    fn release_held_simply(&self, held: &Holding) -> bool {
+        let Some(head) = self.held_simply(held) else { return false };
+        // Should we die before we have woken somebody, the kernel does.
+        let Some(_call) = self.users.enter_simply(&self.shared.recv.lock) else { return false };
+        let freed = self.blocks.free_with_memory(held.block, head, self.blocks.mine(State::Held));
+        if freed {
+            self.blocks.notify();
+        }
+        freed
+    }
+
+    #[cold]
+    fn release_held_in_any_case(&self, held: &Holding) -> Result<()> {
         let claim = self.held(held)?;
-        let word = claim.head.owner.load(Relaxed);
+        let (head, word) = (claim.head, claim.head.owner.load(Relaxed));
         claim.pass_on();
-        // Should we die before we have woken somebody, the kernel does. As in `finish`, who cannot begin a life any more can still do this.
+        // As above; and, as in `finish`, who cannot begin a life any more can still do this.
         let _call = match self.users.enter(&self.shared.recv.lock) {
             Err(Error::Reentrant) => return Err(Error::Reentrant),
             Err(_) => Call::enter_nowhere()?,
             Ok(call) => call,
         };
-        if !self.blocks.free_with_memory(held.block, word)? {
+        if !self.blocks.free_with_memory(held.block, head, word) {
             return Err(Error::NotOwner("another thread has ended this loan, or view of a message"));
         }
         self.blocks.notify();
         self.shared.checked(Ok(()))
     }
+}
+
+/// Numbers a block that was claimed for a loan, and leaves it to its user.
+#[inline]
+fn lent(claim: Claim<'_>) -> Holding {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let order = LENT | NUMBERS.fetch_add(1, Ordering::Relaxed);
+    claim.head.order.store(order, Relaxed);
+    let block = claim.index;
+    claim.pass_on();
+    Holding { block, order }
 }

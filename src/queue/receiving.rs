@@ -43,12 +43,16 @@ impl Store {
         deadline: Deadline,
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
-        let simply = |sink: &mut _| if take == Take::OnLease { None } else { self.recv_simply(sink) };
+        let simply = |sink: &mut _| match take {
+            Take::OnLease => None,
+            Take::InPlace if self.next_is_block() => self.recv_block_simply(sink),
+            _ => self.recv_simply(sink).map(|len| Received { len, envelope: None, block: None, offer: None }),
+        };
         // Who spins for a message without the lock need not take it, and give it back, to find nothing.
         let received =
             simply(sink).or_else(|| if take != Take::OnLease && self.spins_for_message(deadline) { simply(sink) } else { None });
         self.shared.checked(match received {
-            Some(len) => Ok(Received { len, envelope: None, block: None, offer: None }),
+            Some(received) => Ok(received),
             None => self.recv_whole(sink, take, deadline, watch),
         })
     }
@@ -82,6 +86,32 @@ impl Store {
         }
         self.wake_emptied(Self::release_free(&call, side, held));
         len
+    }
+
+    /// Receives a message that lies in a block, and is read there, if that is simple, as in `recv_simply`. If not, nothing was done.
+    pub(crate) fn recv_block_simply(&self, sink: &mut impl Sink) -> Option<Received> {
+        let side = &self.shared.recv;
+        if self.is_rendezvous() || !self.next_is_block() {
+            return None;
+        }
+        let call = self.users.enter_simply(&side.lock)?;
+        let held = lock::acquire_free(&call, &side.lock, &side.bias)?;
+        let nothing_left = side.transit.load(Relaxed) | side.returned.load(Relaxed) | side.leased.load(Relaxed) == 0;
+        let received = match self.ring.filled_at_hint() {
+            Some((slot, position)) if nothing_left && slot.head().len.load(Relaxed) == IN_BLOCK => {
+                // What is wrong is found once more, and told.
+                self.recv_block(slot, position, sink, Take::InPlace).ok()
+            }
+            _ => None,
+        };
+        self.wake_emptied(Self::release_free(&call, side, held));
+        received
+    }
+
+    /// Whether the next message lies in a block, as far as can be seen without the lock.
+    #[inline]
+    fn next_is_block(&self) -> bool {
+        self.ring.filled_at_hint().is_some_and(|(slot, _)| slot.head().len.load(Relaxed) == IN_BLOCK)
     }
 
     /// Takes a message without an envelope out of the log, if the next one is there. The caller holds the receiving lock.
@@ -404,7 +434,6 @@ impl Store {
     }
 
     /// Takes a block that a slot refers to.
-    #[cold]
     fn recv_block(&self, slot: Slot<'_>, position: u64, sink: &mut impl Sink, take: Take) -> Result<Received> {
         let index = slot.block().load(Relaxed);
         let head = self.blocks.head(index)?;
@@ -436,6 +465,7 @@ impl Store {
     }
 
     /// Makes a block this process's, as `take` says. The caller holds the receiving lock.
+    #[inline]
     pub(crate) fn mark(&self, head: &BlockHead, take: Take, deliveries: u32) {
         let recv = &self.shared.recv;
         let state = if take == Take::OnLease { State::Leased } else { State::Held };
@@ -453,6 +483,7 @@ impl Store {
     }
 
     /// Makes a block this process's and, in the same step for everybody else, does what takes its message from `place` (`commit`).
+    #[inline]
     pub(crate) fn pass_to_me(
         &self,
         index: u32,

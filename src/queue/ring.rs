@@ -125,27 +125,38 @@ impl Ring {
     /// Fills the slot at the sending side's hint with a message that has room there, if the slot waits for one. As `put`.
     #[inline]
     pub(crate) fn put_at_hint(&self, message: &[u8]) -> bool {
-        let position = self.shared.send.position.load(Relaxed);
-        match self.slots.get_reserved(self.index_of(position) as usize) {
-            // Acquire: as in `look`.
-            Some(slot) if slot.head().sequence.load(Acquire) == self.lap_of(position).wrapping_mul(2) => {
-                slot.write(&[], message);
-                self.commit_filled_at_hint(slot, position, message.len() as u32, message.len());
-                true
-            }
-            _ => false,
-        }
+        let Some((slot, position)) = self.empty_at_hint() else { return false };
+        slot.write(&[], message);
+        self.commit_filled_at_hint(slot, position, message.len() as u32, message.len());
+        true
+    }
+
+    /// The slot at the sending side's hint, and its position, if it waits for a message.
+    #[inline]
+    pub(crate) fn empty_at_hint(&self) -> Option<(Slot<'_>, u64)> {
+        self.at_hint(&self.shared.send, 0)
+    }
+
+    /// The slot at the receiving side's hint, and its position, if it holds a message.
+    #[inline]
+    pub(crate) fn filled_at_hint(&self) -> Option<(Slot<'_>, u64)> {
+        self.at_hint(&self.shared.recv, 1)
+    }
+
+    /// As `look`, at the slot at the hint alone.
+    #[inline]
+    fn at_hint(&self, side: &Side, filled: u64) -> Option<(Slot<'_>, u64)> {
+        let position = side.position.load(Relaxed);
+        let slot = self.slots.get_reserved(self.index_of(position) as usize)?;
+        // Acquire: as in `look`.
+        let ready = slot.head().sequence.load(Acquire) == self.lap_of(position).wrapping_mul(2) + filled;
+        ready.then_some((slot, position))
     }
 
     /// Takes the message in the slot at the receiving side's hint, if there is one, of up to `longest` bytes. The caller holds the receiving lock.
     #[inline]
     pub(crate) fn take_at_hint(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
-        let position = self.shared.recv.position.load(Relaxed);
-        let slot = self.slots.get_reserved(self.index_of(position) as usize)?;
-        // Acquire: as in `look`.
-        if slot.head().sequence.load(Acquire) != self.lap_of(position).wrapping_mul(2) + 1 {
-            return None;
-        }
+        let (slot, position) = self.filled_at_hint()?;
         // Read once: it is checked, and then used. An envelope's flag, or a block's, makes it too long.
         let len = slot.head().len.load(Relaxed) as usize;
         if len > longest {

@@ -171,14 +171,7 @@ pub const CAUGHT: &[Caught] = &[
         200,
     ),
     caught(
-        ("queue/ring.rs", "put_at_hint", "slot.head().sequence.load(Acquire)"),
-        ToRelaxed,
-        "log: two send, one receives",
-        (0, 500),
-        500,
-    ),
-    caught(
-        ("queue/ring.rs", "take_at_hint", "slot.head().sequence.load(Acquire)"),
+        ("queue/ring.rs", "at_hint", "slot.head().sequence.load(Acquire)"),
         ToRelaxed,
         "log: two send, one receives",
         (0, 500),
@@ -244,7 +237,7 @@ pub const CAUGHT: &[Caught] = &[
         200,
     ),
     caught(
-        ("queue/blocks.rs", "claim", "head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed)"),
+        ("queue/blocks.rs", "take", "head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed)"),
         ToRelaxed,
         "rendezvous: a receiver dies",
         (0, 500),

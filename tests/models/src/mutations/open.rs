@@ -275,8 +275,8 @@ pub const OPEN: &[Open] = &[
     },
     Open {
         places: &[
-            place("queue/sending.rs", "put_block", "side.transit.store(claim.index + 1, Release)"),
-            place("queue/sending.rs", "put_block", "claim.head.owner.store(State::Queued.nobodys(), Release)"),
+            place("queue/sending.rs", "put_block", "side.transit.store(index + 1, Release)"),
+            place("queue/sending.rs", "put_block", "head.owner.store(State::Queued.nobodys(), Release)"),
             place("queue/sending.rs", "put_block", "side.transit.store(0, Release)"),
             place("queue/sending.rs", "mend_sending", "side.transit.load(Acquire)"),
         ],

@@ -177,13 +177,10 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
         }
         let owner = seen & TID;
         if owner == 0 {
-            let mine = call.owner() | (seen & WAITERS);
-            // Acquire: as in `acquire`.
-            if word.compare_exchange_weak(seen, mine, Acquire, Relaxed).is_ok() {
-                // die here: as in `acquire`.
-                return Ok(if seen & OWNER_DIED == 0 { Left::Released } else { Left::Died });
+            match take_free(call, word, seen) {
+                Some(left) => return Ok(left),
+                None => continue,
             }
-            continue;
         }
         if owner == call.owner() {
             return Err(Error::Deadlock);
@@ -195,8 +192,17 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
         };
         if !spun {
             spun = true;
-            SPIN.until(left, || word.load(Relaxed) != seen);
-            continue;
+            let mut taken = None;
+            // Others may be faster several times. A word that is biased, or was, is for the steps above.
+            SPIN.until(left, || {
+                let now = word.load(Relaxed);
+                taken = if now & TID == 0 { take_free(call, word, now) } else { None };
+                taken.is_some() || is_biased(seen) && now != seen || is_biased(now) && !is_biased(seen)
+            });
+            match taken {
+                Some(left) => return Ok(left),
+                None => continue,
+            }
         }
         // The kernel does not tell of a stranger's death (`sync::strangers`).
         if !call.is_seen() && take_from_the_gone(call, word, seen) {
@@ -221,6 +227,15 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
             take_from_the_gone(call, word, seen | WAITERS);
         }
     }
+}
+
+/// Takes the lock of a word that was `seen` free. May fail where nothing has changed.
+#[inline]
+fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32) -> Option<Left> {
+    // Acquire: as in `acquire`.
+    word.compare_exchange_weak(seen, call.owner() | (seen & WAITERS), Acquire, Relaxed).ok()?;
+    // die here: as in `acquire`.
+    Some(if seen & OWNER_DIED == 0 { Left::Released } else { Left::Died })
 }
 
 /// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.

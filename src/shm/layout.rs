@@ -308,6 +308,9 @@ pub(crate) struct Side {
     pub(crate) transit: AtomicU32,
     /// The place of that block's message: a position, or an offer.
     pub(crate) transit_place: AtomicU64,
+    pub(crate) bias: Bias,
+    /// The rest of the line is nobody's: what follows, the other side looks at while this one works on what is above.
+    pub(crate) _reserved: [AtomicU32; 2],
     /// Where the log ends (sending) and begins (receiving). The store of either is the commit.
     pub(crate) log: AtomicU64,
     /// Receiving: up to here the log's memory was given back; senders may use it again. Sending: what the senders know of that.
@@ -326,7 +329,6 @@ pub(crate) struct Side {
     pub(crate) returned: AtomicU32,
     /// Receiving, in a rendezvous: how many messages were handed over. Changed by the lock's owner.
     pub(crate) handed_over: Counter,
-    pub(crate) bias: Bias,
 }
 
 /// What there is beside a lock word that may be biased (`sync::bias`).

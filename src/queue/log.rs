@@ -15,6 +15,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::{Error, Result};
 use crate::queue::options::{CHUNK, ENVELOPE, Plan};
+use crate::queue::store::Sink;
 use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
@@ -68,16 +69,19 @@ impl Log {
         Ok(Some(Self { shared: shared.clone(), bytes, limit, max_message, backed: AtomicU64::new(0) }))
     }
 
+    #[inline]
     fn offset_of(&self, place: u64) -> usize {
-        (place % self.bytes.len() as u64) as usize
+        // The length is a power of two (`Plan`).
+        place as usize & (self.bytes.len() - 1)
     }
 
     /// How many bytes there are from `place` to the end of the log's bytes.
+    #[inline]
     fn to_the_end(&self, place: u64) -> usize {
         self.bytes.len() - self.offset_of(place)
     }
 
-    /// The head at `place`, once there is memory for it. `offset`: where that is in the log's bytes, which takes a division to know.
+    /// The head at `place`, once there is memory for it. `offset`: where that is in the log's bytes.
     #[inline]
     fn head(&self, place: u64, offset: usize) -> Result<&RecordHead> {
         self.back(place, HEAD)?;
@@ -87,7 +91,13 @@ impl Log {
     /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of the log's bytes.
     #[inline]
     fn back(&self, place: u64, len: usize) -> Result<()> {
-        if place.wrapping_add(len as u64) <= self.backed.load(Relaxed) { Ok(()) } else { self.back_step(place, len) }
+        if self.is_backed(place, len) { Ok(()) } else { self.back_step(place, len) }
+    }
+
+    /// Whether this process knows that there is.
+    #[inline]
+    fn is_backed(&self, place: u64, len: usize) -> bool {
+        place.wrapping_add(len as u64) <= self.backed.load(Relaxed)
     }
 
     #[cold]
@@ -117,6 +127,7 @@ impl Log {
 
     /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that receivers write to
     /// is dear. The caller holds the sending lock.
+    #[inline]
     pub(crate) fn may_hold_something(&self) -> bool {
         let send = &self.shared.send;
         let end = send.log.load(Relaxed);
@@ -184,15 +195,45 @@ impl Log {
         let at = offset + HEAD;
         self.bytes.write(at, envelope)?;
         self.bytes.write(at + envelope.len(), message)?;
-        head.len.store(len as u32 | if envelope.is_empty() { 0 } else { ENVELOPED }, Relaxed);
+        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
         let next = end.wrapping_add((need - HEAD) as u64);
-        self.head(next, offset + need - HEAD)?.number.store(number.wrapping_add(1), Relaxed);
+        self.commit_appended((head, len as u32 | flag), (self.head(next, offset + need - HEAD)?, next), message.len());
+        Ok(())
+    }
+
+    /// As `append`, if that is simple: there is no envelope, the next record comes right behind this one, this process knows of memory for both, and
+    /// nobody need look how far receivers have come. If not (false), nothing was done.
+    #[inline]
+    pub(crate) fn append_simply(&self, message: &[u8]) -> bool {
+        let send = &self.shared.send;
+        let end = send.log.load(Relaxed);
+        let (offset, record) = (self.offset_of(end), HEAD + message.len().next_multiple_of(ALIGN));
+        let need = record + HEAD;
+        let waits = end.wrapping_sub(send.log_seen.load(Relaxed)).saturating_add(record as u64);
+        let kept = end.wrapping_sub(send.log_given_back.load(Relaxed)).saturating_add(need as u64);
+        let there_is_room = waits <= self.limit && kept <= self.bytes.len() as u64 && need <= self.to_the_end(end);
+        if !there_is_room || !self.is_backed(end, need) {
+            return false;
+        }
+        let (Ok(head), Ok(after)) = (self.bytes.structure(offset), self.bytes.structure(offset + record)) else { return false };
+        if self.bytes.write(offset + HEAD, message).is_err() {
+            return false;
+        }
+        self.commit_appended((head, message.len() as u32), (after, end.wrapping_add(record as u64)), message.len());
+        true
+    }
+
+    /// Commits a record whose payload is there, with its `len`. `after`: the head of the next record, which is at `next`.
+    #[inline]
+    fn commit_appended(&self, (head, len): (&RecordHead, u32), (after, next): (&RecordHead, u64), bytes: usize) {
+        let send = &self.shared.send;
+        head.len.store(len, Relaxed);
+        after.number.store(head.number.load(Relaxed).wrapping_add(1), Relaxed);
         // die here: the log ends where it did, whatever bytes are behind it.
         // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.
         send.log.store(next, Release);
         // die here: the message is sent.
-        send.bytes.add_alone(message.len() as u64);
-        Ok(())
+        send.bytes.add_alone(bytes as u64);
     }
 
     /// The first message in the log. The caller holds the receiving lock.
@@ -243,15 +284,52 @@ impl Log {
 
     /// Takes a message off the log, which the caller has. It holds the receiving lock.
     pub(crate) fn take(&self, record: &Record) -> Result<()> {
-        let number = self.head(record.place, record.offset - HEAD)?.number.load(Relaxed);
-        self.commit(record.next);
-        let recv = &self.shared.recv;
-        recv.log_taken.store(number.wrapping_add(1), Relaxed);
+        let head = self.head(record.place, record.offset - HEAD)?;
         let envelope = if record.len & ENVELOPED == 0 { 0 } else { ENVELOPE };
-        recv.bytes.add_alone(((record.len & !ENVELOPED) as usize).saturating_sub(envelope) as u64);
+        self.commit_taken(head, record.next, ((record.len & !ENVELOPED) as usize).saturating_sub(envelope));
         self.give_back(record.next)
     }
 
+    /// Takes the first message if that is simple: it has no envelope and up to `longest` bytes, it is known to be there, with another one behind it, and
+    /// there is no memory to be given back. Says how long it is. If not, nothing was done. The caller holds the receiving lock.
+    #[inline]
+    pub(crate) fn take_simply(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
+        let recv = &self.shared.recv;
+        let place = recv.log.load(Relaxed);
+        let waiting = recv.log_seen.load(Relaxed).wrapping_sub(place).min(self.to_the_end(place) as u64);
+        if waiting < HEAD as u64 || !self.is_backed(place, HEAD) {
+            return None;
+        }
+        let offset = self.offset_of(place);
+        let head: &RecordHead = self.bytes.structure(offset).ok()?;
+        // Read once: it is checked, and then used. An envelope's flag makes it too long, and so does what is no message.
+        let len = head.len.load(Relaxed) as usize;
+        let record = HEAD + len.next_multiple_of(ALIGN);
+        let next = place.wrapping_add(record as u64);
+        let is_simple = len <= longest
+            && (record as u64) < waiting
+            && self.is_backed(place, record)
+            && next / CHUNK as u64 * CHUNK as u64 <= recv.log_given_back.load(Relaxed);
+        if !is_simple {
+            return None;
+        }
+        self.bytes.read(offset + HEAD, &mut sink.space(len).ok()?[..len]).ok()?;
+        self.commit_taken(head, next, len);
+        Some(len)
+    }
+
+    /// Commits that a record was received, whose message has so many bytes, and behind which the log begins at `next`.
+    #[inline]
+    fn commit_taken(&self, head: &RecordHead, next: u64, bytes: usize) {
+        let recv = &self.shared.recv;
+        // Read before a sender may write there.
+        let number = head.number.load(Relaxed);
+        self.commit(next);
+        recv.log_taken.store(number.wrapping_add(1), Relaxed);
+        recv.bytes.add_alone(bytes as u64);
+    }
+
+    #[inline]
     fn commit(&self, next: u64) {
         // die here: the message is still there, for the next receiver.
         // Release: with the Acquire in `append` and `is_empty`.

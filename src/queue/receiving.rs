@@ -117,6 +117,11 @@ impl Store {
     /// Takes a message without an envelope out of the log, if the next one is there. The caller holds the receiving lock.
     #[inline(never)]
     fn take_from_log(&self, log: &Log, sink: &mut impl Sink) -> Option<usize> {
+        if self.ring.unfilled_at_hint().is_some_and(|position| self.log_is_next(position).is_some())
+            && let Some(len) = log.take_simply(self.max_message, sink)
+        {
+            return Some(len);
+        }
         let Ok(Look { ready: false, position, .. }) = self.ring.look(&self.shared.recv, 1) else { return None };
         self.log_is_next(position)?;
         let record = log.next().ok()??;

@@ -59,7 +59,10 @@ impl Store {
     #[inline(never)]
     fn log_simply(&self, message: &[u8]) -> bool {
         let Some(log) = &self.log else { return false };
-        if self.must_log() { log.append(&[], message).is_ok() } else { self.ring.put_at_hint(message) }
+        if !self.must_log() {
+            return self.ring.put_at_hint(message);
+        }
+        log.append_simply(message) || log.append(&[], message).is_ok()
     }
 
     /// As `send`, in all cases.
@@ -231,7 +234,7 @@ impl Store {
     }
 
     /// Whether messages still go into the log; if not, they go into the ring from now on. The caller holds the sending lock.
-    #[cold]
+    #[inline]
     fn must_log(&self) -> bool {
         if self.log.as_ref().is_some_and(Log::may_hold_something) {
             return true;

@@ -31,7 +31,7 @@ pub const CAUGHT: &[Caught] = &[
         2000,
     ),
     caught(
-        ("sync/lock.rs", "acquire_slow", "word.compare_exchange_weak(seen, mine, Acquire, Relaxed)"),
+        ("sync/lock.rs", "take_free", "word.compare_exchange_weak(seen, call.owner() | (seen & WAITERS), Acquire, Relaxed)"),
         ToRelaxed,
         "rendezvous: a lessee dies",
         (0, 2000),
@@ -218,17 +218,7 @@ pub const CAUGHT: &[Caught] = &[
         (0, 200),
         200,
     ),
-    caught(
-        (
-            "queue/log.rs",
-            "append",
-            "self.head(next, offset + need - HEAD)?.number.store(number.wrapping_add(1), Relaxed);\n        // die here: the log ends where it did, whatever bytes are behind it.\n        // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.\n        send.log.store(next, Release)",
-        ),
-        ToRelaxed,
-        "log: long messages",
-        (0, 200),
-        200,
-    ),
+    caught(("queue/log.rs", "commit_appended", "send.log.store(next, Release)"), ToRelaxed, "log: long messages", (0, 200), 200),
     caught(
         ("queue/log.rs", "next", "recv.log_seen.store(self.shared.send.log.load(Acquire), Relaxed)"),
         ToRelaxed,

@@ -283,9 +283,11 @@ fn completions_and_manual_pages_name_every_command() {
         let page = fs::read_to_string(man.join(format!("rsipc-{command}.1"))).unwrap();
         assert!(page.contains("rsipc"), "{command}");
         let help = place.ok(&[command, "--help"]);
-        assert!(command == "create" || help.contains("Example"), "{help}");
+        assert!(command == "create" || help.contains("\nExample"), "{help}");
+        assert!(page.contains("\n.SH EXAMPLES\n") == help.contains("\nExample"), "{page}");
+        assert!(!page.contains("EXTRA"), "{page}");
     }
-    assert!(help.contains("Exit status"));
+    assert!(help.contains("Exit status") && overview.contains("\n.SH \"EXIT STATUS\"\n"), "{overview}");
     assert!(!fs::exists(man.join("rsipc-bench-peer.1")).unwrap());
 }
 

@@ -1,10 +1,13 @@
 //! `rsipc completions` and `rsipc man`
 
 use std::fs;
-use std::io::stdout;
+use std::io::{self, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::Done;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
@@ -16,8 +19,51 @@ pub fn completions(args: &CompletionsArgs) -> Done {
 }
 
 pub fn man(args: &ManArgs) -> Done {
-    let about = |error: std::io::Error| Failure::from(error).about(args.dir.display());
+    let about = |error: io::Error| Failure::from(error).about(args.dir.display());
+    let mut cli = Cli::command().disable_help_subcommand(true);
+    cli.build();
     fs::create_dir_all(&args.dir).map_err(about)?;
-    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &args.dir).map_err(about)?;
+    write_pages(&cli, &args.dir).map_err(about)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command, and of those below it.
+fn write_pages(command: &Command, dir: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below, dir)?;
+    }
+    let end = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let man = Man::new(command.clone().after_help(None).after_long_help(None));
+    let man = man.source(concat!("rsipc ", env!("CARGO_PKG_VERSION")));
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    sections(&end).to_writer(&mut page)?;
+    fs::write(dir.join(man.get_filename()), page)
+}
+
+/// What stands at the end of the help, as sections of a page: what is before the first heading are notes.
+fn sections(help: &str) -> Roff {
+    let heading = |line| match line {
+        "Examples:" | "Example:" => Some("EXAMPLES"),
+        "Exit status:" => Some("EXIT STATUS"),
+        _ => None,
+    };
+    let mut roff = Roff::new();
+    if help.lines().next().is_some_and(|line| heading(line).is_none()) {
+        roff.control("SH", ["NOTES"]);
+    }
+    let mut first = true;
+    for line in help.lines().filter(|line| !line.is_empty()) {
+        if let Some(title) = heading(line) {
+            roff.control("SH", [title]);
+        } else {
+            // A line that is indented begins anew by itself.
+            if !first && !line.starts_with(' ') {
+                roff.control("br", []);
+            }
+            roff.text([roman(line)]);
+        }
+        first = heading(line).is_some();
+    }
+    roff
 }

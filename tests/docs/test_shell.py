@@ -14,6 +14,7 @@ from conftest import PATIENCE, PROGRAMS
 SAYS = {
     "messages.sh": ["one more", "doing 1", "doing 5", "./a cat.jpg"],
     "others.sh": ["nobody else deploys now", "deploying", "HELLO"],
+    "counters.sh": ["3 messages, 11 bytes", "RECEIVED/S"],
     "containers.sh": ["from another pid namespace"],
     "team.sh": [],
 }

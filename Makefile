@@ -126,8 +126,12 @@ $(BENCH_C): benches/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
 	@mkdir -p $(dir $@)
 	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
 
+.PHONY: mandoc
+mandoc:
+	@command -v mandoc >/dev/null || { echo "the manual pages need mandoc, which is not installed: apt-get install mandoc" >&2; exit 1; }
+
 # The book, and beside it the reference of the languages that have theirs as pages.
-docs: $(MDBOOK)
+docs: mandoc $(MDBOOK)
 	@rm -rf $(BOOK)
 	$(MDBOOK) build docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

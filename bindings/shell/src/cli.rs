@@ -80,8 +80,11 @@ impl Waiting {
     "With --json: an array of objects, each with the keys of `rsipc stat --json`.\n\nExamples:\n",
     "  rsipc ls\n  rsipc --dir /dev/shm/ours ls\n  rsipc ls --json | jq -r '.[] | select(.kind == \"queue\" and .waiting > 100) | .name'"))]
 pub struct ListArgs {
-    /// Write JSON
+    /// Write the names alone, each on a line
     #[arg(long)]
+    pub names: bool,
+    /// Write JSON
+    #[arg(long, conflicts_with = "names")]
     pub json: bool,
 }
 

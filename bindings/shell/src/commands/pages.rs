@@ -1,11 +1,12 @@
 //! `rsipc completions` and `rsipc man`
 
 use std::fs;
-use std::io::{self, stdout};
+use std::io::{self, Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory};
+use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
@@ -14,8 +15,49 @@ use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::failure::Failure;
 
 pub fn completions(args: &CompletionsArgs) -> Done {
-    clap_complete::generate(args.shell, &mut Cli::command(), "rsipc", &mut stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "rsipc", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    let script = match args.shell {
+        Shell::Bash => format!("{script}\n{BASH_NAMES}"),
+        Shell::Zsh => zsh_with_names(&script),
+        Shell::Fish => format!("{script}{FISH_NAMES}"),
+        _ => script.into_owned(),
+    };
+    stdout().write_all(script.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Completes the names of objects behind the commands that take them.
+const BASH_NAMES: &str = r#"_rsipc_or_names() {
+    local name
+    _rsipc "$@"
+    case "${COMP_WORDS[1]}" in
+        stat|watch|send|recv|shutdown|call|serve|lock|rm)
+            if [[ ${COMP_CWORD} -ge 2 && "$2" != -* ]]; then
+                COMPREPLY=()
+                while IFS= read -r name; do
+                    [[ "${name}" == "$2"* ]] && COMPREPLY+=("$(printf %q "${name}")")
+                done < <("$1" ls --names 2>/dev/null)
+            fi
+            ;;
+    esac
+}
+complete -F _rsipc_or_names -o bashdefault -o default rsipc
+"#;
+
+/// The same.
+const FISH_NAMES: &str = r#"complete -c rsipc -n "__fish_seen_subcommand_from stat watch send recv shutdown call serve lock rm" -f -a "(rsipc ls --names 2>/dev/null)"
+"#;
+
+/// The same, where the script has the arguments that are names. Those of what is to be created are none yet.
+fn zsh_with_names(script: &str) -> String {
+    let complete = |line: &str| {
+        let is_name = line.starts_with("':name -- The ") || line.starts_with("'*::names -- The ");
+        let names = if is_name { r#":{compadd -- ${(f)"$(rsipc ls --names 2>/dev/null)"}}'"# } else { ":_default'" };
+        line.replace(":_default'", names) + "\n"
+    };
+    script.lines().map(complete).collect()
 }
 
 pub fn man(args: &ManArgs) -> Done {

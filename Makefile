@@ -21,7 +21,7 @@ FUZZ_FLAGS := --cfg fuzzing -Zsanitizer=address -Cunsafe-allow-abi-mismatch=sani
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
 	-Copt-level=2 -Cdebug-assertions -Ccodegen-units=1
 
-.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers docs lint header abi clean lib install uninstall tools
+.PHONY: help demo test kill faults storm models mutations tsan miri fuzz bench bench-peers docs lint header abi clean lib build install uninstall tools
 .DEFAULT_GOAL := help
 
 help:
@@ -39,7 +39,8 @@ help:
 	@echo "make bench-peers install the peers in Python, without which their subjects are skipped"
 	@echo "make docs     build the documentation as a site in target/book, and look for dead links in it"
 	@echo "make lib      build librsipc.so and librsipc.a in target/lib, and the manual pages"
-	@echo "make install  install them, the header, what pkg-config and CMake read, and the rsipc command (PREFIX, /usr/local; DESTDIR; make uninstall)"
+	@echo "make build    build them and the rsipc command: all that make install installs"
+	@echo "make install  install it, the header, and what pkg-config and CMake read (PREFIX, /usr/local; DESTDIR; make uninstall)"
 	@echo "make lint     check the format and the style of all code"
 	@echo "make crate    build the crate as it is published, with the oldest Rust that it states, and compare its public interface with the record"
 	@echo "make header   write include/ipc.h anew from src/ffi"
@@ -125,8 +126,12 @@ $(BENCH_C): benches/c/call.c include/ipc.h $(LIBDIR)/librsipc.so
 	@mkdir -p $(dir $@)
 	$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude -o $@ $< -L$(LIBDIR) -lrsipc -Wl,-rpath,$(abspath $(LIBDIR))
 
+.PHONY: mandoc
+mandoc:
+	@command -v mandoc >/dev/null || { echo "the manual pages need mandoc, which is not installed: apt-get install mandoc" >&2; exit 1; }
+
 # The book, and beside it the reference of the languages that have theirs as pages.
-docs: $(MDBOOK)
+docs: mandoc $(MDBOOK)
 	@rm -rf $(BOOK)
 	$(MDBOOK) build docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
@@ -189,7 +194,10 @@ target/release/librsipc.a: $(RUST)
 $(LIBDIR)/librsipc.so: target/release/librsipc.a bindings/c/rsipc.map
 	$(MAKE) -C bindings/c lib
 
-install: lib target/release/rsipc
+# All that is built of what `make install` installs: it need not find cargo, as root often does not.
+build: lib target/release/rsipc
+
+install: build
 	$(MAKE) -C bindings/c install
 	$(MAKE) -C bindings/shell install
 

@@ -1041,6 +1041,27 @@ ipc_result ipc_queue_create_in(const ipc_region *region,
 IPC_MUST_USE ipc_result ipc_queue_open_in(const ipc_region *region, size_t offset, ipc_queue **out);
 
 /**
+ * Creates a queue without a name (memfd_create(2)) and opens it. Children of fork use the handle. Others
+ * get the queue by the descriptor of its memory, which is put into `*fd`: a Unix socket carries it
+ * (SCM_RIGHTS), and ipc_queue_from_fd opens it there. The descriptor is the caller's, who closes it; that
+ * closes no handle. It is closed on exec. The memory goes with the last process that has it open, in
+ * whatever way that ends.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY,
+ * IPC_ERR_TOO_MANY_FILES and other errors of the system. `*fd` is -1 then.
+ */
+IPC_MUST_USE ipc_result ipc_queue_create_anonymous(const ipc_queue_options *queue_options, ipc_queue **out, int *fd);
+
+/**
+ * Opens the queue behind a descriptor that came from ipc_queue_create_anonymous, in this or another process
+ * of the same pid namespace. The descriptor stays the caller's, who may close it right after.
+ *
+ * Errors: IPC_ERR_INVALID_ARGUMENT where `fd` is not an open descriptor; IPC_ERR_CORRUPTED where it is not
+ * that of a queue; otherwise as ipc_queue_open, less IPC_ERR_NOT_FOUND.
+ */
+IPC_MUST_USE ipc_result ipc_queue_from_fd(int fd, ipc_queue **out);
+
+/**
  * Closes the handle; the queue stays, with all its messages, and so do the leases that the process has:
  * they can be ended through any other handle of the queue. To shut it down for everybody is
  * ipc_queue_shutdown. Closing NULL does nothing. No other thread may be inside a call on the handle, or

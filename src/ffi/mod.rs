@@ -19,8 +19,9 @@ mod semaphore;
 mod timeout;
 mod wait;
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use batch::*;
 pub use counters::*;
@@ -67,6 +68,18 @@ impl<T> Out<T> {
 #[cold]
 fn null(what: &str) -> Error {
     Error::invalid(format!("{what} is NULL"))
+}
+
+/// A descriptor of our own for what the caller's is.
+fn duplicate(fd: c_int) -> Result<OwnedFd> {
+    if fd < 0 {
+        return Err(Error::invalid(format!("{fd} is not a file descriptor")));
+    }
+    // SAFETY: it is not -1, and only duplicated: a descriptor that is not open gives an error.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|e| match e.raw_os_error() {
+        Some(libc::EBADF) => Error::invalid(format!("{fd} is not an open file descriptor")),
+        errno => Error::os(errno.unwrap_or(0), "duplicating a file descriptor"),
+    })
 }
 
 /// A string of the caller's.

@@ -22,7 +22,7 @@
 //! memory, or give it back).
 
 use std::ffi::{c_char, c_int, c_void};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::time::{Duration, SystemTime};
 
 use super::error::{call, ipc_result};
@@ -30,7 +30,7 @@ use super::handle::{self, put, put_in};
 use super::name::{ipc_options, named};
 use super::region::ipc_region;
 use super::timeout::{Wait, wait};
-use super::{Options, Out, null, options};
+use super::{Options, Out, duplicate, null, options};
 use crate::error::{Error, Result};
 use crate::{Queue, QueueOptions};
 
@@ -193,6 +193,45 @@ pub unsafe extern "C" fn ipc_queue_create_in(
 pub unsafe extern "C" fn ipc_queue_open_in(region: *const ipc_region, offset: usize, out: *mut *mut ipc_queue) -> ipc_result {
     // SAFETY: C promises that the pointers are as the header says.
     call(|| unsafe { put_in(out, region, |region| Queue::open_in(region, offset)) })
+}
+
+/// Creates a queue without a name (memfd_create(2)) and opens it. Children of fork use the handle. Others
+/// get the queue by the descriptor of its memory, which is put into `*fd`: a Unix socket carries it
+/// (SCM_RIGHTS), and ipc_queue_from_fd opens it there. The descriptor is the caller's, who closes it; that
+/// closes no handle. It is closed on exec. The memory goes with the last process that has it open, in
+/// whatever way that ends.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT for options out of range; IPC_ERR_NO_SPACE, IPC_ERR_NO_MEMORY,
+/// IPC_ERR_TOO_MANY_FILES and other errors of the system. `*fd` is -1 then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_create_anonymous(
+    queue_options: *const ipc_queue_options,
+    out: *mut *mut ipc_queue,
+    fd: *mut c_int,
+) -> ipc_result {
+    // SAFETY: C promises that the pointers are as the header says.
+    call(|| unsafe {
+        let fd = Out::new(fd, "fd", -1);
+        put(out, || {
+            let fd = fd?;
+            let (queue, memory) = Queue::anonymous(&how(queue_options)?)?;
+            fd.set(memory.into_raw_fd());
+            Ok(queue)
+        })
+    })
+}
+
+/// Opens the queue behind a descriptor that came from ipc_queue_create_anonymous, in this or another process
+/// of the same pid namespace. The descriptor stays the caller's, who may close it right after.
+///
+/// Errors: IPC_ERR_INVALID_ARGUMENT where `fd` is not an open descriptor; IPC_ERR_CORRUPTED where it is not
+/// that of a queue; otherwise as ipc_queue_open, less IPC_ERR_NOT_FOUND.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn ipc_queue_from_fd(fd: c_int, out: *mut *mut ipc_queue) -> ipc_result {
+    // SAFETY: C promises that the pointer is as the header says.
+    call(|| unsafe { put(out, || Queue::from_fd(&duplicate(fd)?)) })
 }
 
 /// Closes the handle; the queue stays, with all its messages, and so do the leases that the process has:

@@ -7,15 +7,14 @@
 //! one of them does nothing to the bytes.
 
 use std::ffi::{c_char, c_int, c_void};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null_mut;
 
-use super::Out;
 use super::error::{call, ipc_result};
 use super::handle::{self, put};
 use super::name::{ipc_options, named};
+use super::{Out, duplicate};
 use crate::Region;
-use crate::error::Error;
 
 /// An open region.
 pub struct ipc_region {
@@ -92,19 +91,8 @@ pub unsafe extern "C" fn ipc_region_create_anonymous(len: usize, out: *mut *mut 
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_region_from_fd(fd: c_int, out: *mut *mut ipc_region) -> ipc_result {
-    let open = || {
-        if fd < 0 {
-            return Err(Error::invalid(format!("{fd} is not a file descriptor")));
-        }
-        // SAFETY: it is not -1, and only duplicated: a descriptor that is not open gives an error.
-        let own = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|e| match e.raw_os_error() {
-            Some(libc::EBADF) => Error::invalid(format!("{fd} is not an open file descriptor")),
-            errno => Error::os(errno.unwrap_or(0), "duplicating a file descriptor"),
-        })?;
-        Region::from_fd(own)
-    };
     // SAFETY: C promises that the pointer is as the header says.
-    call(|| unsafe { put(out, open) })
+    call(|| unsafe { put(out, || Region::from_fd(duplicate(fd)?)) })
 }
 
 /// Closes the handle: pointers that ipc_region_map gave are invalid from here on. Objects placed in the

@@ -72,6 +72,12 @@ static void nulls(void) {
   INVALID(ipc_queue_open_or_create("x", NULL, NULL, NULL));
   INVALID(ipc_queue_create_in(NULL, 0, NULL, &queue));
   INVALID(ipc_queue_open_in(NULL, 0, &queue));
+  INVALID(ipc_queue_create_anonymous(NULL, NULL, &fd));
+  CHECK(fd == -1);
+  INVALID(ipc_queue_create_anonymous(NULL, &queue, NULL));
+  SAYS("fd is NULL");
+  CHECK(queue == NULL);
+  INVALID(ipc_queue_from_fd(0, NULL));
   INVALID(ipc_queue_send(NULL, &byte, 1, 0));
   INVALID(ipc_queue_recv(NULL, &byte, 1, &len, 0));
   INVALID(ipc_queue_len(NULL, &len));
@@ -391,9 +397,12 @@ static void regions(void) {
   INVALID(ipc_region_from_fd(-1, &other));
   INVALID(ipc_region_from_fd(-2147483647 - 1, &other));
   INVALID(ipc_region_from_fd(1000000, &other));
+  INVALID(ipc_queue_from_fd(-1, &placed_queue));
+  INVALID(ipc_queue_from_fd(1000000, &placed_queue));
   fd = open("/dev/null", O_RDWR);
   CHECK(fd >= 0);
   FAILS(IPC_ERR_CORRUPTED, ipc_region_from_fd(fd, &other));
+  FAILS(IPC_ERR_CORRUPTED, ipc_queue_from_fd(fd, &placed_queue));
   CHECK(close(fd) == 0);
   INVALID(ipc_mutex_create_in(region, 4, &placed));
   INVALID(ipc_mutex_create_in(region, 8192, &placed));

@@ -19,11 +19,11 @@ static void send_numbered(void) {
   }
 }
 
-static void from_child_to_parent(void) {
+static void from_child_to_parent(void (*send)(void)) {
   unsigned char message[MAX];
   uint32_t number, got;
   size_t len, i;
-  pid_t sender = child(send_numbered);
+  pid_t sender = child(send);
   for (number = 0; number < MESSAGES; number++) {
     OK(ipc_queue_recv(queue, message, sizeof message, &len, BOUND));
     CHECK(len == length_of(number));
@@ -276,7 +276,38 @@ static void placed(void) {
     OK(ipc_region_close(region));
     OK(ipc_queue_capacity(queue, &got));
     CHECK(got == capacities[i]);
-    from_child_to_parent();
+    from_child_to_parent(send_numbered);
+    OK(ipc_queue_close(queue));
+  }
+}
+
+static int memory;
+
+static void send_through_the_descriptor(void) {
+  OK(ipc_queue_close(queue));
+  OK(ipc_queue_from_fd(memory, &queue));
+  send_numbered();
+}
+
+/* Without a name, of each capacity: a child uses the handle, or the descriptor. */
+static void without_name(void) {
+  static const size_t capacities[] = {4, IPC_RENDEZVOUS, IPC_UNBOUNDED};
+  size_t i;
+  for (i = 0; i < sizeof capacities / sizeof *capacities; i++) {
+    ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
+    ipc_queue *again;
+    options.capacity = capacities[i];
+    options.max_message = MAX;
+    options.limit = capacities[i] == IPC_UNBOUNDED ? 100000 : 0;
+    OK(ipc_queue_create_anonymous(&options, &queue, &memory));
+    from_child_to_parent(send_numbered);
+    from_child_to_parent(send_through_the_descriptor);
+    /* The descriptor is the caller's, and the handles need it no more. */
+    OK(ipc_queue_from_fd(memory, &again));
+    CHECK(close(memory) == 0);
+    OK(ipc_queue_close(queue));
+    queue = again;
+    from_child_to_parent(send_numbered);
     OK(ipc_queue_close(queue));
   }
 }
@@ -338,20 +369,20 @@ int main(void) {
   full_and_empty();
   sizes();
   who();
-  from_child_to_parent();
+  from_child_to_parent(send_numbered);
   interruption();
   shutting_down();
   OK(ipc_queue_close(queue));
 
   open_queue("long mail", 4, LONG, 0);
-  from_child_to_parent();
+  from_child_to_parent(send_numbered);
   long_message();
   OK(ipc_queue_close(queue));
 
   open_queue("meeting", IPC_RENDEZVOUS, LONG, 0);
   nobody_there();
   long_message();
-  from_child_to_parent();
+  from_child_to_parent(send_numbered);
   interruption();
   shutting_down();
   OK(ipc_queue_close(queue));
@@ -359,13 +390,14 @@ int main(void) {
   open_queue("heap", IPC_UNBOUNDED, LONG, 8 << 20);
   never_full();
   long_message();
-  from_child_to_parent();
+  from_child_to_parent(send_numbered);
   interruption();
   shutting_down();
   OK(ipc_queue_close(queue));
 
   up_to_a_limit();
   placed();
+  without_name();
   ending_with_peers();
   return 0;
 }

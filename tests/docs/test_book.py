@@ -80,7 +80,7 @@ def test_commands_that_the_pages_name_are_there() -> None:
     named = {
         name for page in PAGES for name in re.findall(r"(?:`|^ {4}|[A-Z]=\S+ )make ([a-z-]+)", page.read_text(), re.MULTILINE)
     }
-    assert {"lib", "kill", "bench"} <= named
+    assert {"build", "kill", "bench"} <= named
     assert named <= targets
 
 

@@ -78,6 +78,20 @@ def test_leases(programs: Programs, one: str, other: str) -> None:
 
 
 @pairs
+def test_typed(programs: Programs, one: str, other: str) -> None:
+    programs.run(one, "sample_send")
+    degrees = [f"sensor 7, sample {number}: {20 + number / 2} degrees" for number in (1, 2, 3)]
+    assert programs.run(other, "sample_recv") == degrees
+
+
+@pairs
+def test_counters(programs: Programs, one: str, other: str) -> None:
+    programs.run(one, "batch_send")
+    programs.run(one, "batch_recv")
+    assert programs.run(other, "counters") == ["3 messages of 11 bytes sent, 3 received", "0 deaths noticed"]
+
+
+@pairs
 def test_batches(programs: Programs, one: str, other: str) -> None:
     assert programs.run(one, "batch_send") == ["3 sent"]
     assert programs.run(other, "batch_recv") == ["one", "two", "three"]

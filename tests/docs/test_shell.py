@@ -1,6 +1,7 @@
 """What the documentation does in the shell, line by line."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, PROGRAMS
+import rsipc
+from conftest import PATIENCE, PROGRAMS, ROOT
 
 # What each script prints, among other things.
 SAYS = {
     "messages.sh": ["one more", "doing 1", "doing 5", "./a cat.jpg"],
     "others.sh": ["nobody else deploys now", "deploying", "HELLO"],
+    "counters.sh": ["3 messages, 11 bytes", "RECEIVED/S"],
     "containers.sh": ["from another pid namespace"],
     "team.sh": [],
 }
@@ -54,6 +57,16 @@ def test_a_group_shares_what_is_made_for_it(stage: dict[str, str], namespace: Pa
     directory, queue = (namespace / "team").stat(), (namespace / "team" / "jobs").stat()
     assert (directory.st_mode & 0o7777, queue.st_mode & 0o777) == (0o2770, 0o660)
     assert directory.st_gid == queue.st_gid
+
+
+def test_what_the_readme_does(stage: dict[str, str], tmp_path: Path) -> None:
+    [script] = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for name in "a cat.jpg", "dog.jpg":
+        (tmp_path / name).touch()
+    output = sh(f"set -e\n{script}", stage, tmp_path)
+    assert "./a cat.jpg" in output
+    assert "./dog.jpg" in output
+    assert rsipc.list() == []
 
 
 def test_the_tutorial(stage: dict[str, str], tmp_path: Path) -> None:

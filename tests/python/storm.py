@@ -122,7 +122,7 @@ class Storm:
 
     def recv(self) -> None:
         if self.below(8) == 0:
-            both: list[rsipc.Queue | rsipc.Semaphore] = [self.queue, self.signals]
+            both = [self.queue, self.signals]
             self.wait("wait", f"{self.name},signals", lambda timeout: rsipc.wait(both, timeout))
         self.wait("recv", self.name, self.queue.recv, received)
 
@@ -183,7 +183,7 @@ class Storm:
         timeout = (0, 0.003, 0.1)[self.below(3)]
         verb = "serve_timeout" if timeout else "try_serve"
         if self.below(4) == 0:
-            both: list[rsipc.Endpoint | rsipc.Queue] = [self.endpoint, self.mailbox]
+            both = [self.endpoint, self.mailbox]
             self.attempt(f"wait_timeout {self.name},mailbox", lambda: rsipc.wait(both, timeout))
         where = self.name if self.below(2) == 0 else "mailbox"
 

@@ -1,14 +1,18 @@
 import array
+import ctypes
 import os
 import pickle
 import queue as standard
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import rsipc
 from processes import BOUND, Program, run
+from typing_extensions import Buffer
 
 
 def test_messages_come_out_in_order() -> None:
@@ -117,6 +121,40 @@ def test_buffers_of_the_wrong_kind() -> None:
         with pytest.raises(TypeError):
             queue.send(wrong)  # type: ignore[arg-type]
     assert len(queue) == 0
+
+
+class Sample(ctypes.Structure):
+    _fields_: ClassVar = [("sensor", ctypes.c_uint32), ("celsius", ctypes.c_double)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytearray(b"abc"),
+        memoryview(b"abcdef")[1:3],
+        array.array("d", [1, 2]),
+        Sample(7, 20.5),
+        (ctypes.c_uint32 * 3)(1, 2, 3),
+        ctypes.c_double(1),
+        np.float64(1),
+        np.zeros((2, 3)),
+        np.zeros(1, dtype="u4, f8")[0],
+        bytearray(),
+        np.zeros(0),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_whatever_has_the_buffer_protocol(data: Buffer) -> None:
+    queue = rsipc.Queue.create("q")
+    queue.send(data)
+    assert queue.recv(0) == memoryview(data).tobytes()
+
+
+def test_a_structure_is_received_into() -> None:
+    queue, sample = rsipc.Queue.create("q"), Sample()
+    queue.send(Sample(7, 20.5))
+    assert queue.recv_into(sample, 0) == ctypes.sizeof(Sample)
+    assert (sample.sensor, sample.celsius) == (7, 20.5)
 
 
 def test_a_buffer_cannot_be_resized_while_it_is_received_into() -> None:

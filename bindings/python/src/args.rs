@@ -5,12 +5,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use rsipc::Error;
 
+use crate::buffer::Export;
 use crate::errors::{Doing, exception, invalid};
 
 /// A length, an offset, or a number of messages.
@@ -109,7 +109,7 @@ pub(crate) fn duplicate(py: Python<'_>, fd: i32) -> PyResult<OwnedFd> {
 /// The bytes of an object that has the buffer protocol, borrowed.
 pub(crate) enum Bytes<'a, 'py> {
     Immutable(Borrowed<'a, 'py, PyBytes>),
-    Exported(PyUntypedBuffer),
+    Exported(Export),
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Bytes<'a, 'py> {
@@ -119,7 +119,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Bytes<'a, 'py> {
         if let Ok(bytes) = value.cast::<PyBytes>() {
             return Ok(Self::Immutable(bytes));
         }
-        contiguous(&value).map(Self::Exported)
+        Export::of(&value).map(Self::Exported)
     }
 }
 
@@ -127,42 +127,34 @@ impl Bytes<'_, '_> {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Immutable(bytes) => bytes.as_bytes(),
-            Self::Exported(buffer) if buffer.len_bytes() == 0 => &[],
+            Self::Exported(export) if export.len() == 0 => &[],
             // SAFETY: the export keeps these contiguous bytes in place; who changes them during the call sends some of each.
-            Self::Exported(buffer) => unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) },
+            Self::Exported(export) => unsafe { std::slice::from_raw_parts(export.start(), export.len()) },
         }
     }
 }
 
 /// The bytes of an object that has the buffer protocol, borrowed to be written to.
-pub(crate) struct BytesMut(PyUntypedBuffer);
+pub(crate) struct BytesMut(Export);
 
 impl<'py> FromPyObject<'_, 'py> for BytesMut {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let buffer = contiguous(&value)?;
-        if buffer.readonly() {
+        let export = Export::of(&value)?;
+        if export.is_readonly() {
             return Err(PyTypeError::new_err("a buffer that can be written to is needed, such as a bytearray"));
         }
-        Ok(Self(buffer))
+        Ok(Self(export))
     }
 }
 
 impl BytesMut {
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        if self.0.len_bytes() == 0 {
+        if self.0.len() == 0 {
             return &mut [];
         }
         // SAFETY: the export keeps these contiguous, writable bytes in place; who uses them during the call sees some of each.
-        unsafe { std::slice::from_raw_parts_mut(self.0.buf_ptr().cast(), self.0.len_bytes()) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.start(), self.0.len()) }
     }
-}
-
-fn contiguous(value: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
-    let buffer = PyUntypedBuffer::get(value)?;
-    if !buffer.is_c_contiguous() {
-        return Err(invalid(value.py(), "the buffer's bytes do not lie side by side: copy it first, with bytes() for example"));
-    }
-    Ok(buffer)
 }

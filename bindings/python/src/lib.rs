@@ -1,6 +1,7 @@
 //! `rsipc._rsipc`, the compiled half of the Python package `rsipc`. Thin: check the arguments, call, map the error.
 
 mod args;
+mod buffer;
 mod counters;
 mod endpoint;
 mod errors;

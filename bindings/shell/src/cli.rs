@@ -80,8 +80,11 @@ impl Waiting {
     "With --json: an array of objects, each with the keys of `rsipc stat --json`.\n\nExamples:\n",
     "  rsipc ls\n  rsipc --dir /dev/shm/ours ls\n  rsipc ls --json | jq -r '.[] | select(.kind == \"queue\" and .waiting > 100) | .name'"))]
 pub struct ListArgs {
-    /// Write JSON
+    /// Write the names alone, each on a line
     #[arg(long)]
+    pub names: bool,
+    /// Write JSON
+    #[arg(long, conflicts_with = "names")]
     pub json: bool,
 }
 
@@ -266,14 +269,18 @@ pub struct ShutdownArgs {
 
 /// Send a request to a server and write its reply
 ///
-/// The server is an endpoint of that name, or any of those that serve the queue of that name.
+/// The server is an endpoint of that name, or any of those that serve the queue of that name. The reply is written as a line: with a newline
+/// behind it, unless it ends in one.
 #[derive(Args)]
-#[command(after_long_help = "Examples:\n  rsipc call squares 7\n  rsipc call -w 10 resize < cat.jpg > small.jpg")]
+#[command(after_long_help = "Examples:\n  rsipc call squares 7\n  rsipc call -w 10 --raw resize < cat.jpg > small.jpg")]
 pub struct CallArgs {
     /// The server's name, or the queue's
     pub name: String,
     /// The request; without it, all of the standard input
     pub request: Option<OsString>,
+    /// Write the reply as it is, with nothing behind it
+    #[arg(long)]
+    pub raw: bool,
     /// Wait no longer than so many seconds for the reply (0.5, 10), then exit with 1
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use rsipc::{Endpoint, Mutex, Queue, QueueOptions, Semaphore};
 use serde_json::{Value, json};
@@ -283,10 +284,40 @@ fn completions_and_manual_pages_name_every_command() {
         let page = fs::read_to_string(man.join(format!("rsipc-{command}.1"))).unwrap();
         assert!(page.contains("rsipc"), "{command}");
         let help = place.ok(&[command, "--help"]);
-        assert!(command == "create" || help.contains("Example"), "{help}");
+        assert!(command == "create" || help.contains("\nExample"), "{help}");
+        assert!(page.contains("\n.SH EXAMPLES\n") == help.contains("\nExample"), "{page}");
+        assert!(!page.contains("EXTRA"), "{page}");
     }
-    assert!(help.contains("Exit status"));
+    assert!(help.contains("Exit status") && overview.contains("\n.SH \"EXIT STATUS\"\n"), "{overview}");
     assert!(!fs::exists(man.join("rsipc-bench-peer.1")).unwrap());
+}
+
+#[test]
+fn names_are_completed() {
+    let place = Place::new();
+    for name in ["jobs", "two words", "$(exit)"] {
+        place.ok(&["create", "queue", name]);
+    }
+    assert_eq!(place.ok(&["ls", "--names"]), "$(exit)\njobs\ntwo words\n");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.ok(&["completions", shell]).contains("ls --names"), "{shell}");
+    }
+    // What bash does when the key is pressed behind these words.
+    let completed = |words: &[&str]| {
+        let mut bash = Command::new("bash");
+        bash.args([
+            "-c",
+            r#"rsipc=$0; source <("$rsipc" completions bash); COMP_WORDS=("$rsipc" "$@"); COMP_CWORD=$#
+            _rsipc_or_names "$rsipc" "${@: -1}"; printf '%s\n' "${COMPREPLY[@]}""#,
+        ]);
+        let output = bash.arg(env!("CARGO_BIN_EXE_rsipc")).args(words).env("RSIPC_DIR", &place.dir).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(completed(&["recv", "j"]), ["jobs"]);
+    assert_eq!(completed(&["rm", "jobs", ""]), [r"\$\(exit\)", "jobs", r"two\ words"]);
+    assert_eq!(completed(&["recv", "--js"]), ["--json"]);
+    assert_eq!(completed(&["stat", "none"]), [""]);
 }
 
 /// A terminal of its own for a command (`openpty(3)`).

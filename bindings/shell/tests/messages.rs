@@ -165,9 +165,13 @@ fn calls_are_served_by_endpoints_and_queues() {
     let place = Place::new();
     let server = place.start(&["serve", "upper", "--", "tr", "a-z", "A-Z"]);
     wait_for("an endpoint", || place.run(&["stat", "upper"]).code() == 0);
-    assert_eq!(place.ok(&["call", "upper", "hello"]), "HELLO");
+    // A reply is a line, whether it ends as one or not, or the bytes that it is.
+    assert_eq!(place.ok(&["call", "upper", "hello"]), "HELLO\n");
+    assert_eq!(place.run_with(&["call", "upper"], b"two\nlines\n").text(), "TWO\nLINES\n");
+    assert_eq!(place.ok(&["call", "upper", ""]), "\n");
+    assert_eq!(place.ok(&["call", "--raw", "upper", "hello"]), "HELLO");
     let large = vec![b'y'; 300_000];
-    assert!(place.run_with(&["call", "upper"], &large).out == vec![b'Y'; 300_000]);
+    assert!(place.run_with(&["call", "--raw", "upper"], &large).out == vec![b'Y'; 300_000]);
     server.kill();
     assert_eq!(place.run(&["call", "upper", "hello"]).code(), 4);
 

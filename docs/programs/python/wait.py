@@ -4,9 +4,8 @@ import rsipc
 
 numbers = rsipc.Queue.open_or_create("numbers")
 stop = rsipc.Semaphore.open_or_create("stop", 0)
-both: list[rsipc.Queue | rsipc.Semaphore] = [numbers, stop]
 while True:
-    ready = rsipc.wait(both)
+    ready = rsipc.wait([numbers, stop])
     try:
         if numbers in ready:
             print(numbers.try_recv().decode())

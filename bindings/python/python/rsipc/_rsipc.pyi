@@ -27,14 +27,18 @@ __all__ = [
     "wait",
 ]
 
-_Waitable = TypeVar("_Waitable", bound=Queue | Semaphore | Endpoint)
+# What wait() takes: type checkers alone know it, so that objects of several kinds have something in common.
+class _Waitable:
+    def fileno(self) -> int: ...
+
+_W = TypeVar("_W", bound=_Waitable)
 
 __version__: str
 
 def catch_truncation() -> None: ...
 def list(dir: str | os.PathLike[str] | None = None) -> builtins.list[Entry]: ...
 def unlink(name: str, dir: str | os.PathLike[str] | None = None) -> None: ...
-def wait(objects: Iterable[_Waitable], timeout: float | None = None) -> builtins.list[_Waitable]: ...
+def wait(objects: Iterable[_W], timeout: float | None = None) -> builtins.list[_W]: ...
 
 @final
 class Region:
@@ -95,7 +99,7 @@ class Recovery:
     ) -> None: ...
 
 @final
-class Semaphore:
+class Semaphore(_Waitable):
     SIZE: ClassVar[int]
     PERMITS_SIZE: ClassVar[int]
     @staticmethod
@@ -132,7 +136,7 @@ class Semaphore:
     def __exit__(self, *_exception: object) -> None: ...
 
 @final
-class Queue:
+class Queue(_Waitable):
     @staticmethod
     def create(
         name: str,
@@ -268,7 +272,7 @@ class Address:
     def __hash__(self) -> int: ...
 
 @final
-class Endpoint:
+class Endpoint(_Waitable):
     @staticmethod
     def open(
         name: str | None = None,

@@ -34,6 +34,9 @@ pub fn run(space: &Namespace, args: &CallArgs) -> Done {
     let reply = reply.map_err(|error| Failure::from(error).about(&args.name))?;
     let mut out = stdout().lock();
     out.write_all(&reply)?;
+    if !args.raw && !reply.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,11 @@ use crate::object::Object;
 use crate::output;
 
 pub fn run(space: &Namespace, args: &ListArgs) -> Done {
+    if args.names {
+        let names: String = space.list()?.iter().map(|entry| format!("{}\n", entry.name)).collect();
+        stdout().write_all(names.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let objects = Object::all(space, &[])?;
     if args.json {
         output::json(&objects)?;

@@ -7,7 +7,7 @@ use rsipc::{Kind, Mutex, Queue};
 
 use crate::scenes::fresh;
 use crate::step::{Fault, HANG, LATE_AFTER_TWO, Scene, Sleepers};
-use crate::support::{Test, fork};
+use crate::support::{Test, fork, wait_for};
 
 /// The most memory that the table may have: that of forty lives.
 const MOST_BLOCKS: u64 = 40 * 8;
@@ -69,6 +69,7 @@ impl Scene for Join<'_> {
         let mutex = std::mem::ManuallyDrop::new(Mutex::<()>::open(self.test.name(&self.name)).unwrap());
         // Its process is known already, by the life of a thread that does nothing else.
         std::thread::scope(|scope| scope.spawn(|| drop(mutex.lock().unwrap())).join().unwrap());
+        wait_for_others();
         Box::new(move || std::mem::forget(mutex.lock().unwrap()))
     }
 
@@ -91,6 +92,17 @@ impl Scene for Join<'_> {
     }
 }
 
+/// Waits until all that the process's other threads do is to be there, as its life. One that came to a breakpoint of the stepper's would end the
+/// process: it is not traced.
+fn wait_for_others() {
+    let me = nix::unistd::gettid().to_string();
+    let rests = |task: std::fs::DirEntry| {
+        let call = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+        task.file_name() == me.as_str() || call.split(' ').next() == Some(&libc::SYS_pause.to_string())
+    };
+    wait_for("other threads to rest", || std::fs::read_dir("/proc/self/task").unwrap().flatten().all(rests));
+}
+
 impl Strangers<'_> {
     /// Begins this process's life, which takes more instructions than all that follows.
     fn join(&self) {
@@ -102,6 +114,7 @@ impl Strangers<'_> {
                 _ => {}
             }
         }
+        wait_for_others();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::queue::blocks::{Claim, State};
 use crate::queue::store::{Received, Store};
 use crate::queue::watch::Watch;
 use crate::shm::layout::BlockHead;
+use crate::sync::lock;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -75,11 +76,14 @@ impl Store {
 
     /// Sends the first `len` bytes of what was lent. On an error the block is this process's still.
     pub(crate) fn send_held(&self, held: &Holding, len: usize, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
-        if self.held_simply(held).is_some_and(|head| self.send_block_simply(held.block, head, len)) {
+        // A program of C says itself how long its loan is.
+        if len > self.max_message {
+            return Err(Error::MessageTooLong { index: None, len, max: self.max_message });
+        }
+        if self.send_held_simply(held, len) {
             return self.shared.checked(Ok(()));
         }
         let claim = self.held(held)?;
-        // A program of C says itself how long its loan is.
         let sent = claim.back(len).and_then(|()| self.send_lent(&claim, len, deadline, watch));
         let sent = self.shared.checked(sent);
         // The queue's, or its user's.
@@ -109,6 +113,27 @@ impl Store {
         ))
     }
 
+    /// As `send_held`, if that is simple, as in `send_simply`. If not (false), nothing was done.
+    #[inline]
+    fn send_held_simply(&self, held: &Holding, len: usize) -> bool {
+        let side = &self.shared.send;
+        let mine = || self.held_simply(held).filter(|head| self.blocks.is_backed(held.block, head, len));
+        if self.is_rendezvous() || mine().is_none() {
+            return false;
+        }
+        let Some(call) = self.users.enter_simply(&side.lock) else { return false };
+        let Some(lock) = lock::acquire_free(&call, &side.lock, &side.bias) else { return false };
+        let nothing_left = side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0;
+        let place = if nothing_left { self.ring.empty_at_hint() } else { None };
+        // Asked once more: another thread may have ended the same loan.
+        let sent = place.zip(mine()).map(|((slot, position), head)| {
+            head.len.store(len as u32, Relaxed);
+            self.put_block(slot, position, (held.block, head), len);
+        });
+        Self::release_free(&call, side, lock);
+        sent.is_some()
+    }
+
     /// The head of that block, where nothing has to be asked for it.
     #[inline]
     fn held_simply(&self, held: &Holding) -> Option<&BlockHead> {
@@ -119,7 +144,7 @@ impl Store {
 
     /// Gives back a block that this process holds for a user.
     pub(crate) fn release_held(&self, held: &Holding) -> Result<()> {
-        if self.release_held_simply(held) && !self.shared.is_cut() { Ok(()) } else { self.release_held_in_any_case(held) }
+        if self.release_held_simply(held) { self.shared.checked(Ok(())) } else { self.release_held_in_any_case(held) }
     }
 
     /// As `release_held`, if that is simple. If not (false), nothing was done.

@@ -132,26 +132,6 @@ impl Store {
         Ok(())
     }
 
-    /// As `send_lent`, if that is simple, as in `send_simply`. If not (false), nothing was done.
-    #[inline]
-    pub(crate) fn send_block_simply(&self, index: u32, head: &BlockHead, len: usize) -> bool {
-        let side = &self.shared.send;
-        if self.is_rendezvous() || !self.blocks.is_backed(index, head, len) {
-            return false;
-        }
-        let Some(call) = self.users.enter_simply(&side.lock) else { return false };
-        head.len.store(len as u32, Relaxed);
-        let Some(held) = lock::acquire_free(&call, &side.lock, &side.bias) else { return false };
-        let nothing_left =
-            side.transit.load(Relaxed) == 0 && self.shared.phase.load(Relaxed) == 0 && self.shared.log_from.load(Relaxed) == 0;
-        let place = if nothing_left { self.ring.empty_at_hint() } else { None };
-        if let Some((slot, position)) = place {
-            self.put_block(slot, position, (index, head), len);
-        }
-        Self::release_free(&call, side, held);
-        place.is_some()
-    }
-
     /// Takes the lock and commits a message, unless there is no room (false).
     fn send_payload(&self, call: &Call<'_>, payload: Payload<'_>, deadline: Deadline) -> Result<bool> {
         self.with_sending_lock(call, deadline, || self.send_locked(payload))
@@ -192,7 +172,12 @@ impl Store {
             Payload::Here(envelope, message) if ready && envelope.len() + message.len() <= self.ring.room() => {
                 self.ring.put(slot, position, envelope, message);
             }
-            Payload::InBlock(claim, len) if ready => self.put_block(slot, position, (claim.index, claim.head), len),
+            Payload::InBlock(claim, len) if ready => {
+                if !self.blocks.is_mine(claim.head.owner.load(Relaxed), State::Held) {
+                    return Err(Error::NotOwner("another thread has ended this loan"));
+                }
+                self.put_block(slot, position, (claim.index, claim.head), len);
+            }
             _ if self.log.is_none() => return Ok(false),
             _ => {
                 // Release: with the Acquire in `log_is_next`, for the slots before this position.
@@ -211,7 +196,8 @@ impl Store {
     }
 
     /// Fills a slot with a block. The caller holds the sending lock.
-    fn put_block(&self, slot: Slot<'_>, position: u64, (index, head): (u32, &BlockHead), len: usize) {
+    #[inline]
+    pub(crate) fn put_block(&self, slot: Slot<'_>, position: u64, (index, head): (u32, &BlockHead), len: usize) {
         let side = &self.shared.send;
         side.transit_place.store(position, Relaxed);
         // Release, all three: each store is seen after those before it, by who finds the lock of a dead owner.

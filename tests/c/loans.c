@@ -222,11 +222,47 @@ static void whose(void) {
   destroy();
 }
 
+static ipc_loan contended;
+static pthread_barrier_t both;
+static ipc_result others;
+
+static void *send_it_as_well(void *unused) {
+  ipc_loan copy = contended;
+  pthread_barrier_wait(&both);
+  others = ipc_queue_send_loan(queue, &copy, 10, IPC_DONT_WAIT);
+  return unused;
+}
+
+/* A program that is wrong, two of whose threads send the same loan at the same time, harms nobody else: the message is sent once. */
+static void sent_by_two_threads(void) {
+  int round;
+  create(2, 5000, 1);
+  CHECK(pthread_barrier_init(&both, NULL, 2) == 0);
+  for (round = 0; round < 300; round++) {
+    pthread_t thread;
+    ipc_loan mine;
+    ipc_message_view view;
+    ipc_result result;
+    contended = mine = lend(10);
+    CHECK(pthread_create(&thread, NULL, send_it_as_well, NULL) == 0);
+    pthread_barrier_wait(&both);
+    result = ipc_queue_send_loan(queue, &mine, 10, IPC_DONT_WAIT);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK((result == IPC_OK && others == IPC_ERR_NOT_OWNER) || (result == IPC_ERR_NOT_OWNER && others == IPC_OK));
+    OK(ipc_queue_recv_view(queue, &view, IPC_DONT_WAIT));
+    OK(ipc_queue_release_view(queue, &view));
+    nothing_to_view(IPC_ERR_WOULD_BLOCK);
+  }
+  CHECK(pthread_barrier_destroy(&both) == 0);
+  destroy();
+}
+
 int main(void) {
   start();
   once();
   bad_input();
   to_another_process();
   whose();
+  sent_by_two_threads();
   return 0;
 }

@@ -477,7 +477,7 @@ objects! {
     MutexLayout: Mutex, 0, 3, word, counts;
     SemaphoreLayout: Semaphore, SIGNALS, 2, lock, counts;
     PermitsLayout: Semaphore, PERMITS, 2, holders.lock, counts;
-    QueueLayout: Queue, 0, 5, peers.lock, counts;
+    QueueLayout: Queue, 0, 6, peers.lock, counts;
 }
 
 // SAFETY: atomics only, as the trait wants.

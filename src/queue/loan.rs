@@ -120,8 +120,8 @@ impl Queue {
     pub(crate) fn lend(&self, len: usize, deadline: Deadline) -> Result<(Holding, NonNull<u8>)> {
         self.act_as(attached::SENDS)?;
         self.show_life();
-        let held = match self.store.lend_simply(len).filter(|_| !self.store.shared.is_cut()) {
-            Some(held) => held,
+        let held = match self.store.lend_simply(len) {
+            Some(held) => self.store.shared.checked(Ok(held))?,
             None => self.with_peers(attached::RECEIVES, |watch| self.store.lend(len, deadline, watch))?,
         };
         let blocks = &self.store.blocks;

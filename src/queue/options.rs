@@ -151,9 +151,7 @@ impl QueueOptions {
                 if limit > MAX_LEN {
                     return Err(Error::invalid(format!("a queue's limit is at most {MAX_LEN} bytes, not {limit}")));
                 }
-                // A power of two: to know where in it a place is takes no division. (They are addresses; memory is taken as it is used.)
-                let log_size = (limit.next_multiple_of(CHUNK) + record + 2 * CHUNK).next_power_of_two();
-                (RING_OF_UNBOUNDED, limit, log_size, self.leases)
+                (RING_OF_UNBOUNDED, limit, limit.next_multiple_of(CHUNK) + record + 2 * CHUNK, self.leases)
             }
         };
         let slot_size = (SLOT_DATA + self.max_message.clamp(4, INLINE)).next_multiple_of(64);
@@ -264,7 +262,7 @@ impl Plan {
             && block_size >= max_message + ENVELOPE
             && max_message <= MAX_MESSAGE
             && blocks <= MAX_BLOCKS
-            && (log_size == 0 || log_size.is_power_of_two() && log_size >= CHUNK)
+            && log_size.is_multiple_of(CHUNK)
             && (slots != 0 || blocks != 0);
         let plan = Self::new(shared.offset(), slots, slot_size, blocks, block_size, log_size).filter(|_| sane);
         let Some(plan) = plan else {

@@ -46,7 +46,9 @@ impl Store {
         let simply = |sink: &mut _| match take {
             Take::OnLease => None,
             Take::InPlace if self.next_is_block() => self.recv_block_simply(sink),
-            _ => self.recv_simply(sink).map(|len| Received { len, envelope: None, block: None, offer: None }),
+            Take::InPlace | Take::Whole => {
+                self.recv_simply(sink).map(|len| Received { len, envelope: None, block: None, offer: None })
+            }
         };
         // Who spins for a message without the lock need not take it, and give it back, to find nothing.
         let received =
@@ -89,11 +91,8 @@ impl Store {
     }
 
     /// Receives a message that lies in a block, and is read there, if that is simple, as in `recv_simply`. If not, nothing was done.
-    pub(crate) fn recv_block_simply(&self, sink: &mut impl Sink) -> Option<Received> {
+    fn recv_block_simply(&self, sink: &mut impl Sink) -> Option<Received> {
         let side = &self.shared.recv;
-        if self.is_rendezvous() || !self.next_is_block() {
-            return None;
-        }
         let call = self.users.enter_simply(&side.lock)?;
         let held = lock::acquire_free(&call, &side.lock, &side.bias)?;
         let nothing_left = side.transit.load(Relaxed) | side.returned.load(Relaxed) | side.leased.load(Relaxed) == 0;
@@ -117,7 +116,8 @@ impl Store {
     /// Takes a message without an envelope out of the log, if the next one is there. The caller holds the receiving lock.
     #[inline(never)]
     fn take_from_log(&self, log: &Log, sink: &mut impl Sink) -> Option<usize> {
-        if self.ring.unfilled_at_hint().is_some_and(|position| self.log_is_next(position).is_some())
+        // Where the log is next at the hint, the ring is empty, and the hint right.
+        if self.log_is_next(self.shared.recv.position.load(Relaxed)).is_some()
             && let Some(len) = log.take_simply(self.max_message, sink)
         {
             return Some(len);

@@ -143,12 +143,6 @@ impl Ring {
         self.at_hint(&self.shared.recv, 1)
     }
 
-    /// The position at the receiving side's hint, if its slot waits for a message.
-    #[inline]
-    pub(crate) fn unfilled_at_hint(&self) -> Option<u64> {
-        self.at_hint(&self.shared.recv, 0).map(|(_, position)| position)
-    }
-
     /// As `look`, at the slot at the hint alone.
     #[inline]
     fn at_hint(&self, side: &Side, filled: u64) -> Option<(Slot<'_>, u64)> {

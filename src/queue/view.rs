@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::queue::in_place::Holding;
 use crate::queue::options::ENVELOPE;
-use crate::queue::store::{Received, Take};
+use crate::queue::store::Take;
 use crate::queue::{Queue, attached};
 use crate::sys::memory;
 use crate::time::Deadline;
@@ -87,18 +87,10 @@ impl Queue {
         self.act_as(attached::RECEIVES)?;
         self.show_life();
         let mut copy = Vec::new();
-        if let Some(received) = self.store.recv_block_simply(&mut copy).filter(|_| !self.store.shared.is_cut()) {
-            return self.viewed(&received, copy);
-        }
         let received = self.with_peers(attached::SENDS, |watch| self.store.recv(&mut copy, Take::InPlace, deadline, watch));
         let received = received.inspect_err(|e| self.readiness.after(e))?;
-        self.viewed(&received, copy)
-    }
-
-    /// A view of a message that was received: in a block, or in `copy`.
-    fn viewed(&self, received: &Received, mut copy: Vec<u8>) -> Result<Viewed> {
         let len = received.len;
-        let Some(held) = self.store.holding(received)? else {
+        let Some(held) = self.store.holding(&received)? else {
             // SAFETY: `Sink::space` reserved `len` bytes, and the message was copied there.
             unsafe { copy.set_len(len) };
             let start = NonNull::from(&mut *copy).cast();

@@ -475,7 +475,10 @@ fn receive(store: &Store, take: Take, deadline: Deadline) -> crate::error::Resul
 
 /// Writes a message where it is sent from.
 fn send_lent(store: &Store, message: &[u8], deadline: Deadline) -> crate::error::Result<()> {
-    let held = store.lend(message.len(), deadline, None)?;
+    let held = match store.lend_simply(message.len()) {
+        Some(held) => held,
+        None => store.lend(message.len(), deadline, None)?,
+    };
     store.blocks.data().write(store.blocks.offset(held.block, 0), message)?;
     let sent = store.send_held(&held, message.len(), deadline, None);
     if sent.is_err() {

@@ -48,7 +48,7 @@ pub const CAUGHT: &[Caught] = &[
     caught(
         ("sync/lock.rs", "release_changed", "word.compare_exchange(call.owner(), 0, Release, Relaxed)"),
         ToRelaxed,
-        "log: on lease",
+        "log: two send, one receives",
         (0, 500),
         500,
     ),

@@ -85,9 +85,10 @@ pub unsafe extern "C" fn ipc_queue_loan(queue: *mut ipc_queue, len: usize, loan:
 /// then, and `*loan` is zero.
 ///
 /// Errors: IPC_ERR_WOULD_BLOCK, IPC_ERR_TIMED_OUT, IPC_ERR_INTERRUPTED by a signal handler; IPC_ERR_CLOSED
-/// once the queue is shut down; IPC_ERR_INVALID_ARGUMENT where the loan has fewer bytes; IPC_ERR_NOT_OWNER
-/// where it is no loan of this process: it was sent or released before, or is its parent's;
-/// IPC_ERR_CORRUPTED. Nothing was sent then, and what was lent still is.
+/// once the queue is shut down; IPC_ERR_INVALID_ARGUMENT where the loan has fewer bytes;
+/// IPC_ERR_MESSAGE_TOO_LONG where `loan->len` was changed, and `len` is more than any message may have;
+/// IPC_ERR_NOT_OWNER where it is no loan of this process: it was sent or released before, or is its
+/// parent's; IPC_ERR_CORRUPTED. Nothing was sent then, and what was lent still is.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn ipc_queue_send_loan(

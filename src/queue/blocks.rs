@@ -182,6 +182,7 @@ impl Blocks {
         self.take(index, self.known_head(index)?)
     }
 
+    /// Claims a block if it is free.
     #[inline]
     fn take<'a>(&'a self, index: u32, head: &'a BlockHead) -> Option<Claim<'a>> {
         if head.owner.load(Relaxed) != 0 {
@@ -190,7 +191,7 @@ impl Blocks {
         if self.shared.claimed.load(Relaxed) <= index {
             self.shared.claimed.fetch_max(index + 1, Relaxed);
         }
-        // Acquire: with the Release in `free`, for what its last owner did with it.
+        // Acquire: with the Release in `free` and `free_with_memory`, for what its last owner did with it.
         head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).ok()?;
         // die here: a block held by a dead process; the same until the claim is given up or passed on.
         self.shared.free_hint.store(index + 1, Relaxed);

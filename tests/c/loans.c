@@ -126,6 +126,8 @@ static void bad_input(void) {
   FAILS(IPC_ERR_INVALID_ARGUMENT, ipc_queue_send_loan(queue, NULL, 1, IPC_DONT_WAIT));
   FAILS(IPC_ERR_INVALID_ARGUMENT, ipc_queue_send_loan(NULL, &loan, 1, IPC_DONT_WAIT));
   FAILS(IPC_ERR_INVALID_ARGUMENT, ipc_queue_send_loan(queue, &loan, 1, -2));
+  loan.len = 101;
+  FAILS(IPC_ERR_MESSAGE_TOO_LONG, ipc_queue_send_loan(queue, &loan, 101, IPC_DONT_WAIT));
   /* It is still lent, until the queue is shut down. */
   OK(ipc_queue_shutdown(queue));
   FAILS(IPC_ERR_CLOSED, ipc_queue_send_loan(queue, &loan, 1, BOUND));

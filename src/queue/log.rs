@@ -186,8 +186,8 @@ impl Log {
         if !fits() {
             return Err(Error::NoSpace("the unbounded queue's log has no addresses left".into()));
         }
-        let number = self.head(end, offset)?.number.load(Relaxed);
         if skip != 0 {
+            let number = self.head(end, offset)?.number.load(Relaxed);
             // The first record of the bytes, which there is memory for before anything leads there.
             let next = end.wrapping_add(skip as u64);
             self.back(next, need)?;

@@ -152,6 +152,7 @@ lint: $(VENV)/.tools
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --all-targets --all-features -- -D warnings
 	for feature in "" capi async serde; do cargo clippy --no-default-features --features "$$feature" -- -D warnings || exit 1; done
+	PYO3_CONFIG_FILE=$(abspath bindings/python/free_threaded.cfg) cargo clippy --target-dir target/free-threaded -p rsipc-python --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	$(VENV)/bin/ruff check --config bindings/python/pyproject.toml benches bindings docs examples tests
 	$(VENV)/bin/ruff format --check --config bindings/python/pyproject.toml benches bindings docs examples tests

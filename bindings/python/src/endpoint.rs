@@ -249,8 +249,8 @@ impl Endpoint {
 
     /// Closes it: its address and its name are gone, and what is in its inbox. A call that waits in another thread goes on, and the endpoint is
     /// closed after it. Closing again does nothing.
-    fn close(&self) {
-        self.handle.take();
+    fn close(&self, py: Python<'_>) {
+        self.handle.close(py);
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -259,8 +259,8 @@ impl Endpoint {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
-        self.close();
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -269,9 +269,9 @@ impl Endpoint {
         Err(PyTypeError::new_err(why))
     }
 
-    fn __repr__(&self) -> String {
+    fn __repr__(&self, py: Python<'_>) -> String {
         let name = self.name.as_ref().map(|name| format!(" {name:?}")).unwrap_or_default();
-        let closed = if self.handle.is_closed() { " (closed)" } else { "" };
+        let closed = if self.handle.is_closed(py) { " (closed)" } else { "" };
         format!("<rsipc endpoint{name} at {}{closed}>", self.address)
     }
 }

@@ -1,23 +1,22 @@
 //! A handle on an object: open until it is closed, and sent to other processes by saying where the object is.
 
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::{ArcSwapOption, Guard};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyTuple, PyType};
 use rsipc::{Name, Namespace};
 
 use crate::errors::invalid;
+use crate::held::{Held, Open};
 use crate::region::Region;
 use crate::wait::call;
 
 pub(crate) struct Handle<T> {
-    /// None once it is closed. A call in flight keeps the object until it returns.
-    object: ArcSwapOption<T>,
+    /// A call in flight keeps the object until it returns.
+    object: Held<T>,
     /// What it is, in a word.
     kind: &'static str,
     home: Arc<Home>,
@@ -36,25 +35,6 @@ enum Home {
     Anonymous,
     /// An object without a name that does not keep the descriptor of its memory itself.
     Memory(OwnedFd),
-}
-
-/// An object in use by a call.
-pub(crate) struct Open<T>(Guard<Option<Arc<T>>>);
-
-impl<T> Deref for Open<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        self.0.as_ref().expect("only made for an object that is there")
-    }
-}
-
-impl<T> Open<T> {
-    /// The object, for who keeps it beyond the call.
-    pub(crate) fn share(&self) -> Arc<T> {
-        self.0.clone().expect("only made for an object that is there")
-    }
 }
 
 impl<T: Send + Sync> Handle<T> {
@@ -102,20 +82,19 @@ impl<T: Send + Sync> Handle<T> {
     }
 
     fn new(object: T, kind: &'static str, home: Home) -> Self {
-        Self { object: ArcSwapOption::from_pointee(object), kind, home: Arc::new(home) }
+        Self { object: Held::new(Arc::new(object)), kind, home: Arc::new(home) }
     }
 
     /// Another handle on the same object, which stays open when this one is closed.
     pub(crate) fn again(&self, py: Python<'_>) -> PyResult<Self> {
         let object = self.get(py)?.share();
-        Ok(Self { object: ArcSwapOption::from(Some(object)), kind: self.kind, home: Arc::clone(&self.home) })
+        Ok(Self { object: Held::new(object), kind: self.kind, home: Arc::clone(&self.home) })
     }
 
     /// The object, unless the handle is closed.
     #[inline]
-    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Open<T>> {
-        let object = self.object.load();
-        if object.is_some() { Ok(Open(object)) } else { Err(self.closed(py)) }
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Open<'_, T>> {
+        self.object.open(py).ok_or_else(|| self.closed(py))
     }
 
     #[cold]
@@ -123,13 +102,13 @@ impl<T: Send + Sync> Handle<T> {
         invalid(py, format!("this {} handle is closed", self.kind))
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.object.load().is_none()
+    pub(crate) fn is_closed(&self, py: Python<'_>) -> bool {
+        self.object.is_taken(py)
     }
 
-    /// Takes the object out, which closes the handle.
-    pub(crate) fn take(&self) -> Option<Arc<T>> {
-        self.object.swap(None)
+    /// Closes the handle.
+    pub(crate) fn close(&self, py: Python<'_>) {
+        self.object.take(py);
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -161,8 +140,8 @@ impl<T: Send + Sync> Handle<T> {
         }
     }
 
-    pub(crate) fn repr(&self) -> String {
-        let closed = if self.is_closed() { " (closed)" } else { "" };
+    pub(crate) fn repr(&self, py: Python<'_>) -> String {
+        let closed = if self.is_closed(py) { " (closed)" } else { "" };
         match &*self.home {
             Home::Named { name, dir } => format!("<rsipc {} {name:?} in {}{closed}>", self.kind, dir.display()),
             Home::Placed { offset, .. } => format!("<rsipc {} at offset {offset} of a region{closed}>", self.kind),

@@ -6,6 +6,7 @@ mod counters;
 mod endpoint;
 mod errors;
 mod handle;
+mod held;
 mod in_place;
 mod lease;
 mod mutex;

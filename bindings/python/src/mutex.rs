@@ -2,8 +2,8 @@
 
 use std::mem::forget;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, fence};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use crate::args;
 use crate::counters::counters;
 use crate::errors::{Doing, exception, invalid, owner_died};
 use crate::handle::Handle;
+use crate::held::fence_if_free_threaded;
 use crate::region::Region;
 use crate::wait::wait;
 
@@ -174,18 +175,18 @@ impl Mutex {
     ///
     /// Raises InvalidArgument while a thread of this process holds the mutex through it.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        if self.handle.is_closed() {
+        if self.handle.is_closed(py) {
             return Ok(());
         }
         let mutex = self.handle.get(py)?;
         self.closing.store(true, Relaxed);
-        // With the fence in `lock`: either we see that it is held, or who locks it sees that the handle is being closed.
-        fence(SeqCst);
+        // With that in `lock`: either we see that it is held, or who locks it sees that the handle is being closed.
+        fence_if_free_threaded();
         if mutex.is_held() {
             self.closing.store(false, Relaxed);
             return Err(invalid(py, "the mutex is held through this handle: release it before closing"));
         }
-        self.handle.take();
+        self.handle.close(py);
         Ok(())
     }
 
@@ -203,8 +204,8 @@ impl Mutex {
         self.handle.reduce(&PyType::new::<Self>(py))
     }
 
-    fn __repr__(&self) -> String {
-        self.handle.repr()
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.handle.repr(py)
     }
 }
 
@@ -230,8 +231,8 @@ impl Mutex {
             }
             Ok(died)
         })?;
-        // With the fence in `close`.
-        fence(SeqCst);
+        // With that in `close`.
+        fence_if_free_threaded();
         if self.closing.load(Relaxed) {
             let _ = unlock(&mutex);
             return Err(self.handle.closed(py));

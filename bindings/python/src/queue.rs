@@ -62,7 +62,7 @@ impl Queue {
     ///
     /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never wait:
     /// memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it is
-    /// received. Each message counts as up to 32 bytes more than its length, and a mebibyte may be in use behind the receivers.
+    /// received. Each message counts as up to 32 bytes more than its length, and two and a half mebibytes may be in use behind the receivers.
     ///
     /// `mode` has the permission bits: 0o600 for this user alone, 0o660 for a group.
     ///
@@ -592,8 +592,8 @@ impl Queue {
     }
 
     /// Closes this handle; others go on using the queue. A call that waits in another thread goes on. Closing again does nothing.
-    fn close(&self) {
-        self.handle.take();
+    fn close(&self, py: Python<'_>) {
+        self.handle.close(py);
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -633,16 +633,16 @@ impl Queue {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
-        self.close();
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         self.handle.reduce(&PyType::new::<Self>(py))
     }
 
-    fn __repr__(&self) -> String {
-        self.handle.repr()
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.handle.repr(py)
     }
 }
 

@@ -134,8 +134,8 @@ impl Region {
 
     /// Closes this handle. Buffers taken before stay valid, as do the objects placed in the region. The memory goes when the name is
     /// unlinked and nobody uses it any more. Closing again does nothing.
-    fn close(&self) {
-        self.handle.take();
+    fn close(&self, py: Python<'_>) {
+        self.handle.close(py);
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -173,15 +173,15 @@ impl Region {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) {
-        self.close();
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         self.handle.reduce(&PyType::new::<Self>(py))
     }
 
-    fn __repr__(&self) -> String {
-        self.handle.repr()
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.handle.repr(py)
     }
 }

@@ -239,8 +239,8 @@ impl Semaphore {
     }
 
     /// Closes this handle. Permits that this process holds stay its own. Closing again does nothing.
-    fn close(&self) {
-        self.handle.take();
+    fn close(&self, py: Python<'_>) {
+        self.handle.close(py);
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
@@ -257,8 +257,8 @@ impl Semaphore {
         self.handle.reduce(&PyType::new::<Self>(py))
     }
 
-    fn __repr__(&self) -> String {
-        self.handle.repr()
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.handle.repr(py)
     }
 }
 

@@ -39,6 +39,8 @@ impl Test {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Relaxed);
         let dir = PathBuf::from(format!("/dev/shm/rsipc-test-{}-{number}", std::process::id()));
+        // One that was killed may have left it, and its process id have come again.
+        let _ = fs::remove_dir_all(&dir);
         let over = Arc::new(AtomicBool::new(false));
         let (dir_there, over_there) = (dir.clone(), Arc::clone(&over));
         std::thread::spawn(move || {

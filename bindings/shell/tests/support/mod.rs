@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -48,6 +49,14 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rsipc"));
         command.args(args).env("RSIPC_DIR", &self.dir).env_remove("RSIPC_OWNER_DIED");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let heed_interrupts = || {
+            // What a shell starts in the background ignores SIGINT, and so would this.
+            // SAFETY: a system call.
+            unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+            Ok(())
+        };
+        // SAFETY: it makes a system call and nothing else.
+        unsafe { command.pre_exec(heed_interrupts) };
         command
     }
 

@@ -944,7 +944,7 @@ typedef struct {
   /**
    * With IPC_UNBOUNDED: how much memory may be used for messages that wait, in bytes; then sending fails
    * with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
-   * its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
+   * its length, and two and a half mebibytes may be in use behind the receivers. With any other capacity: 0.
    */
   size_t limit;
   /**

@@ -49,6 +49,49 @@ fn a_million_messages_wait_and_their_memory_comes_back() {
 }
 
 #[test]
+fn steady_traffic_behind_a_small_backlog_takes_no_more_memory() {
+    let test = Test::new("steady");
+    let queue = Queue::create(test.name("q"), &options()).unwrap();
+    let memory = || test.list().unwrap()[0].memory;
+    let (mut sent, mut received) = (0, 0);
+    let before = memory();
+    while sent < 200_000 {
+        queue.send(&message(sent, 90)).unwrap();
+        sent += 1;
+        if sent - received > 2000 {
+            assert_eq!(number(&queue.recv().unwrap()), received);
+            received += 1;
+        }
+        if sent % 20_000 == 0 {
+            assert!(memory() < before + (2 << 20), "{} bytes are in use for {} messages", memory() - before, sent - received);
+        }
+    }
+}
+
+#[test]
+fn a_backlog_comes_and_goes_many_times() {
+    let test = Test::new("comes and goes");
+    let queue = Queue::create(test.name("q"), &options().max_message(5000).unbounded_within(8 << 20)).unwrap();
+    let mut random = Random(5);
+    let (mut sent, mut received) = (0, 0);
+    for round in 0..60 {
+        // Up to more than a mebibyte, and down to some of it, or to nothing.
+        for _ in 0..random.below(900) {
+            queue.send(&message(sent, [20, 90, 4900][random.below(3) as usize])).unwrap();
+            sent += 1;
+        }
+        assert_eq!(queue.len().unwrap() as u64, sent - received);
+        let left = if round % 5 == 0 { 0 } else { random.below(300).min(sent - received) };
+        while sent - received > left {
+            assert_eq!(number(&queue.recv().unwrap()), received);
+            received += 1;
+        }
+        let counters = queue.counters().unwrap();
+        assert_eq!((counters.sent, counters.received), (sent, received));
+    }
+}
+
+#[test]
 fn order_is_kept_between_ring_and_log() {
     let test = Test::new("ring and log");
     let queue = Queue::create(test.name("q"), &options().max_message(300)).unwrap();

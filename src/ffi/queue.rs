@@ -75,7 +75,7 @@ pub struct ipc_queue_options {
     pub max_message: usize,
     /// With IPC_UNBOUNDED: how much memory may be used for messages that wait, in bytes; then sending fails
     /// with IPC_ERR_LIMIT_REACHED. 0 means as much as there is. Each message takes up to 32 bytes more than
-    /// its length, and a mebibyte may be in use behind the receivers. With any other capacity: 0.
+    /// its length, and two and a half mebibytes may be in use behind the receivers. With any other capacity: 0.
     pub limit: usize,
     /// How many messages can be out on lease, lent to senders (ipc_queue_loan) and read in place
     /// (ipc_queue_recv_view) at a time, or be requests that were received and not answered yet: 1 to

@@ -92,6 +92,8 @@ pub(crate) struct Blocks {
     data: Bytes,
     count: u32,
     size: usize,
+    /// A rendezvous uses the first that is free: its receivers look at all that were ever used.
+    from_first: bool,
     /// So many heads have memory, as far as this process has seen to it.
     backed: AtomicU32,
 }
@@ -108,6 +110,7 @@ impl Blocks {
             data,
             count: plan.blocks as u32,
             size: plan.block_size,
+            from_first: plan.slots == 0,
             backed: AtomicU32::new(0),
         })
     }
@@ -163,7 +166,7 @@ impl Blocks {
 
     /// Claims a free block for this process; None if there is none.
     pub(crate) fn claim(&self) -> Result<Option<Claim<'_>>> {
-        let start = self.shared.free_hint.load(Relaxed).min(self.count);
+        let start = if self.from_first { 0 } else { self.shared.free_hint.load(Relaxed).min(self.count) };
         for index in (start..self.count).chain(0..start) {
             if let Some(claim) = self.take(index, self.head(index)?) {
                 return Ok(Some(claim));
@@ -194,7 +197,9 @@ impl Blocks {
         // Acquire: with the Release in `free` and `free_with_memory`, for what its last owner did with it.
         head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed).ok()?;
         // die here: a block held by a dead process; the same until the claim is given up or passed on.
-        self.shared.free_hint.store(index + 1, Relaxed);
+        if !self.from_first {
+            self.shared.free_hint.store(index + 1, Relaxed);
+        }
         Some(Claim { blocks: self, index, head })
     }
 
@@ -230,7 +235,7 @@ impl Blocks {
     /// Says where there is a free block. Who claims one looks at all, from there on.
     #[inline]
     fn hint_at(&self, index: u32) {
-        if self.shared.free_hint.load(Relaxed) > index {
+        if !self.from_first && self.shared.free_hint.load(Relaxed) > index {
             self.shared.free_hint.store(index, Relaxed);
         }
     }

@@ -15,13 +15,18 @@
 //! block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the kernel, finds that somebody died in
 //! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
 //!
+//! A receiver that spins for an offer is not to be woken; it says in `Side::looking` that it is there, for senders that may not wait. That is a hint: they wait
+//! a moment for who says so, and take it back where nobody came.
+//!
 //! `tests/models` tries this source: the scenes "rendezvous".
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::queue::blocks::Claim;
+use crate::queue::blocks::{Claim, State};
+use crate::queue::options::INLINE;
 use crate::queue::store::{CLOSED, ON_LEASE, Received, Sink, Store, Take};
 use crate::queue::watch::{Watch, sleep_beside};
 use crate::shm::layout::{BlockHead, ENVELOPED};
@@ -42,6 +47,9 @@ const STATE: u64 = 3;
 /// How long an offer that may not wait stays open where somebody seems to wait for one without being asleep.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// A sender that spins looks at its own offer, and once in so many looks at all that may concern it: receivers are at work there.
+const GLANCES: u32 = 16;
+
 /// Why a sender stopped waiting.
 enum Noticed {
     Taken,
@@ -52,7 +60,6 @@ enum Noticed {
 
 impl Store {
     /// Sends a message: offers it, and waits until it is taken.
-    #[cold]
     pub(crate) fn hand_over(&self, envelope: &[u8], message: &[u8], deadline: Deadline, watch: Option<&dyn Watch>) -> Result<()> {
         let shared = &*self.shared;
         let call = self.users.enter(&shared.recv.lock)?;
@@ -148,27 +155,31 @@ impl Store {
     fn offer(&self, call: &Call<'_>, claim: &Claim<'_>, deadline: Deadline, watch: Option<&dyn Watch>) -> Result<bool> {
         let (shared, head) = (&*self.shared, claim.head);
         let number = shared.send.position.fetch_add(1, Relaxed).wrapping_add(1) << 2;
-        // Release: with the Acquire in `accept`, for the message.
+        // Release: with the Acquire in `take_offer`, for the message.
         head.offer.swap(number | OPEN, Release);
         // die here, or anywhere until it is taken: the word is marked, and the offer is none.
         fence_after_rmw();
-        let awaited = shared.send.lock.load(Relaxed) & WAITERS != 0;
-        let woken = if awaited { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
+        let may_sleep = shared.send.lock.load(Relaxed) & WAITERS != 0;
+        let woken = if may_sleep { lock::notify_beside(call, &shared.send.lock, &shared.send.watched, &head.word) } else { 0 };
         let end = match deadline {
             Deadline::Now if woken != 0 => Deadline::after(lock::GRACE),
-            Deadline::Now if awaited => Deadline::after(MOMENT),
+            Deadline::Now if may_sleep || shared.recv.looking.load(Relaxed) != 0 => Deadline::after(MOMENT),
             deadline => deadline,
         };
         let result = self.until_taken(call, claim, number, end, watch);
         if matches!(result, Ok(true)) {
             return result;
         }
-        // Acquire: with the Release in `accept`: the receiver has done with us.
+        // Acquire: with the Release in `take_offer`: the receiver has done with us.
         match head.offer.compare_exchange(number | OPEN, number | WITHDRAWN, Acquire, Acquire) {
-            Ok(_) => match (result, deadline) {
-                (Err(Error::TimedOut), Deadline::Now) => Err(Error::WouldBlock),
-                (result, _) => result,
-            },
+            Ok(_) => {
+                // Who said that it spins may have died. Who lives says it again.
+                shared.recv.looking.store(0, Relaxed);
+                match (result, deadline) {
+                    (Err(Error::TimedOut), Deadline::Now) => Err(Error::WouldBlock),
+                    (result, _) => result,
+                }
+            }
             Err(_) => Ok(true),
         }
     }
@@ -187,7 +198,7 @@ impl Store {
         loop {
             let slept = Cell::new(false);
             let change = || {
-                // Acquire: with the Release in `accept`: the receiver has what it needs.
+                // Acquire: with the Release in `take_offer`: the receiver has what it needs.
                 if claim.head.offer.load(Acquire) != number | OPEN {
                     return Ok(Some(Noticed::Taken));
                 }
@@ -203,6 +214,11 @@ impl Store {
                 }
                 Ok(None)
             };
+            let mut glances = 0_u32;
+            let glance = || {
+                glances = glances.wrapping_add(1);
+                glances.is_multiple_of(GLANCES) || claim.head.offer.load(Relaxed) != number | OPEN
+            };
             let sleep = |seen, time| {
                 let kind = Kind::One(claim.index);
                 let result = match watch {
@@ -213,7 +229,8 @@ impl Store {
                 Ok(result)
             };
             let sleep = shared.counts.counting(call, sleep);
-            match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, &self.send_spin, change, sleep)? {
+            let spin = (&self.send_spin, glance);
+            match lock::wait_beside(self.event(side), (call, &claim.head.word), deadline, spin, change, sleep)? {
                 Noticed::Taken => return Ok(true),
                 Noticed::ShutDown => return Ok(false),
                 Noticed::Died => {
@@ -251,36 +268,108 @@ impl Store {
         self.blocks.all().any(|(_, head)| self.open_offer(head).is_some())
     }
 
+    /// Whether there is an offer after a spin, of which senders know that may not wait.
+    pub(crate) fn spins_for_offer(&self, most: Duration) -> bool {
+        let recv = &self.shared.recv;
+        if recv.watched.load(Relaxed) != 0 {
+            // Somebody waits on a set until a receiver waits, and is told so by one that is about to sleep.
+            return false;
+        }
+        let found = self.recv_spin.until(most, || {
+            // Another one that leaves takes it back for all.
+            if recv.looking.load(Relaxed) == 0 {
+                recv.looking.store(1, Relaxed);
+                // die here: until a sender that may not wait has waited a moment in vain.
+            }
+            self.message_is_there()
+        });
+        recv.looking.store(0, Relaxed);
+        found
+    }
+
+    /// The open offer with the lowest number.
+    fn first_offer(&self) -> Option<(u64, u32, &BlockHead)> {
+        let offers = self.blocks.all().filter_map(|(index, head)| Some((self.open_offer(head)?, index, head)));
+        offers.min_by_key(|(offer, ..)| *offer)
+    }
+
     /// Takes the first offer. The caller holds the receiving lock.
     #[cold]
     pub(crate) fn accept(&self, sink: &mut impl Sink, take: Take) -> Result<Option<Received>> {
-        let recv = &self.shared.recv;
         loop {
-            let offers = self.blocks.all().filter_map(|(index, head)| Some((self.open_offer(head)?, index, head)));
-            let Some((offer, index, head)) = offers.min_by_key(|(offer, ..)| *offer) else { return Ok(None) };
+            let Some((offer, index, head)) = self.first_offer() else { return Ok(None) };
             let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
             take.makes_space(sink, len)?;
-            recv.transit_place.store(offer, Relaxed);
-            let flag = if take == Take::OnLease { ON_LEASE } else { 0 };
-            // Release: with the Acquire in `mend_receiving`.
-            recv.transit.store((index + 1) | flag, Release);
-            // die here: the offer is still open.
-            // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
-            if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
-                // Withdrawn.
-                recv.transit.store(0, Release);
-                continue;
+            if let Some(woken) = self.take_offer(offer, (index, head), take, len) {
+                let envelope = self.envelope_in(index, from)?;
+                return Ok(Some(Received { len, envelope, block: Some(index), offer: Some(woken) }));
             }
-            // die here: taken; the next owner of the lock wakes the sender, and frees the block or returns its message.
-            self.mark(head, take, 1);
-            let woken = self.wake_sender(index);
-            recv.transit.store(0, Release);
-            // die here: the block is a dead process's.
-            recv.handed_over.add_alone(1);
-            recv.bytes.add_alone(len as u64);
-            let envelope = self.envelope_in(index, from)?;
-            return Ok(Some(Received { len, envelope, block: Some(index), offer: Some(woken) }));
         }
+    }
+
+    /// Takes an offer of a message of `len` bytes, and makes its block this process's; None where it was withdrawn. Says how many were woken for its
+    /// sender. The caller holds the receiving lock.
+    #[inline]
+    fn take_offer(&self, offer: u64, (index, head): (u32, &BlockHead), take: Take, len: usize) -> Option<u32> {
+        let recv = &self.shared.recv;
+        recv.transit_place.store(offer, Relaxed);
+        let flag = if take == Take::OnLease { ON_LEASE } else { 0 };
+        // Release: with the Acquire in `mend_receiving`.
+        recv.transit.store((index + 1) | flag, Release);
+        // die here: the offer is still open.
+        // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
+        if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
+            // Withdrawn.
+            recv.transit.store(0, Release);
+            return None;
+        }
+        // die here: taken; the next owner of the lock wakes the sender, and frees the block or returns its message.
+        self.mark(head, take, 1);
+        let woken = self.wake_sender(index);
+        recv.transit.store(0, Release);
+        // die here: the block is a dead process's.
+        recv.handed_over.add_alone(1);
+        recv.bytes.add_alone(len as u64);
+        Some(woken)
+    }
+
+    /// Takes the first offer, and its message out of the block, if that is simple: it is short and without an envelope, nobody has the receiving lock, and
+    /// nothing is left to be mended or to be looked after. If not, nothing was done.
+    ///
+    /// What it does is what `recv_whole` would do, with fewer questions on the way.
+    pub(crate) fn accept_simply(&self, sink: &mut impl Sink) -> Option<usize> {
+        let recv = &self.shared.recv;
+        if !self.has_offer() {
+            return None;
+        }
+        let call = self.users.enter_simply(&recv.lock)?;
+        if !lock::try_acquire_awaited(&call, &recv.lock) {
+            return None;
+        }
+        let nothing_left = recv.transit.load(Relaxed) | recv.returned.load(Relaxed) | recv.leased.load(Relaxed) == 0;
+        let taken = if nothing_left { self.take_short(sink) } else { None };
+        let Some((index, head, into, woken)) = taken else {
+            Self::release(&call, recv);
+            return None;
+        };
+        self.release_sender(&call, index, woken);
+        // die here, or anywhere until the block is free: it is a dead process's, and the message gone with that.
+        let read = self.blocks.data().read(self.blocks.offset(index, 0), into);
+        let len = into.len();
+        self.blocks.free_with_memory(index, head, self.blocks.mine(State::Held));
+        self.blocks.notify();
+        read.ok().map(|()| len)
+    }
+
+    /// Takes the first offer, if its message is short and without an envelope: gives its block, where the message goes, and how many were woken for its
+    /// sender. The caller holds the receiving lock.
+    #[inline]
+    fn take_short<'a>(&self, sink: &'a mut impl Sink) -> Option<(u32, &BlockHead, &'a mut [MaybeUninit<u8>], u32)> {
+        let (offer, index, head) = self.first_offer()?;
+        let (0, len) = self.split(head.len.load(Relaxed), self.blocks.size().min(INLINE)).ok()? else { return None };
+        let into = &mut sink.space(len).ok()?[..len];
+        let woken = self.take_offer(offer, (index, head), Take::Whole, len)?;
+        Some((index, head, into, woken))
     }
 
     /// Whether an offer was taken, where a receiver died that was about to.

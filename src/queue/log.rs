@@ -5,47 +5,105 @@
 //! end. Receivers empty the ring up to that position, then the log. While there is something in it, nothing is put into the ring,
 //! so everything comes out in the order in which it went in.
 //!
-//! The log is a row of records of any length, one after the other. Where it begins and ends are two numbers of bytes that only grow, counted
-//! around the log's addresses; the store of either is the commit of a sender or a receiver, who hold their locks. Memory is taken in
-//! steps before it is written, and given back in chunks behind the receivers.
+//! The log is a row of records of any length, one after the other. Where it begins and ends are *places*, two numbers of bytes that only grow; the
+//! store of either is the commit of a sender or a receiver, who hold their locks.
+//!
+//! # Its two parts
+//!
+//! A place is in one of two parts, each of which has addresses of its own that places are counted around. The *kept* part is short, and keeps its memory:
+//! records go there as long as so little waits that they have room, and steady traffic asks nothing of the system. In the *long* part there is room for any
+//! backlog: memory is taken in steps before it is written, and given back in chunks behind the receivers. A record that is no message
+//! ([`TURN`]) leads from one part to the other.
+//!
+//! Whatever waits in the kept part lies between the log's beginning and its end, and a sender writes there only where both are so near to each other that no
+//! two places between them have the same address. Whatever waits in the long part lies behind the place up to which its memory was given back,
+//! and a sender writes there only if that is so near. So nothing is written over that waits, whichever way the log went between the two.
 //!
 //! `tests/models` tries this source: the scenes "log".
 
 use std::mem::MaybeUninit;
 
 use crate::error::{Error, Result};
-use crate::queue::options::{CHUNK, ENVELOPE, Plan};
+use crate::queue::options::{CHUNK, ENVELOPE, KEPT, Plan};
 use crate::queue::store::Sink;
 use crate::shm::Shared;
 use crate::shm::bytes::Bytes;
 use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
 use crate::sys::file::PAGE;
-use crate::sys::memory::AtomicU64;
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::{AtomicU32, AtomicU64};
 
-/// In a record's `len`: there is no message, the next record is at the beginning of the log's bytes.
+/// In a record's `len`: there is no message, the next record is at the beginning of this part's bytes.
 const SKIP: u32 = u32::MAX;
+/// There is no message, the next record is in the other part.
+const TURN: u32 = u32::MAX - 1;
+
+/// In a place: it is in the long part.
+const LONG: u64 = 1;
 
 /// Records begin at multiples of this.
 const ALIGN: usize = 16;
 const HEAD: usize = size_of::<RecordHead>();
 
-/// Senders look how far receivers have come after every so many bytes.
+/// Senders look how far receivers have come after every so many bytes, at least; and after more, up to so many, where much waits.
 const LOOK: u64 = 4096;
+const LONGEST_LOOK: u64 = 64 * 1024;
 
-/// Memory is taken in steps of so many bytes.
+/// Memory of the long part is taken in steps of so many bytes, and that of the kept part in 32 steps.
 const STEP: usize = 256 * 1024;
+const KEPT_STEP: usize = KEPT / 32;
+
+/// More records in a row that are no messages are the work of somebody who scribbles: each comes with a message, unless its sender died.
+const TURNS: u32 = 1000;
 
 /// The log of one unbounded queue.
 pub(crate) struct Log {
     shared: Shared<QueueLayout>,
     bytes: Bytes,
+    /// How many bytes the kept part has, the first ones; a power of two.
+    kept: u64,
     limit: u64,
     max_message: usize,
-    /// Up to here this process has seen to it that there is memory.
+    appending: Known,
+    taking: Known,
+}
+
+/// What this process knows of the log, for the senders, or for the receivers, who hold their lock when they use it. What it says of a place stays true.
+#[derive(Default)]
+struct Known {
+    /// From this place on there are `len` bytes that begin at `offset` of the log's bytes, of which nothing is to be asked. Appending: there is memory
+    /// and room for records, and the head behind the last. Taking: there are records, and more behind them, and no memory is to be given back.
+    from: AtomicU64,
+    len: AtomicU64,
+    offset: AtomicU64,
+    /// Up to this place there is memory in the long part.
     backed: AtomicU64,
-    /// The place at which a round of the log's bytes begins: that of the place that was asked for last. It saves a division.
-    round: AtomicU64,
+    /// The steps of the kept part that have memory, a bit each.
+    kept: AtomicU32,
+}
+
+impl Known {
+    /// Where `need` bytes from `place` on are, if nothing is to be asked of them.
+    #[inline]
+    fn offset_of(&self, place: u64, need: u64) -> Option<usize> {
+        let into = self.distance(place, need)?;
+        Some((self.offset.load(Relaxed) + into) as usize)
+    }
+
+    /// How far into those bytes they begin.
+    #[inline]
+    fn distance(&self, place: u64, need: u64) -> Option<u64> {
+        let into = place.wrapping_sub(self.from.load(Relaxed));
+        let len = self.len.load(Relaxed);
+        // A place in the other part is no multiple away.
+        (into < len && need <= len - into && into.is_multiple_of(ALIGN as u64)).then_some(into)
+    }
+
+    fn learn(&self, place: u64, offset: usize, len: u64) {
+        self.from.store(place, Relaxed);
+        self.offset.store(offset as u64, Relaxed);
+        self.len.store(len, Relaxed);
+    }
 }
 
 /// A message in the log.
@@ -56,7 +114,18 @@ pub(crate) struct Record {
     pub(crate) len: u32,
     /// Its place, and the place after it.
     pub(crate) place: u64,
-    next: u64,
+    pub(crate) next: u64,
+}
+
+/// How many bytes there are between two places.
+#[inline]
+fn between(begin: u64, end: u64) -> u64 {
+    (end & !LONG).wrapping_sub(begin & !LONG)
+}
+
+/// The place behind a TURN at `place`.
+fn turned(place: u64) -> u64 {
+    place.wrapping_add(HEAD as u64) ^ LONG
 }
 
 impl Log {
@@ -67,63 +136,91 @@ impl Log {
         }
         let bytes = plan.log_in(shared.mapping())?;
         bytes.keep_out_of_dumps();
-        let (limit, max_message) = (plan.log_limit as u64, plan.max_message);
-        Ok(Some(Self { shared: shared.clone(), bytes, limit, max_message, backed: AtomicU64::new(0), round: AtomicU64::new(0) }))
+        let (kept, limit, max_message) = (plan.log_kept as u64, plan.log_limit as u64, plan.max_message);
+        let (appending, taking) = (Known::default(), Known::default());
+        Ok(Some(Self { shared: shared.clone(), bytes, kept, limit, max_message, appending, taking }))
     }
 
-    #[inline]
+    /// How many bytes the long part has.
+    fn long(&self) -> u64 {
+        self.bytes.len() as u64 - self.kept
+    }
+
     fn offset_of(&self, place: u64) -> usize {
-        let offset = place.wrapping_sub(self.round.load(Relaxed)) as usize;
-        if offset < self.bytes.len() { offset } else { self.offset_in_another_round(place) }
+        let bytes = place & !LONG;
+        (if place & LONG == 0 { bytes % self.kept } else { self.kept + bytes % self.long() }) as usize
     }
 
-    #[cold]
-    fn offset_in_another_round(&self, place: u64) -> usize {
-        let offset = place % self.bytes.len() as u64;
-        self.round.store(place - offset, Relaxed);
-        offset as usize
-    }
-
-    /// How many bytes there are from `place` to the end of the log's bytes.
-    #[inline]
+    /// How many bytes there are from `place` to the end of its part's.
     fn to_the_end(&self, place: u64) -> usize {
-        self.bytes.len() - self.offset_of(place)
+        let end = if place & LONG == 0 { self.kept as usize } else { self.bytes.len() };
+        end - self.offset_of(place)
     }
 
-    /// The head at `place`, once there is memory for it. `offset`: where that is in the log's bytes.
-    #[inline]
-    fn head(&self, place: u64, offset: usize) -> Result<&RecordHead> {
-        self.back(place, HEAD)?;
-        self.bytes.structure(offset)
+    /// The head at `place`, for which there is memory.
+    fn head(&self, place: u64) -> Result<&RecordHead> {
+        self.bytes.structure(self.offset_of(place))
     }
 
-    /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of the log's bytes.
-    #[inline]
-    fn back(&self, place: u64, len: usize) -> Result<()> {
-        if self.is_backed(place, len) { Ok(()) } else { self.back_step(place, len) }
-    }
-
-    /// Whether this process knows that there is.
-    #[inline]
-    fn is_backed(&self, place: u64, len: usize) -> bool {
-        place.checked_add(len as u64).is_some_and(|end| end <= self.backed.load(Relaxed))
-    }
-
-    #[cold]
-    fn back_step(&self, place: u64, len: usize) -> Result<()> {
+    /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of their part; in the long part for `ahead`
+    /// bytes, if it can be had.
+    fn back(&self, known: &Known, place: u64, len: usize, ahead: usize) -> Result<()> {
         let at = self.offset_of(place);
-        let step = len.next_multiple_of(STEP);
-        match self.bytes.populate(at, at + step) {
-            // Where the bytes end before the step does, what comes next is backed when it is looked at.
-            Ok(()) => self.backed.fetch_max(place.saturating_add(step.min(self.to_the_end(place)) as u64), Relaxed),
+        if place & LONG == 0 {
+            return self.back_kept(known, at, at + len);
+        }
+        let bytes = place & !LONG;
+        if bytes.checked_add(len as u64).is_some_and(|end| end <= known.backed.load(Relaxed)) {
+            return Ok(());
+        }
+        let step = ahead.max(len).min(self.to_the_end(place));
+        match self.populate(known, at, at + step) {
+            Ok(()) => known.backed.fetch_max(bytes.saturating_add(step as u64), Relaxed),
             // There may be memory for less than the whole step.
             Err(Error::NoSpace(_)) => {
-                self.bytes.populate(at, at + len)?;
-                self.backed.fetch_max(place.saturating_add(len as u64), Relaxed)
+                self.populate(known, at, at + len)?;
+                known.backed.fetch_max(bytes.saturating_add(len as u64), Relaxed)
             }
             Err(e) => return Err(e),
         };
         Ok(())
+    }
+
+    fn back_kept(&self, known: &Known, at: usize, end: usize) -> Result<()> {
+        for step in at / KEPT_STEP..end.min(self.kept as usize).div_ceil(KEPT_STEP) {
+            let from = step * KEPT_STEP;
+            if known.kept.load(Relaxed) >> step & 1 != 0 {
+                continue;
+            }
+            match self.populate(known, from, (from + KEPT_STEP).min(self.kept as usize)) {
+                Ok(()) => _ = known.kept.fetch_or(1 << step, Relaxed),
+                Err(Error::NoSpace(_)) => self.populate(known, from.max(at), (from + KEPT_STEP).min(end))?,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who takes only reads: what is there is mapped, which is less work.
+    fn populate(&self, known: &Known, start: usize, end: usize) -> Result<()> {
+        if std::ptr::eq(known, &raw const self.taking) {
+            self.bytes.populate_to_read(start, end)
+        } else {
+            self.bytes.populate(start, end)
+        }
+    }
+
+    /// For how many bytes from `place` on this process knows that there is memory, up to the end of its part.
+    fn backed(&self, known: &Known, place: u64) -> u64 {
+        let at = self.offset_of(place);
+        let backed = if place & LONG == 0 {
+            let first = at / KEPT_STEP;
+            let steps = (known.kept.load(Relaxed) >> first).trailing_ones() as usize;
+            ((first + steps) * KEPT_STEP).saturating_sub(at) as u64
+        } else {
+            known.backed.load(Relaxed).saturating_sub(place & !LONG)
+        };
+        backed.min(self.to_the_end(place) as u64)
     }
 
     /// Whether everything in the log has been received. The caller holds one of the locks; or looks for itself, for a moment's truth.
@@ -136,11 +233,10 @@ impl Log {
 
     /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that receivers write to
     /// is dear. The caller holds the sending lock.
-    #[inline]
     pub(crate) fn may_hold_something(&self) -> bool {
         let send = &self.shared.send;
         let end = send.log.load(Relaxed);
-        let look = self.shared.log_drained.load(Relaxed) != 0 || end.wrapping_sub(send.log_looked.load(Relaxed)) >= LOOK;
+        let look = self.shared.log_drained.load(Relaxed) != 0 || between(send.log_look.load(Relaxed), end).cast_signed() >= 0;
         !look || self.look_at_receivers(end)
     }
 
@@ -154,8 +250,42 @@ impl Log {
         // Acquire: with the Release in `commit`, for what receivers have read.
         let begin = recv.log.load(Acquire);
         send.log_seen.store(begin, Relaxed);
-        send.log_looked.store(end, Relaxed);
+        let next = (between(begin, end) / 4).clamp(LOOK, LONGEST_LOOK);
+        send.log_look.store((end & !LONG).wrapping_add(next), Relaxed);
         begin != end
+    }
+
+    /// The part that a record goes into which needs so many bytes, with the head of the next one; None where there is no room for it. `end`: where the log
+    /// ends.
+    fn part_for(&self, end: u64, need: usize) -> Option<u64> {
+        let send = &self.shared.send;
+        let last = |part| {
+            let place = if end & LONG == part { end } else { turned(end) };
+            let to_the_end = self.to_the_end(place);
+            (place & !LONG).wrapping_add((if to_the_end < need { to_the_end + need } else { need }) as u64)
+        };
+        // Who has left the kept part comes back when half of it will do, and not to leave it again at once.
+        let most = if end & LONG == 0 { self.kept } else { self.kept / 2 };
+        if between(send.log_seen.load(Relaxed), last(0)) <= most {
+            return Some(0);
+        }
+        (between(send.log_given_back.load(Relaxed), last(LONG)) <= self.long()).then_some(LONG)
+    }
+
+    /// Lets the log go on at `next`, where the head of the next record is, as `how` tells the receivers. There will be a record that needs so many bytes.
+    fn go_on(&self, end: u64, next: u64, how: u32, need: usize) -> Result<u64> {
+        // Nobody has seen to that where nothing was ever put into the log.
+        self.back(&self.appending, end, HEAD, HEAD)?;
+        let head = self.head(end)?;
+        // There is memory before anything leads there.
+        self.back(&self.appending, next, need.min(self.to_the_end(next)), STEP)?;
+        self.head(next)?.number.store(head.number.load(Relaxed), Relaxed);
+        head.len.store(how, Relaxed);
+        // die here: the log ends where it did.
+        // Release: with the Acquire in `next` and `is_empty`.
+        self.shared.send.log.store(next, Release);
+        // die here: the log has a record more, which is no message.
+        Ok(next)
     }
 
     /// Puts a message into the log. The caller holds the sending lock.
@@ -169,63 +299,64 @@ impl Log {
         // The record, and the head of the next one.
         let need = HEAD + len.next_multiple_of(ALIGN) + HEAD;
         let mut end = send.log.load(Relaxed);
-        let mut offset = self.offset_of(end);
-        let to_the_end = self.bytes.len() - offset;
-        let skip = if to_the_end < need { to_the_end } else { 0 };
-        let waits = || end.wrapping_sub(send.log_seen.load(Relaxed)).saturating_add((need - HEAD) as u64) <= self.limit;
-        let fits = || {
-            end.wrapping_sub(send.log_given_back.load(Relaxed)).saturating_add((skip + need) as u64) <= self.bytes.len() as u64
-        };
-        if !waits() || !fits() {
+        let waits = || between(send.log_seen.load(Relaxed), end).saturating_add((need - HEAD) as u64) <= self.limit;
+        let mut part = self.part_for(end, need);
+        if !waits() || part != Some(end & LONG) {
             self.look_at_receivers(end);
+            part = self.part_for(end, need);
         }
         if !waits() {
             let why = "the unbounded queue's backlog has reached its limit in bytes (by default the size of the file system)";
             return Err(Error::LimitReached(why.into()));
         }
-        if !fits() {
+        let Some(part) = part else {
             return Err(Error::NoSpace("the unbounded queue's log has no addresses left".into()));
+        };
+        if part != end & LONG {
+            end = self.go_on(end, turned(end), TURN, need)?;
         }
-        if skip != 0 {
-            let number = self.head(end, offset)?.number.load(Relaxed);
-            // The first record of the bytes, which there is memory for before anything leads there.
-            let next = end.wrapping_add(skip as u64);
-            self.back(next, need)?;
-            self.head(next, 0)?.number.store(number, Relaxed);
-            self.head(end, offset)?.len.store(SKIP, Relaxed);
-            // die here: the log ends where it did.
-            // Release: with the Acquire in `next` and `is_empty`.
-            send.log.store(next, Release);
-            // die here: the log has a record more, which is no message.
-            (end, offset) = (next, 0);
+        let to_the_end = self.to_the_end(end);
+        if to_the_end < need {
+            end = self.go_on(end, end.wrapping_add(to_the_end as u64), SKIP, need)?;
         }
-        self.back(end, need)?;
-        let head = self.head(end, offset)?;
-        let at = offset + HEAD;
-        self.bytes.write(at, envelope)?;
-        self.bytes.write(at + envelope.len(), message)?;
+        self.back(&self.appending, end, need, STEP)?;
+        let at = self.offset_of(end);
+        self.bytes.write(at + HEAD, envelope)?;
+        self.bytes.write(at + HEAD + envelope.len(), message)?;
         let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
         let next = end.wrapping_add((need - HEAD) as u64);
-        self.commit_appended((head, len as u32 | flag), (self.head(next, offset + need - HEAD)?, next), message.len());
+        let (head, after) = (self.bytes.structure(at)?, self.bytes.structure(at + need - HEAD)?);
+        self.commit_appended((head, len as u32 | flag), (after, next), message.len());
+        self.learn_room(next);
         Ok(())
     }
 
-    /// As `append`, if that is simple: there is no envelope, the next record comes right behind this one, this process knows of memory for both, and
-    /// nobody need look how far receivers have come. If not (false), nothing was done.
+    /// Learns where the next records can be put without a question. The log ends at `end`. The caller holds the sending lock.
+    fn learn_room(&self, end: u64) {
+        let send = &self.shared.send;
+        let waiting = between(send.log_seen.load(Relaxed), end);
+        let room = if end & LONG == 0 {
+            self.kept.saturating_sub(waiting)
+        } else {
+            self.long().saturating_sub(between(send.log_given_back.load(Relaxed), end))
+        };
+        // A little more than until it is time to look: then it is.
+        let look = between(end, send.log_look.load(Relaxed)).cast_signed().max(0) as u64 + LOOK;
+        let len = room.min(self.limit.saturating_sub(waiting)).min(look).min(self.backed(&self.appending, end));
+        self.appending.learn(end, self.offset_of(end), len);
+    }
+
+    /// As `append`, if nothing is to be asked: there is no envelope, and this process knows of memory and room. If not (false), nothing was done.
     #[inline]
     pub(crate) fn append_simply(&self, message: &[u8]) -> bool {
-        let send = &self.shared.send;
-        let end = send.log.load(Relaxed);
-        let (offset, record) = (self.offset_of(end), HEAD + message.len().next_multiple_of(ALIGN));
-        let need = record + HEAD;
-        let waits = end.wrapping_sub(send.log_seen.load(Relaxed)).saturating_add(record as u64);
-        let kept = end.wrapping_sub(send.log_given_back.load(Relaxed)).saturating_add(need as u64);
-        let there_is_room = waits <= self.limit && kept <= self.bytes.len() as u64 && need <= self.to_the_end(end);
-        if !there_is_room || !self.is_backed(end, need) {
+        let end = self.shared.send.log.load(Relaxed);
+        let record = HEAD + message.len().next_multiple_of(ALIGN);
+        let Some(at) = self.appending.offset_of(end, (record + HEAD) as u64) else { return false };
+        if self.shared.log_drained.load(Relaxed) != 0 {
             return false;
         }
-        let (Ok(head), Ok(after)) = (self.bytes.structure(offset), self.bytes.structure(offset + record)) else { return false };
-        if self.bytes.write(offset + HEAD, message).is_err() {
+        let (Ok(head), Ok(after)) = (self.bytes.structure(at), self.bytes.structure(at + record)) else { return false };
+        if self.bytes.write(at + HEAD, message).is_err() {
             return false;
         }
         self.commit_appended((head, message.len() as u32), (after, end.wrapping_add(record as u64)), message.len());
@@ -248,25 +379,35 @@ impl Log {
     /// The first message in the log. The caller holds the receiving lock.
     pub(crate) fn next(&self) -> Result<Option<Record>> {
         let recv = &self.shared.recv;
-        // A SKIP follows a record, and is followed by one.
-        for _ in 0..2 {
+        for _ in 0..TURNS {
             let place = recv.log.load(Relaxed);
             if recv.log_seen.load(Relaxed) == place {
                 // Acquire: with the Release in `commit_appended`: the records. Receivers who find it here later have them from us, by the lock.
                 recv.log_seen.store(self.shared.send.log.load(Acquire), Relaxed);
             }
-            let waiting = recv.log_seen.load(Relaxed).wrapping_sub(place);
-            if waiting == 0 {
+            let seen = recv.log_seen.load(Relaxed);
+            if seen == place {
+                if (place & !LONG).wrapping_sub(recv.log_given_back.load(Relaxed)) >= CHUNK as u64 {
+                    // Who took the last ones died before that. Senders may have no room until then.
+                    self.give_back(place);
+                }
                 return Ok(None);
             }
-            let offset = self.offset_of(place);
-            let end = self.bytes.len() - offset;
+            let waiting = between(place, seen);
+            let end = self.to_the_end(place);
             let corrupted = Error::Corrupted("the log's records are none that it can have");
-            if waiting > self.bytes.len() as u64 || end < HEAD || !place.is_multiple_of(ALIGN as u64) {
+            let is_sane = (HEAD as u64..=self.bytes.len() as u64).contains(&waiting);
+            if !is_sane || end < HEAD || !(place & !LONG).is_multiple_of(ALIGN as u64) {
                 return Err(corrupted);
             }
-            let len = self.head(place, offset)?.len.load(Relaxed);
-            if len == SKIP {
+            let ahead = (waiting as usize).min(STEP);
+            self.back(&self.taking, place, HEAD, ahead)?;
+            let len = self.head(place)?.len.load(Relaxed);
+            if len == TURN {
+                self.commit(turned(place));
+                continue;
+            }
+            if len == SKIP && end as u64 <= waiting {
                 self.commit(place.wrapping_add(end as u64));
                 continue;
             }
@@ -275,8 +416,9 @@ impl Log {
             if bytes > self.max_message + ENVELOPE || record > end || record as u64 > waiting {
                 return Err(corrupted);
             }
-            self.back(place, record)?;
-            return Ok(Some(Record { offset: offset + HEAD, len, place, next: place.wrapping_add(record as u64) }));
+            self.back(&self.taking, place, record, ahead)?;
+            let (offset, next) = (self.offset_of(place) + HEAD, place.wrapping_add(record as u64));
+            return Ok(Some(Record { offset, len, place, next }));
         }
         Err(Error::Corrupted("the log leads nowhere"))
     }
@@ -293,38 +435,42 @@ impl Log {
 
     /// Takes a message off the log, which the caller has. It holds the receiving lock.
     pub(crate) fn take(&self, record: &Record) -> Result<()> {
-        let head = self.head(record.place, record.offset - HEAD)?;
+        let head = self.bytes.structure(record.offset - HEAD)?;
         let envelope = if record.len & ENVELOPED == 0 { 0 } else { ENVELOPE };
         self.commit_taken(head, record.next, ((record.len & !ENVELOPED) as usize).saturating_sub(envelope));
-        self.give_back(record.next)
+        self.give_back(record.next);
+        self.learn_records(record.next);
+        Ok(())
     }
 
-    /// Takes the first message if that is simple: it has no envelope and up to `longest` bytes, it is known to be there, with another one behind it, and
+    /// Learns where there are records that can be taken without a question. The log begins at `place`. The caller holds the receiving lock.
+    fn learn_records(&self, place: u64) {
+        let recv = &self.shared.recv;
+        let waiting = between(place, recv.log_seen.load(Relaxed));
+        let chunk = recv.log_given_back.load(Relaxed) / CHUNK as u64 * CHUNK as u64;
+        let kept = between(place, chunk.wrapping_add(CHUNK as u64));
+        // The last record of each is asked for.
+        let len = waiting.min(kept).min(self.backed(&self.taking, place)).saturating_sub(1);
+        let is_sane = waiting <= self.bytes.len() as u64 && kept <= CHUNK as u64;
+        self.taking.learn(place, self.offset_of(place), if is_sane { len } else { 0 });
+    }
+
+    /// Takes the first message if nothing is to be asked: it has no envelope and up to `longest` bytes, it is known to be there, with something behind it, and
     /// there is no memory to be given back. Says how long it is. If not, nothing was done. The caller holds the receiving lock.
     #[inline]
     pub(crate) fn take_simply(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
-        let recv = &self.shared.recv;
-        let place = recv.log.load(Relaxed);
-        let (waiting, offset) = (recv.log_seen.load(Relaxed).wrapping_sub(place), self.offset_of(place));
-        let is_sane = waiting <= self.bytes.len() as u64 && place.is_multiple_of(ALIGN as u64);
-        if waiting == 0 || !is_sane || !self.is_backed(place, HEAD) {
-            return None;
-        }
-        let head: &RecordHead = self.bytes.structure(offset).ok()?;
+        let place = self.shared.recv.log.load(Relaxed);
+        let at = self.taking.offset_of(place, HEAD as u64)?;
+        let head: &RecordHead = self.bytes.structure(at).ok()?;
         // Read once: it is checked, and then used. An envelope's flag makes it too long, and so does what is no message.
         let len = head.len.load(Relaxed) as usize;
-        let record = HEAD + len.next_multiple_of(ALIGN);
-        let next = place.wrapping_add(record as u64);
-        let is_simple = len <= longest
-            && (record as u64) < waiting
-            && record <= self.to_the_end(place)
-            && self.is_backed(place, record)
-            && next / CHUNK as u64 * CHUNK as u64 <= recv.log_given_back.load(Relaxed);
-        if !is_simple {
+        if len > longest {
             return None;
         }
-        self.bytes.read(offset + HEAD, &mut sink.space(len).ok()?[..len]).ok()?;
-        self.commit_taken(head, next, len);
+        let record = (HEAD + len.next_multiple_of(ALIGN)) as u64;
+        self.taking.distance(place, record)?;
+        self.bytes.read(at + HEAD, &mut sink.space(len).ok()?[..len]).ok()?;
+        self.commit_taken(head, place.wrapping_add(record), len);
         Some(len)
     }
 
@@ -340,30 +486,35 @@ impl Log {
     }
 
     #[inline]
-    fn commit(&self, next: u64) {
+    pub(crate) fn commit(&self, next: u64) {
         // die here: the message is still there, for the next receiver.
         // Release: with the Acquire in `look_at_receivers` and `is_empty`.
         self.shared.recv.log.store(next, Release);
         // die here: the message is gone with us.
     }
 
-    /// Gives memory before `place` back to the system: whole chunks, or, where the log is empty now, all pages.
-    fn give_back(&self, place: u64) -> Result<()> {
-        let given_back = &self.shared.recv.log_given_back;
-        let mut from = given_back.load(Relaxed);
-        let drained = self.shared.recv.log_seen.load(Relaxed) == place && self.is_empty();
+    /// Gives memory of the long part before `place` back to the system: whole chunks, or, where the log is empty now, all pages.
+    fn give_back(&self, place: u64) {
+        let recv = &self.shared.recv;
+        if recv.log_seen.load(Relaxed) == place {
+            // Acquire: as in `next`.
+            recv.log_seen.store(self.shared.send.log.load(Acquire), Relaxed);
+        }
+        let drained = recv.log_seen.load(Relaxed) == place;
         if drained {
             // die here: senders look by themselves, a few messages later.
             self.shared.log_drained.store(1, Relaxed);
         }
-        let piece = if drained { PAGE } else { CHUNK } as u64;
+        let given_back = &recv.log_given_back;
+        // Whole pages, whatever somebody may have scribbled there.
+        let mut from = given_back.load(Relaxed) & !(PAGE as u64 - 1);
+        let piece = if drained && place & LONG != 0 { PAGE } else { CHUNK } as u64;
         let to = (place / piece * piece).max(from);
-        if to - from > self.bytes.len() as u64 || !from.is_multiple_of(PAGE as u64) {
-            return Err(Error::Corrupted("more of the log was given back than it has"));
-        }
+        // Receivers that died before this, one after the other, may have left more than a round: then nothing waits in the long part.
+        from = from.max(to.saturating_sub(self.long()));
         while from < to {
-            let at = self.offset_of(from);
-            let len = ((to - from) as usize).min(self.to_the_end(from));
+            let at = self.offset_of(from | LONG);
+            let len = ((to - from) as usize).min(self.to_the_end(from | LONG));
             // Where the file system cannot, the memory stays, and is written over in the next round.
             self.bytes.punch(at, at + len);
             from += len as u64;
@@ -371,17 +522,26 @@ impl Log {
             // Release: with the Acquire in `look_at_receivers`.
             given_back.store(from, Release);
         }
-        Ok(())
     }
 
     /// Whether a place has been received.
     pub(crate) fn is_taken(&self, place: u64) -> bool {
-        self.shared.recv.log.load(Acquire).wrapping_sub(place).cast_signed() > 0
+        between(place, self.shared.recv.log.load(Acquire)).cast_signed() > 0
     }
 
     /// How many messages were ever taken out of it.
     pub(crate) fn taken(&self) -> u64 {
         self.shared.recv.log_taken.load(Relaxed)
+    }
+
+    /// How many messages were put into it before its `end`, if it still ends there.
+    fn number_at(&self, end: u64) -> Result<u64> {
+        if self.backed(&self.appending, end).max(self.backed(&self.taking, end)) < HEAD as u64 {
+            let at = self.offset_of(end);
+            self.bytes.populate_to_read(at, at + HEAD)?;
+        }
+        // Acquire: it is read before the log's end is read once more.
+        Ok(self.head(end)?.number.load(Acquire))
     }
 
     /// How many messages were ever put into it.
@@ -390,8 +550,7 @@ impl Log {
         for _ in 0..1000 {
             // Acquire: with the Release in `commit_appended`, for the number.
             let end = send.log.load(Acquire);
-            // Acquire: it is read before the log's end is read once more. Where it ends there is memory, as in `len`.
-            let number = self.head(end, self.offset_of(end))?.number.load(Acquire);
+            let number = self.number_at(end)?;
             if send.log.load(Relaxed) == end {
                 return Ok(number);
             }
@@ -408,11 +567,11 @@ impl Log {
             if end == begin {
                 return Ok(0);
             }
-            if end.wrapping_sub(begin) > self.bytes.len() as u64 {
+            if between(begin, end) > self.bytes.len() as u64 {
                 continue;
             }
             // Where the log ends there is memory as long as it ends there, and what comes before is never asked for.
-            let number = self.head(end, self.offset_of(end))?.number.load(Relaxed);
+            let number = self.number_at(end)?;
             // If nothing was received or sent meanwhile, all belong to one moment.
             if send.log.load(Acquire) == end && recv.log.load(Acquire) == begin {
                 return Ok(usize::try_from(number.wrapping_sub(taken)).unwrap_or(0).min(self.bytes.len()));

@@ -18,6 +18,8 @@ mod ring;
 mod sending;
 mod sources;
 mod store;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod view;
 mod watch;

@@ -29,6 +29,8 @@ pub(crate) const INLINE: usize = 4096;
 const RING_OF_UNBOUNDED: usize = 256;
 /// The log's memory is given back in chunks of so many bytes.
 pub(crate) const CHUNK: usize = 1 << 20;
+/// The part of the log whose memory is kept has at most so many bytes, a power of two.
+pub(crate) const KEPT: usize = 1 << 20;
 /// The numbers of blocks leave room for flags.
 const MAX_BLOCKS: usize = 1 << 28;
 /// No object is longer: an address space has 47 bits at least.
@@ -85,7 +87,7 @@ impl QueueOptions {
     }
 
     /// Makes room for as many messages as there is memory for: senders never wait. Memory grows with what waits to be received, and goes
-    /// back to the system as it is received.
+    /// back to the system as it is received, but for up to two and a half mebibytes.
     #[must_use]
     pub fn unbounded(mut self) -> Self {
         self.capacity = Capacity::Unbounded { limit: None };
@@ -93,7 +95,7 @@ impl QueueOptions {
     }
 
     /// As [`QueueOptions::unbounded`], but no more than about `bytes` of memory are used for messages that wait: then sending fails with
-    /// `LimitReached`. Each message takes up to 32 bytes more than its length, and a mebibyte may be in use behind the receivers.
+    /// `LimitReached`. Each message takes up to 32 bytes more than its length, and two and a half mebibytes may be in use behind the receivers.
     #[must_use]
     pub fn unbounded_within(mut self, bytes: usize) -> Self {
         self.capacity = Capacity::Unbounded { limit: Some(bytes) };
@@ -132,7 +134,7 @@ impl QueueOptions {
 
     /// What the queue's parts need, if it begins at `offset` of its mapping. `room`: the bytes for the log of an unbounded one without a limit.
     pub(crate) fn plan(&self, offset: usize, room: usize) -> Result<Plan> {
-        let long = self.max_message > INLINE;
+        let is_long = self.max_message > INLINE;
         if self.max_message > MAX_MESSAGE {
             return Err(Error::invalid(format!("a queue's max_message is 0 to {MAX_MESSAGE} bytes, not {}", self.max_message)));
         }
@@ -140,12 +142,12 @@ impl QueueOptions {
             return Err(Error::invalid(format!("a queue's leases are 0 to {MAX_LEASES} messages, not {}", self.leases)));
         }
         let record = (self.max_message + ENVELOPE + 64).next_multiple_of(CHUNK);
-        let (slots, log_limit, log_size, blocks) = match self.capacity {
+        let (slots, log_limit, long, blocks) = match self.capacity {
             Capacity::Messages(n) if n > MAX_CAPACITY => {
                 return Err(Error::invalid(format!("a queue's capacity is 0 to {MAX_CAPACITY} messages, not {n}")));
             }
             Capacity::Messages(0) => (0, 0, 0, self.leases.max(1) + 256),
-            Capacity::Messages(n) => (n, 0, 0, self.leases + if long { n } else { 0 }),
+            Capacity::Messages(n) => (n, 0, 0, self.leases + if is_long { n } else { 0 }),
             Capacity::Unbounded { limit } => {
                 let limit = limit.unwrap_or(room);
                 if limit > MAX_LEN {
@@ -155,10 +157,11 @@ impl QueueOptions {
             }
         };
         let slot_size = (SLOT_DATA + self.max_message.clamp(4, INLINE)).next_multiple_of(64);
-        let block_size = (self.max_message + ENVELOPE).next_multiple_of(if long { PAGE } else { 64 });
+        let block_size = (self.max_message + ENVELOPE).next_multiple_of(if is_long { PAGE } else { 64 });
+        let (log_kept, log_size) = if long == 0 { (0, 0) } else { (KEPT, KEPT + long) };
         let plan = Plan::new(offset, slots, slot_size, blocks, block_size, log_size);
         match plan.filter(|plan| blocks <= MAX_BLOCKS && plan.len <= MAX_LEN) {
-            Some(plan) => Ok(Plan { log_limit, max_message: self.max_message, ..plan }),
+            Some(plan) => Ok(Plan { log_kept, log_limit, max_message: self.max_message, ..plan }),
             None => Err(Error::invalid(format!(
                 "a queue for {slots} messages of up to {} bytes each is too large: allow fewer or shorter ones",
                 self.max_message
@@ -204,6 +207,7 @@ pub(crate) struct Plan {
     pub(crate) blocks: usize,
     pub(crate) block_size: usize,
     pub(crate) log_size: usize,
+    pub(crate) log_kept: usize,
     pub(crate) log_limit: usize,
     pub(crate) max_message: usize,
     /// How many bytes the whole queue has, with its layout.
@@ -221,13 +225,14 @@ impl Plan {
         let log_at = heads_at.checked_add(blocks.checked_mul(size_of::<BlockHead>())?)?.checked_next_multiple_of(PAGE)?;
         let blocks_at = log_at.checked_add(log_size)?.checked_next_multiple_of(PAGE)?;
         let len = blocks_at.checked_add(blocks.checked_mul(block_size)?)?.checked_sub(offset)?;
-        let (log_limit, max_message) = (0, 0);
+        let (log_kept, log_limit, max_message) = (0, 0, 0);
         Some(Self {
             slots,
             slot_size,
             blocks,
             block_size,
             log_size,
+            log_kept,
             log_limit,
             max_message,
             len,
@@ -246,6 +251,7 @@ impl Plan {
         layout.blocks.store(self.blocks as u32, Relaxed);
         layout.block_size.store(self.block_size as u64, Relaxed);
         layout.log_size.store(self.log_size as u64, Relaxed);
+        layout.log_kept.store(self.log_kept as u32, Relaxed);
         layout.log_limit.store(self.log_limit as u64, Relaxed);
     }
 
@@ -255,6 +261,7 @@ impl Plan {
         let (slots, blocks) = (shared.capacity.load(Relaxed) as usize, shared.blocks.load(Relaxed) as usize);
         let (slot_size, block_size) = (size(shared.slot_size.load(Relaxed)), size(shared.block_size.load(Relaxed)));
         let log_size = size(shared.log_size.load(Relaxed));
+        let log_kept = shared.log_kept.load(Relaxed) as usize;
         let max_message = shared.max_message.load(Relaxed) as usize;
         let sane = slot_size > SLOT_DATA
             && slot_size.is_multiple_of(64)
@@ -263,12 +270,13 @@ impl Plan {
             && max_message <= MAX_MESSAGE
             && blocks <= MAX_BLOCKS
             && log_size.is_multiple_of(CHUNK)
+            && (log_size == 0 || log_size > KEPT && log_kept <= KEPT && log_kept.is_power_of_two() && log_kept >= 64)
             && (slots != 0 || blocks != 0);
         let plan = Self::new(shared.offset(), slots, slot_size, blocks, block_size, log_size).filter(|_| sane);
         let Some(plan) = plan else {
             return Err(Error::Corrupted("the queue's sizes are none that it can have"));
         };
-        Ok(Self { log_limit: size(shared.log_limit.load(Relaxed)), max_message, ..plan })
+        Ok(Self { log_kept, log_limit: size(shared.log_limit.load(Relaxed)), max_message, ..plan })
     }
 
     pub(crate) fn slots_in(&self, mapping: &Arc<Mapping>) -> Result<Bytes> {

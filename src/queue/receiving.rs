@@ -45,14 +45,16 @@ impl Store {
     ) -> Result<Received> {
         let simply = |sink: &mut _| match take {
             Take::OnLease => None,
+            // It stays in its block.
+            Take::InPlace if self.is_rendezvous() => None,
             Take::InPlace if self.next_is_block() => self.recv_block_simply(sink),
             Take::InPlace | Take::Whole => {
                 self.recv_simply(sink).map(|len| Received { len, envelope: None, block: None, offer: None })
             }
         };
         // Who spins for a message without the lock need not take it, and give it back, to find nothing.
-        let received =
-            simply(sink).or_else(|| if take != Take::OnLease && self.spins_for_message(deadline) { simply(sink) } else { None });
+        let spins = take != Take::OnLease || self.is_rendezvous();
+        let received = simply(sink).or_else(|| if spins && self.spins_for_message(deadline) { simply(sink) } else { None });
         self.shared.checked(match received {
             Some(received) => Ok(received),
             None => self.recv_whole(sink, take, deadline, watch),
@@ -61,8 +63,10 @@ impl Store {
 
     /// Where there is no message: whether there is one after a spin.
     fn spins_for_message(&self, deadline: Deadline) -> bool {
-        let most = if self.is_rendezvous() || self.message_is_there() { None } else { deadline.left(lock::LOOK).ok() };
-        most.is_some_and(|most| self.recv_spin.until(most, || self.message_is_there()))
+        let most = if self.message_is_there() { None } else { deadline.left(lock::LOOK).ok() };
+        most.is_some_and(|most| {
+            if self.is_rendezvous() { self.spins_for_offer(most) } else { self.recv_spin.until(most, || self.message_is_there()) }
+        })
     }
 
     /// Receives a message if that is simple: there is a short one without an envelope, nobody has the lock or waits for it, and nothing is
@@ -71,10 +75,10 @@ impl Store {
     /// What it does is what `recv_whole` would do, with fewer questions on the way.
     #[inline]
     pub(crate) fn recv_simply(&self, sink: &mut impl Sink) -> Option<usize> {
-        let side = &self.shared.recv;
         if self.is_rendezvous() {
-            return None;
+            return self.accept_simply(sink);
         }
+        let side = &self.shared.recv;
         let call = self.users.enter_simply(&side.lock)?;
         let held = lock::acquire_free(&call, &side.lock, &side.bias)?;
         let nothing_left = side.transit.load(Relaxed) | side.returned.load(Relaxed) | side.leased.load(Relaxed) == 0;
@@ -122,6 +126,11 @@ impl Store {
         {
             return Some(len);
         }
+        self.take_from_log_after_a_look(log, sink)
+    }
+
+    #[cold]
+    fn take_from_log_after_a_look(&self, log: &Log, sink: &mut impl Sink) -> Option<usize> {
         let Ok(Look { ready: false, position, .. }) = self.ring.look(&self.shared.recv, 1) else { return None };
         self.log_is_next(position)?;
         let record = log.next().ok()??;
@@ -293,7 +302,7 @@ impl Store {
     }
 
     #[inline]
-    fn message_is_there(&self) -> bool {
+    pub(crate) fn message_is_there(&self) -> bool {
         let shared = &*self.shared;
         if self.is_rendezvous() {
             return self.has_offer() || shared.recv.returned.load(Relaxed) != 0 || shared.phase.load(Relaxed) != 0;

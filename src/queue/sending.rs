@@ -59,10 +59,12 @@ impl Store {
     #[inline(never)]
     fn log_simply(&self, message: &[u8]) -> bool {
         let Some(log) = &self.log else { return false };
-        if !self.must_log() {
-            return self.ring.put_at_hint(message);
-        }
-        log.append_simply(message) || log.append(&[], message).is_ok()
+        log.append_simply(message) || self.log_after_a_look(log, message)
+    }
+
+    #[cold]
+    fn log_after_a_look(&self, log: &Log, message: &[u8]) -> bool {
+        if self.must_log() { log.append(&[], message).is_ok() } else { self.ring.put_at_hint(message) }
     }
 
     /// As `send`, in all cases.
@@ -233,6 +235,7 @@ impl Store {
     #[cold]
     fn send_into_log(&self, payload: Payload<'_>) -> Result<bool> {
         match (&self.log, payload) {
+            (Some(log), Payload::Here([], message)) if log.append_simply(message) => Ok(true),
             (Some(log), Payload::Here(envelope, message)) => log.append(envelope, message).map(|()| true),
             _ => Err(Error::Corrupted("a queue became unbounded")),
         }
@@ -262,7 +265,8 @@ impl Store {
     fn room_is_there(&self) -> bool {
         let shared = &*self.shared;
         if self.is_rendezvous() {
-            return shared.send.lock.load(Relaxed) & lock::WAITERS != 0 || shared.phase.load(Relaxed) != 0;
+            let receiver_waits = shared.send.lock.load(Relaxed) & lock::WAITERS != 0 || shared.recv.looking.load(Relaxed) != 0;
+            return receiver_waits || shared.phase.load(Relaxed) != 0;
         }
         self.log.is_some()
             || shared.phase.load(Relaxed) != 0

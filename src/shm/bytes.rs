@@ -83,6 +83,11 @@ impl Bytes {
         self.mapping.populate(self.offset + start.min(self.len), self.offset + end.min(self.len))
     }
 
+    /// As [`Bytes::populate`], for who only reads.
+    pub(crate) fn populate_to_read(&self, start: usize, end: usize) -> Result<()> {
+        self.mapping.populate_to_read(self.offset + start.min(self.len), self.offset + end.min(self.len))
+    }
+
     /// Keeps them out of core dumps.
     pub(crate) fn keep_out_of_dumps(&self) {
         self.mapping.keep_out_of_dumps(self.offset, self.offset + self.len);

@@ -131,7 +131,6 @@ pub(crate) struct Counts {
     pub(crate) recoveries: Counter,
     /// How often a death was noticed.
     pub(crate) deaths: Counter,
-    pub(crate) _reserved: [AtomicU64; 4],
 }
 
 /// A region: one page for this, the user's bytes after it.
@@ -159,6 +158,9 @@ pub(crate) struct MutexLayout {
     /// The length of the data behind the mutex, in bytes. Never changes.
     pub(crate) data_len: AtomicU32,
     pub(crate) counts: Counts,
+    /// How owners let go of the word.
+    pub(crate) quiet: Quiet,
+    pub(crate) _reserved: [AtomicU32; 6],
 }
 
 /// A signalling semaphore.
@@ -174,6 +176,7 @@ pub(crate) struct SemaphoreLayout {
     pub(crate) watched: AtomicU32,
     pub(crate) _reserved: [AtomicU32; 8],
     pub(crate) counts: Counts,
+    pub(crate) _reserved_too: [AtomicU64; 4],
 }
 
 /// A semaphore of permits.
@@ -192,6 +195,7 @@ pub(crate) struct PermitsLayout {
     pub(crate) watched: AtomicU32,
     pub(crate) _reserved: [AtomicU32; 7],
     pub(crate) counts: Counts,
+    pub(crate) _reserved_too: [AtomicU64; 4],
     /// Who holds how many (`Peer::value`).
     pub(crate) holders: Peers<MAX_HOLDERS>,
     /// The life words of the holders, by the number of their entries.
@@ -259,7 +263,7 @@ pub(crate) struct QueueLayout {
     pub(crate) log_size: AtomicU64,
     /// The most bytes that may wait in the log.
     pub(crate) log_limit: AtomicU64,
-    /// The block from which on a free one is looked for. A hint.
+    /// The block from which on a free one is looked for. A hint; not used in a rendezvous.
     pub(crate) free_hint: AtomicU32,
     /// No block of this number or above has ever been claimed.
     pub(crate) claimed: AtomicU32,
@@ -277,9 +281,12 @@ pub(crate) struct QueueLayout {
     pub(crate) log_from: AtomicU64,
     /// 1 once receivers have read the log to its end: senders look how far they have come. A hint.
     pub(crate) log_drained: AtomicU32,
+    /// How many of the log's bytes, the first ones, keep their memory; a power of two. Never changes.
+    pub(crate) log_kept: AtomicU32,
     pub(crate) send: Side,
     pub(crate) recv: Side,
     pub(crate) counts: Counts,
+    pub(crate) _reserved: [AtomicU64; 4],
     pub(crate) peers: Peers<MAX_ATTACHED>,
 }
 
@@ -309,16 +316,18 @@ pub(crate) struct Side {
     /// The place of that block's message: a position, or an offer.
     pub(crate) transit_place: AtomicU64,
     pub(crate) bias: Bias,
+    /// Receiving, in a rendezvous: not 0 while a receiver spins for an offer, or where one died that did (`queue::handoff`).
+    pub(crate) looking: AtomicU32,
     /// The rest of the line is nobody's: what follows, the other side looks at while this one works on what is above.
-    pub(crate) _reserved: [AtomicU32; 2],
-    /// Where the log ends (sending) and begins (receiving). The store of either is the commit.
+    pub(crate) _reserved: AtomicU32,
+    /// Where the log ends (sending) and begins (receiving): places (`queue::log`). The store of either is the commit.
     pub(crate) log: AtomicU64,
-    /// Receiving: up to here the log's memory was given back; senders may use it again. Sending: what the senders know of that.
+    /// Receiving: up to here the memory of the log's long part was given back; senders may use it again. Sending: what the senders know of that.
     pub(crate) log_given_back: AtomicU64,
     /// What this side knows of the other's `log`: never ahead of it.
     pub(crate) log_seen: AtomicU64,
-    /// Sending: where the log ended when the senders looked at the other side last.
-    pub(crate) log_looked: AtomicU64,
+    /// Sending: where the log will end when the senders look at the other side again.
+    pub(crate) log_look: AtomicU64,
     /// Receiving: how many messages were ever taken from the log. A hint, one behind where a receiver died right after it took one.
     pub(crate) log_taken: AtomicU64,
     /// Receiving: how many messages were ever handed out on lease.
@@ -341,6 +350,15 @@ pub(crate) struct Bias {
     /// Who held it last, and how many times in a row, nobody having come between. Changed by who holds it.
     pub(crate) last: AtomicU32,
     pub(crate) times: AtomicU32,
+}
+
+/// What there is beside a lock word that may be quiet (`sync::quiet`).
+#[repr(C)]
+pub(crate) struct Quiet {
+    /// How the lock is; only grows.
+    pub(crate) turn: AtomicU32,
+    /// The turn that its last owner heard. Changed by who holds it.
+    pub(crate) heard: AtomicU32,
 }
 
 /// The head of a block: memory for one message, which somebody owns.
@@ -366,7 +384,7 @@ pub(crate) struct BlockHead {
 /// The head of a record in the log; the payload follows it. Where the log ends there is one already, of which only `number` is valid.
 #[repr(C)]
 pub(crate) struct RecordHead {
-    /// The message's length in bytes, and ENVELOPED; or SKIP: the next record is at the beginning of the log's bytes.
+    /// The message's length in bytes, and ENVELOPED; or where the next record is that does not follow it (`queue::log`).
     pub(crate) len: AtomicU32,
     pub(crate) _reserved: AtomicU32,
     /// How many messages were put into the log before this one.
@@ -450,6 +468,7 @@ layouts!(
     LivesLayout,
     LifeLayout,
     Bias,
+    Quiet,
     AtomicU32
 );
 
@@ -474,10 +493,10 @@ macro_rules! objects {
 }
 objects! {
     RegionLayout: Region, 0, 1, lock;
-    MutexLayout: Mutex, 0, 3, word, counts;
+    MutexLayout: Mutex, 0, 4, word, counts;
     SemaphoreLayout: Semaphore, SIGNALS, 2, lock, counts;
     PermitsLayout: Semaphore, PERMITS, 2, holders.lock, counts;
-    QueueLayout: Queue, 0, 6, peers.lock, counts;
+    QueueLayout: Queue, 0, 7, peers.lock, counts;
 }
 
 // SAFETY: atomics only, as the trait wants.
@@ -496,8 +515,8 @@ const _: () = {
     assert!(cfg!(target_endian = "little") && cfg!(target_pointer_width = "64"), "rsipc needs a little-endian 64-bit machine");
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<RegionLayout>() == 32 && size_of::<RegionLayout>() <= REGION_DATA);
-    assert!(size_of::<Counts>() == 64 && align_of::<Counts>() == 8);
-    assert!(size_of::<MutexLayout>() == 128 && offset_of!(MutexLayout, counts) == 64);
+    assert!(size_of::<Counts>() == 32 && align_of::<Counts>() == 8);
+    assert!(size_of::<MutexLayout>() == 128 && offset_of!(MutexLayout, counts) == 64 && offset_of!(MutexLayout, quiet) == 96);
     assert!(offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");

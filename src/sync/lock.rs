@@ -58,7 +58,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::shm::layout::Bias;
+use crate::shm::layout::{Bias, Quiet};
 use crate::sync::bias::is_biased;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
@@ -101,8 +101,14 @@ pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
     match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: the kernel sets OWNER_DIED, and wakes a sleeper if there is one.
         Ok(_) => Ok(Left::Released),
-        Err(_) => acquire_slow(call, word, None, deadline),
+        Err(_) => acquire_slow(call, word, Beside::Nothing, deadline),
     }
+}
+
+/// As [`acquire`], of a lock that may be quiet (`sync::quiet`). Who has it has to heed how it is.
+#[inline]
+pub(crate) fn acquire_asking(call: &Call<'_>, word: &AtomicU32, quiet: &Quiet, deadline: Deadline) -> Result<Left> {
+    if try_acquire(call, word) { Ok(Left::Released) } else { acquire_slow(call, word, Beside::Quiet(quiet), deadline) }
 }
 
 /// Takes the lock of `word` if it is free, and nobody waits for it; otherwise does nothing.
@@ -110,6 +116,15 @@ pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
 pub(crate) fn try_acquire(call: &Call<'_>, word: &AtomicU32) -> bool {
     // Acquire: as in `acquire`.
     word.compare_exchange(0, call.owner(), Acquire, Relaxed).is_ok()
+    // die here: as in `acquire`.
+}
+
+/// As [`try_acquire`], also where somebody waits for the lock or for a change, but not where the last owner may have died.
+#[inline]
+pub(crate) fn try_acquire_awaited(call: &Call<'_>, word: &AtomicU32) -> bool {
+    let seen = word.load(Relaxed);
+    // Acquire: as in `acquire`.
+    seen & !WAITERS == 0 && word.compare_exchange(seen, call.owner() | seen, Acquire, Relaxed).is_ok()
     // die here: as in `acquire`.
 }
 
@@ -147,7 +162,7 @@ pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bia
 #[cold]
 fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
     let end = if matches!(deadline, Deadline::Now) { Deadline::after(GRACE) } else { deadline };
-    acquire_slow(call, word, bias, end).map_err(|e| match (e, deadline) {
+    acquire_slow(call, word, bias.map_or(Beside::Nothing, Beside::Bias), end).map_err(|e| match (e, deadline) {
         (Error::TimedOut, Deadline::Now) => Error::WouldBlock,
         // No call that takes such a lock is made by who has it.
         (Error::Deadlock, _) => Error::Corrupted("a lock has this thread for its owner, which never took it"),
@@ -155,15 +170,27 @@ fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, de
     })
 }
 
+/// What lies beside a lock's word, and says how its owners let go of it.
+#[derive(Clone, Copy)]
+enum Beside<'a> {
+    Nothing,
+    /// It may be biased.
+    Bias(&'a Bias),
+    /// It may be quiet.
+    Quiet(&'a Quiet),
+}
+
 #[cold]
-fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
+fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline: Deadline) -> Result<Left> {
     static SPIN: Spin = Spin::new();
     let mut spun = false;
     // Since the last look whether the owner is gone: others may wake us more often than that.
     let mut looked: Option<Instant> = None;
     loop {
         let mut seen = word.load(Relaxed);
-        if let Some(bias) = bias.filter(|_| is_biased(seen)) {
+        if let Beside::Bias(bias) = beside
+            && is_biased(seen)
+        {
             let is_mine = seen & TID == call.owner();
             // die here: as in `acquire`.
             if is_mine && bias.end_mine(call, word) || !is_mine && bias.take(word, seen, call.owner() | WAITERS) {
@@ -192,9 +219,14 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
         };
         if !spun {
             spun = true;
-            let mut taken = None;
+            let (mut taken, mut looks) = (None, 0);
             // Others may be faster several times. A word that is biased, or was, is for the steps above.
             SPIN.until(left, || {
+                looks += 1;
+                if looks <= TRIES && try_acquire(call, word) {
+                    taken = Some(Left::Released);
+                    return true;
+                }
                 let now = word.load(Relaxed);
                 taken = if now & TID == 0 { take_free(call, word, now) } else { None };
                 taken.is_some() || is_biased(seen) && now != seen || is_biased(now) && !is_biased(seen)
@@ -212,6 +244,9 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
         if seen & WAITERS == 0 && word.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed).is_err() {
             continue;
         }
+        if let Beside::Quiet(quiet) = beside {
+            quiet.ask(word);
+        }
         let since = looked.get_or_insert_with(Instant::now);
         call.waits();
         match futex::wait(word, seen | WAITERS, Kind::Lock, left.min(LOOK.saturating_sub(since.elapsed())))? {
@@ -228,6 +263,10 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline
         }
     }
 }
+
+/// So many looks of who spins for a lock are tries to take it. An owner that takes it again at once leaves it free for less time than a look that finds it free needs to
+/// become a try; but who only tries keeps the owner from its work. So this is for the first microseconds.
+const TRIES: u32 = 32;
 
 /// Takes the lock of a word that was `seen` free. May fail where nothing has changed.
 #[inline]
@@ -256,8 +295,14 @@ fn woken(word: &AtomicU32) -> u32 {
 /// Nobody sleeps on the word for a change.
 #[inline]
 pub(crate) fn release(call: &Call<'_>, word: &AtomicU32) {
+    release_as(call.owner(), word);
+}
+
+/// As [`release`], of who stands as `owner` in the word.
+#[inline]
+pub(crate) fn release_as(owner: u32, word: &AtomicU32) {
     // Release: with the Acquire of `acquire`.
-    if word.compare_exchange(call.owner(), 0, Release, Relaxed).is_err() {
+    if word.compare_exchange(owner, 0, Release, Relaxed).is_err() {
         release_slow(word);
     }
 }
@@ -267,6 +312,11 @@ fn release_slow(word: &AtomicU32) {
     // Release: as in `release`.
     word.store(WAITERS, Release);
     // die here: the word is free and pending, so the kernel wakes one sleeper, who passes it on.
+    wake_one(word);
+}
+
+/// Wakes one of those who want the lock of a word, in which WAITERS is set; clears that if there was none. The call is working on it.
+pub(crate) fn wake_one(word: &AtomicU32) {
     if futex::wake(word, 1, Kind::Lock) == 0 && word.compare_exchange(WAITERS, 0, Relaxed, Relaxed).is_ok() {
         // die here: as in `forget`.
         wake_all(word);
@@ -506,16 +556,16 @@ pub(crate) fn wait_for_change<T>(
     change: impl FnMut() -> Result<Option<T>>,
     sleep: impl FnMut(u32, Duration) -> Result<Slept>,
 ) -> Result<T> {
-    wait(event, None, deadline, spin, change, sleep)
+    wait(event, None, deadline, (spin, || true), change, sleep)
 }
 
 /// As [`wait_for_change`], but the call works on another word, `own`, before and after. If it dies after it has found a change, before this
-/// returns, that word may not be marked.
+/// returns, that word may not be marked. While it spins it looks for a change where the other half of `spin` says that there may be one.
 pub(crate) fn wait_beside<T>(
     event: (On<'_>, &AtomicU32),
     own: (&Call, &AtomicU32),
     deadline: Deadline,
-    spin: &Spin,
+    spin: (&Spin, impl FnMut() -> bool),
     change: impl FnMut() -> Result<Option<T>>,
     sleep: impl FnMut(u32, Duration) -> Result<Slept>,
 ) -> Result<T> {
@@ -526,13 +576,13 @@ fn wait<T>(
     (on, word): (On<'_>, &AtomicU32),
     own: Option<(&Call, &AtomicU32)>,
     deadline: Deadline,
-    spin: &Spin,
+    (spin, mut glance): (&Spin, impl FnMut() -> bool),
     mut change: impl FnMut() -> Result<Option<T>>,
     mut sleep: impl FnMut(u32, Duration) -> Result<Slept>,
 ) -> Result<T> {
     let mut found = None;
     spin.until(deadline.left(LOOK)?, || {
-        found = change().transpose();
+        found = if glance() { change().transpose() } else { None };
         found.is_some()
     });
     if let Some(found) = found {

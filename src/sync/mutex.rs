@@ -21,8 +21,8 @@ use crate::shm::region::Region;
 use crate::shm::{self, Shared};
 use crate::sync::lock::{self, Left, TID};
 use crate::sync::users::Users;
-use crate::sys::memory::AtomicU64;
 use crate::sys::memory::Ordering::Relaxed;
+use crate::sys::memory::{AtomicU32, AtomicU64, obey_barriers};
 use crate::sys::thread::{Call, forks};
 use crate::sys::truncation::CUT_SHORT;
 use crate::time::Deadline;
@@ -68,6 +68,8 @@ pub struct Mutex<T: Pod = ()> {
     /// Who holds it through this handle (0: nobody), as it stands in the word: a thread whose robust list leads through this mapping, unless it
     /// is a stranger. In the upper half `forks()` when it took it.
     held: AtomicU64,
+    /// How often it was unlocked through this handle since it became loud (`sync::quiet`), nobody having waited.
+    calm: AtomicU32,
 }
 
 // SAFETY: the data is plain, and only reached by who holds the lock.
@@ -159,7 +161,8 @@ impl<T: Pod> Mutex<T> {
         }
         let data = data_behind::<T>(&shared)?;
         let users = Users::new(&shared, dir)?;
-        Ok(Self { shared, users, data, held: AtomicU64::new(0) })
+        obey_barriers();
+        Ok(Self { shared, users, data, held: AtomicU64::new(0), calm: AtomicU32::new(0) })
     }
 
     /// Locks it, and waits as long as need be.
@@ -219,15 +222,15 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Locks it if that is simple: it is free, nobody waits for it, and there is nothing to be told. If not, nothing was done.
-    #[inline]
+    #[inline(always)]
     fn lock_simply(&self) -> bool {
         let shared = &*self.shared;
         let Some(call) = self.users.enter_simply(&shared.word) else { return false };
-        if call.can_link().is_err() || !lock::try_acquire(&call, &shared.word) {
+        if !call.can_link_simply() || !shared.quiet.try_acquire(&call, &shared.word) {
             return false;
         }
         if shared.state.load(Relaxed) != CONSISTENT || self.shared.is_cut() {
-            lock::release(&call, &shared.word);
+            back_out(call.owner(), &shared.word);
             return false;
         }
         // SAFETY: as in `lock_in_any_case`.
@@ -247,7 +250,7 @@ impl<T: Pod> Mutex<T> {
             // It took it before the first stranger came.
             return Err(Error::Deadlock);
         }
-        if lock::acquire(&call, &shared.word, deadline)? == Left::Died {
+        if shared.quiet.acquire(&call, &shared.word, deadline)? == Left::Died {
             note_death(shared);
         }
         let state = shared.state.load(Relaxed);
@@ -295,11 +298,12 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Unlocks it if that is simple: the kernel knows who holds it, and nobody gave it up. If not, nothing was done.
-    #[inline]
+    #[inline(always)]
     fn unlock_simply(&self) -> bool {
         let shared = &*self.shared;
         let Some(call) = self.users.enter_simply(&shared.word) else { return false };
-        let is_mine = self.held.load(Relaxed) as u32 == call.owner() && shared.word.load(Relaxed) & TID == call.owner();
+        let seen = shared.word.load(Relaxed);
+        let is_mine = self.held.load(Relaxed) as u32 == call.owner() && seen & TID == call.owner();
         if !is_mine || shared.state.load(Relaxed) == NOT_RECOVERABLE || self.shared.is_cut() {
             return false;
         }
@@ -309,7 +313,7 @@ impl<T: Pod> Mutex<T> {
             std::mem::forget(self.shared.clone());
         }
         // die here: the word is still ours, and pending.
-        lock::release(&call, &shared.word);
+        shared.quiet.release((call.owner(), seen), &shared.word, &self.calm);
         true
     }
 
@@ -398,6 +402,12 @@ impl<T: Pod> Mutex<T> {
     }
 }
 
+/// Lets go of a lock at once, of which there is more to be said.
+#[cold]
+fn back_out(owner: u32, word: &AtomicU32) {
+    lock::release_as(owner, word);
+}
+
 /// An owner died: its successors are told until one of them marks the data consistent.
 #[cold]
 fn note_death(shared: &MutexLayout) {
@@ -410,6 +420,7 @@ fn note_death(shared: &MutexLayout) {
 
 fn fill<T: Pod>(layout: &MutexLayout, value: T) {
     layout.data_len.store(size_of::<T>() as u32, Relaxed);
+    layout.quiet.begin();
     // SAFETY: `data_behind` saw the room for it, or the file was made as long; nobody else sees it yet.
     unsafe { NonNull::from(layout).add(1).cast::<T>().write_unaligned(value) };
 }

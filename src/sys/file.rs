@@ -177,6 +177,15 @@ impl Mapping {
     /// Reserves memory for the pages that the bytes from `start` to `end` lie on, so that touching them cannot fail. Needs no
     /// descriptor: a program may close all of its own (`daemon(3)`).
     pub(crate) fn populate(&self, start: usize, end: usize) -> Result<()> {
+        self.advise_to_populate(start, end, libc::MADV_POPULATE_WRITE)
+    }
+
+    /// As [`Mapping::populate`], for who reads what others have written: less work where the memory is there.
+    pub(crate) fn populate_to_read(&self, start: usize, end: usize) -> Result<()> {
+        self.advise_to_populate(start, end, libc::MADV_POPULATE_READ)
+    }
+
+    fn advise_to_populate(&self, start: usize, end: usize, advice: libc::c_int) -> Result<()> {
         let end = end.min(self.len());
         let first = start / PAGE * PAGE;
         if first >= end {
@@ -184,7 +193,7 @@ impl Mapping {
         }
         loop {
             // SAFETY: the range lies in this mapping, and populating changes no byte of it.
-            let result = unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), end - first, libc::MADV_POPULATE_WRITE) };
+            let result = unsafe { libc::madvise(self.base().as_ptr().add(first).cast(), end - first, advice) };
             if result == 0 {
                 return Ok(());
             }
@@ -196,7 +205,9 @@ impl Mapping {
                         end - first
                     )));
                 }
-                Errno::EINVAL => return Err(Error::Unsupported("MADV_POPULATE_WRITE (Linux 5.14 and later)".into())),
+                Errno::EINVAL => {
+                    return Err(Error::Unsupported("MADV_POPULATE_READ and MADV_POPULATE_WRITE (Linux 5.14 and later)".into()));
+                }
                 e => return Err(Error::os(e as i32, "reserving shared memory")),
             }
         }

@@ -4,10 +4,11 @@
 //! (`tests/models`) put their own in the place of these three, and try what may happen between any two steps.
 
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use crate::sys::thread::{forks, watch_forks};
+use crate::sys::thread::watch_forks;
 
 /// A SeqCst fence right after a read-modify-write, which on x86 is one already.
 #[inline]
@@ -34,22 +35,27 @@ pub(crate) fn barrier_everywhere() {
     fence(Ordering::SeqCst);
 }
 
-/// [`forks`] when this process came to obey barriers, plus one; 0: it has not.
-static OBEYS_SINCE: AtomicU32 = AtomicU32::new(0);
+/// Whether this process obeys barriers.
+static OBEYS: AtomicBool = AtomicBool::new(false);
 
 /// Sees to it that [`light_barrier`] is one in this process, if the kernel can: the first time in a process that has threads takes some 20
 /// milliseconds.
 pub(crate) fn obey_barriers() {
     watch_forks();
     if !obeys_barriers() && membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) {
-        OBEYS_SINCE.store(forks().wrapping_add(1), Ordering::Relaxed);
+        OBEYS.store(true, Ordering::Relaxed);
     }
 }
 
 /// Whether [`light_barrier`] is one in this process.
 #[inline]
 pub(crate) fn obeys_barriers() -> bool {
-    OBEYS_SINCE.load(Ordering::Relaxed) == forks().wrapping_add(1)
+    OBEYS.load(Ordering::Relaxed)
+}
+
+/// This process is the child in a fork, and does not obey them.
+pub(crate) fn forget_barriers() {
+    OBEYS.store(false, Ordering::Relaxed);
 }
 
 fn membarrier(command: libc::c_int) -> bool {

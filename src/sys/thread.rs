@@ -21,6 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::sys::memory::forget_barriers;
 use crate::sys::process::{me, thread_is_gone};
 use crate::sys::truncation;
 
@@ -88,6 +89,7 @@ extern "C" fn in_forked_child() {
     // The child has a thread id of its own. The C library has emptied its robust list.
     THREAD.set(NOBODY);
     LINKED.set(0);
+    forget_barriers();
     FORKS.fetch_add(1, Relaxed);
 }
 
@@ -325,9 +327,15 @@ impl<'a> Call<'a> {
     /// puts the node of a word elsewhere than into the [`LINKS_LEN`] bytes behind it, less the first 4.
     #[inline]
     pub(crate) fn can_link(&self) -> Result<()> {
+        if self.can_link_simply() { Ok(()) } else { self.cannot_link() }
+    }
+
+    /// Whether [`Call::can_link`] says yes at once.
+    #[inline]
+    pub(crate) fn can_link_simply(&self) -> bool {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        if (-32..=-16).contains(&offset) && LINKED.get() < MAX_LINKED { Ok(()) } else { self.cannot_link() }
+        (-32..=-16).contains(&offset) & (LINKED.get() < MAX_LINKED)
     }
 
     /// Whether [`Call::link`] can be called for a stranger's two words: as [`Call::can_link`], and their links lie as glibc has them.
@@ -430,7 +438,7 @@ impl<'a> Call<'a> {
             let next = (&raw const (*node).next).read_unaligned();
             let prev = prev_of(node);
             if next.is_null() || prev.is_null() {
-                self.unlink_lost(node, next);
+                unlink_lost(head, node, next);
                 return false;
             }
             compiler_fence(SeqCst);
@@ -447,37 +455,6 @@ impl<'a> Call<'a> {
         LINKED.set(LINKED.get().saturating_sub(1));
         true
     }
-
-    /// Takes a node off the list whose links are not both there: its `next` if that is, and the end of the list if not.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Call::unlink`].
-    #[cold]
-    unsafe fn unlink_lost(&self, node: *mut Node, next: *mut Node) {
-        let head = self.thread.head;
-        let next = if next.is_null() { head.cast() } else { next };
-        // SAFETY: all nodes on the list belong to locks that this thread holds, or to what stays in the place of such.
-        unsafe {
-            let mut link = &raw mut (*head).list;
-            // The kernel goes no further, either.
-            for _ in 0..2048 {
-                let at = link.read_unaligned();
-                if untagged(at) == node {
-                    link.write_unaligned(next);
-                    if untagged(next) != head.cast() {
-                        set_prev(untagged(next), link.cast());
-                    }
-                    break;
-                }
-                if untagged(at).is_null() || untagged(at) == head.cast() {
-                    break;
-                }
-                link = &raw mut (*untagged(at)).next;
-            }
-        }
-        LINKED.set(LINKED.get().saturating_sub(1));
-    }
 }
 
 impl Drop for Call<'_> {
@@ -485,6 +462,36 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.point_at(null_mut());
     }
+}
+
+/// Takes a node off this thread's list whose links are not both there: its `next` if that is, and the end of the list if not.
+///
+/// # Safety
+///
+/// As for [`Call::unlink`].
+#[cold]
+unsafe fn unlink_lost(head: *mut RobustListHead, node: *mut Node, next: *mut Node) {
+    let next = if next.is_null() { head.cast() } else { next };
+    // SAFETY: all nodes on the list belong to locks that this thread holds, or to what stays in the place of such.
+    unsafe {
+        let mut link = &raw mut (*head).list;
+        // The kernel goes no further, either.
+        for _ in 0..2048 {
+            let at = link.read_unaligned();
+            if untagged(at) == node {
+                link.write_unaligned(next);
+                if untagged(next) != head.cast() {
+                    set_prev(untagged(next), link.cast());
+                }
+                break;
+            }
+            if untagged(at).is_null() || untagged(at) == head.cast() {
+                break;
+            }
+            link = &raw mut (*untagged(at)).next;
+        }
+    }
+    LINKED.set(LINKED.get().saturating_sub(1));
 }
 
 /// The bytes behind a lock word in which the C libraries' list nodes fall: glibc's `next` is 32 bytes behind the word, musl's 28;

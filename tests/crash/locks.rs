@@ -20,10 +20,33 @@ pub enum Hold {
     Woken,
 }
 
+/// How often the victim has locked and unlocked the mutex before: so often that it is quiet (`sync::quiet`), or is with the next time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Never = 0,
+    AlmostQuiet = 999,
+    Quiet = 1100,
+}
+
+/// Who comes to a mutex that is unlocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Comes {
+    Nobody,
+    /// A waiter, before the kill.
+    One,
+    /// A waiter, while the victim stands still before it goes on.
+    Meanwhile,
+    /// A waiter, before the kill, and then a third party that takes the lock if it is free.
+    OneAndThird,
+}
+
 struct MutexScene<'a> {
     test: &'a Test,
     name: String,
     mutex: Mutex,
+    before: Before,
+    comes: Comes,
+    third_has_it: Cell<bool>,
     /// What it guards: two numbers that are the same.
     guarded: Board,
     hold: Hold,
@@ -36,13 +59,39 @@ pub fn mutex(test: &Test, hold: Hold, sleepers: usize) -> Box<dyn Scene + '_> {
     if hold == Hold::Woken {
         std::mem::forget(mutex.lock().unwrap());
     }
-    Box::new(MutexScene { test, name, mutex, guarded: Board::new(2), hold, sleepers })
+    Box::new(MutexScene {
+        test,
+        name,
+        mutex,
+        before: Before::Never,
+        comes: Comes::Nobody,
+        third_has_it: false.into(),
+        guarded: Board::new(2),
+        hold,
+        sleepers,
+    })
+}
+
+/// The victim alone has used the mutex before.
+pub fn mutex_used(test: &Test, before: Before, hold: Hold, comes: Comes) -> Box<dyn Scene + '_> {
+    let name = fresh();
+    let mutex = Mutex::create(test.name(&name), ()).unwrap();
+    let (guarded, sleepers) = (Board::new(2), usize::from(comes == Comes::Meanwhile));
+    Box::new(MutexScene { test, name, mutex, before, comes, third_has_it: false.into(), guarded, hold, sleepers })
 }
 
 impl MutexScene<'_> {
     fn add(&self) {
         self.guarded.set(0, self.guarded.get(0) + 1);
         self.guarded.set(1, self.guarded.get(1) + 1);
+    }
+
+    /// A third party takes the lock if it is free.
+    fn third_takes(&self) {
+        if let Ok(guard) = self.mutex.try_lock() {
+            std::mem::forget(guard);
+            self.third_has_it.set(true);
+        }
     }
 
     /// Locks it and changes what it guards; says what was wrong with that.
@@ -66,6 +115,22 @@ impl MutexScene<'_> {
 
 impl Scene for MutexScene<'_> {
     fn victim(&self) -> Box<dyn FnOnce() + '_> {
+        if self.before != Before::Never {
+            // Of this process, as it is after the fork.
+            let mutex: &Mutex = Box::leak(Box::new(Mutex::open(self.test.name(&self.name)).unwrap()));
+            (0..self.before as u32).for_each(|_| drop(mutex.lock().unwrap()));
+            return match self.hold {
+                Hold::Unlock => {
+                    let guard = mutex.lock().unwrap();
+                    self.add();
+                    Box::new(move || drop(guard))
+                }
+                _ => Box::new(|| {
+                    let _guard = mutex.lock().unwrap();
+                    self.add();
+                }),
+            };
+        }
         match self.hold {
             Hold::Woken => {
                 assert_eq!(self.mutex.lock_timeout(SHORT).map(drop), Err(Error::TimedOut));
@@ -86,6 +151,9 @@ impl Scene for MutexScene<'_> {
     }
 
     fn command(&self) -> Option<String> {
+        if self.before != Before::Never {
+            return None;
+        }
         let act = match self.hold {
             Hold::Lock => "lock",
             Hold::Unlock => "unlock",
@@ -101,7 +169,36 @@ impl Scene for MutexScene<'_> {
     }
 
     fn sleepers_come_later(&self) -> bool {
-        self.hold == Hold::Woken
+        self.hold == Hold::Woken || self.comes == Comes::Meanwhile
+    }
+
+    fn another_comes(&self) -> bool {
+        matches!(self.comes, Comes::One | Comes::OneAndThird)
+    }
+
+    fn stands_still(&self) -> bool {
+        self.comes == Comes::Meanwhile
+    }
+
+    fn take_away(&self) {
+        self.third_takes();
+    }
+
+    fn wake(&self) {
+        self.let_go();
+    }
+
+    fn barge(&self) {
+        if self.comes == Comes::OneAndThird {
+            self.third_takes();
+        }
+    }
+
+    fn let_go(&self) {
+        if self.third_has_it.take() {
+            // SAFETY: no guard is in use.
+            unsafe { self.mutex.force_unlock() }.unwrap();
+        }
     }
 
     fn sleep(&self, _index: usize) -> u64 {

@@ -18,7 +18,7 @@ use crate::capacities::{before, scene};
 use crate::creation::creation;
 use crate::direct::{self, direct};
 use crate::handles;
-use crate::locks::{Hold, Take, mutex, permits, signals, signals_meanwhile};
+use crate::locks::{Before, Comes, Hold, Take, mutex, mutex_used, permits, signals, signals_meanwhile};
 use crate::queues::{
     Act, User, another, another_meanwhile, biased, biased_another, biased_meanwhile, biased_woken, meanwhile, queue, woken,
 };
@@ -101,10 +101,15 @@ pub const SCENES: &[Entry] = &[
     ("unbounded: send, the log drained", |t| scene(t, Unbounded, Send, before::log_drained, (Recv, 0))),
     ("unbounded: send, drained, receivers asleep", |t| scene(t, Unbounded, Send, before::log_drained, (Recv, 2))),
     ("unbounded: send, at the log's end", |t| scene(t, Unbounded, Send, before::end_of_log, (Recv, 0))),
+    ("unbounded: send, the kept part full", |t| scene(t, Unbounded, Send, before::kept_full, (Recv, 0))),
+    ("unbounded: send, at the kept part's end", |t| scene(t, Unbounded, Send, before::end_of_kept, (Recv, 0))),
+    ("unbounded: send, back to the kept part", |t| scene(t, Unbounded, Send, before::little_in_long, (Recv, 0))),
     ("unbounded: recv from the ring", |t| scene(t, Unbounded, Recv, before::in_log, (Recv, 0))),
     ("unbounded: recv from the log", |t| scene(t, Unbounded, Recv, before::only_in_log, (Recv, 0))),
     ("unbounded: recv, end of a chunk", |t| scene(t, Unbounded, Recv, before::end_of_chunk, (Recv, 0))),
     ("unbounded: recv, over the log's end", |t| scene(t, Unbounded, Recv, before::over_the_end_of_log, (Recv, 0))),
+    ("unbounded: recv, over the kept part's end", |t| scene(t, Unbounded, Recv, before::over_the_end_of_kept, (Recv, 0))),
+    ("unbounded: recv, from the kept part again", |t| scene(t, Unbounded, Recv, before::kept_again, (Recv, 0))),
     ("unbounded: recv, the ring fills meanwhile", |t| {
         scene(t, Unbounded, TryRecv, before::log_drained, (Recv, 0)).standing_still()
     }),
@@ -164,6 +169,16 @@ pub const SCENES: &[Entry] = &[
     ("unlock, two waiters asleep", |t| mutex(t, Hold::Unlock, 2)),
     ("give up, two waiters asleep", |t| mutex(t, Hold::GiveUp, 2)),
     ("lock, woken before a waiter", |t| mutex(t, Hold::Woken, 1)),
+    ("quiet: lock, change, unlock", |t| mutex_used(t, Before::Quiet, Hold::Both, Comes::Nobody)),
+    ("quiet: lock, change, unlock, a waiter comes", |t| mutex_used(t, Before::Quiet, Hold::Both, Comes::One)),
+    ("quiet: unlock, a waiter comes", |t| mutex_used(t, Before::Quiet, Hold::Unlock, Comes::One)),
+    ("quiet: unlock, a waiter comes meanwhile", |t| mutex_used(t, Before::Quiet, Hold::Unlock, Comes::Meanwhile)),
+    ("quiet: unlock, a waiter comes, a third barges", |t| mutex_used(t, Before::Quiet, Hold::Unlock, Comes::OneAndThird)),
+    ("becoming quiet: unlock, a waiter comes", |t| mutex_used(t, Before::AlmostQuiet, Hold::Unlock, Comes::One)),
+    ("becoming quiet: unlock, a waiter comes meanwhile", |t| mutex_used(t, Before::AlmostQuiet, Hold::Unlock, Comes::Meanwhile)),
+    ("becoming quiet: unlock, a waiter comes, a third barges", |t| {
+        mutex_used(t, Before::AlmostQuiet, Hold::Unlock, Comes::OneAndThird)
+    }),
     ("acquire a unit", |t| signals(t, true, 2, 0)),
     ("acquire a unit, woken before a waiter", |t| signals(t, true, 0, 1)),
     ("release a unit", |t| signals(t, false, 0, 0)),

@@ -227,7 +227,7 @@ class Round:
         """Takes the names away; then nothing is left, in the directory and of the memory."""
         for entry in rsipc.list():
             if entry.kind == "queue" and entry.name in self.queues:
-                assert entry.memory < 2 * MEBIBYTE, f"the memory of {entry} has not come back"
+                assert entry.memory < 3 * MEBIBYTE, f"the memory of {entry} has not come back"
         for queue in self.objects:
             queue.close()
         for name in ["signals", "permits", "mutex", "mailbox", *self.queues]:

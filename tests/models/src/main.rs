@@ -100,6 +100,11 @@ mod tests {
     }
 
     #[test]
+    fn quiet_locks() {
+        scenes_of("quiet lock");
+    }
+
+    #[test]
     fn biased_locks() {
         scenes_of("biased lock");
     }

@@ -12,7 +12,7 @@ use crate::queue::options::{Envelope, QueueOptions};
 use crate::queue::sources::{Receiving, Sending};
 use crate::queue::store::{LeaseTicket, Messages, Sink, Store, Take};
 use crate::shm::Shared;
-use crate::shm::layout::{Bias, PermitsLayout, QueueLayout, SemaphoreLayout};
+use crate::shm::layout::{Bias, PermitsLayout, QueueLayout, Quiet, SemaphoreLayout};
 use crate::sync::lives;
 use crate::sync::lock::{self, Held, LOOK, Left, On};
 use crate::sync::permits::Permits;
@@ -55,6 +55,15 @@ pub fn all() -> Vec<Scene> {
         scene("biased lock: one sleeps until there is a change", 2, 0, biased_change),
         scene("biased lock: two others come", 1, 0, |m| biased_lock(m, 3, &["b", "c"], None)),
         scene("biased lock: two others come, one dies", 1, 1, |m| biased_lock(m, 2, &["b", "c"], Some("b"))),
+        scene("quiet lock: two threads", 2, 0, |m| quiet_lock(m, true, &[("a", 3), ("b", 1)], None)),
+        scene("quiet lock: it becomes quiet", 2, 0, |m| quiet_lock(m, false, &[("a", 3), ("b", 1)], None)),
+        scene("quiet lock: it becomes quiet, and an owner dies", 2, 1, |m| {
+            quiet_lock(m, false, &[("a", 3), ("b", 1)], Some("a"))
+        }),
+        scene("quiet lock: three threads", 1, 0, |m| quiet_lock(m, true, &[("a", 3), ("b", 1), ("c", 1)], None)),
+        scene("quiet lock: an owner dies", 2, 1, |m| quiet_lock(m, true, &[("a", 2), ("b", 1)], Some("a"))),
+        scene("quiet lock: one that comes dies", 1, 1, |m| quiet_lock(m, true, &[("a", 2), ("b", 1), ("c", 1)], Some("b"))),
+        scene("quiet lock: an owner dies among three", 2, 1, |m| quiet_lock(m, true, &[("a", 1), ("b", 1), ("c", 1)], Some("a"))),
         scene("signals: two acquire what one releases", 2, 0, |m| signals(m, &[2], 2, None)),
         scene("signals: one that acquires dies", 1, 1, |m| signals(m, &[1, 1], 2, Some("b"))),
         scene("signals: the one that releases dies", 1, 1, |m| signals(m, &[2, 2], 2, Some("releases 0"))),
@@ -94,6 +103,19 @@ pub fn all() -> Vec<Scene> {
             0,
             Play { senders: &[2], receivers: &[Take::Whole, Take::Whole], long: true, dies: Some("receives 0"), ..base },
         );
+        if matches!(kind, Kind::Log) {
+            add("goes round in its kept part", 0, Play { senders: &[9], receivers: &[Take::Whole], ..base });
+            add(
+                "goes round, and a receiver dies",
+                0,
+                Play { senders: &[5], receivers: &[Take::Whole, Take::Whole], dies: Some("receives 0"), ..base },
+            );
+            add(
+                "goes round, and a sender dies",
+                0,
+                Play { senders: &[5, 1], receivers: &[Take::Whole], dies: Some("sends 0"), ..base },
+            );
+        }
         let in_place = Play { long: true, lent: !matches!(kind, Kind::Log), ..base };
         add("in place", 1, Play { senders: &[2, 1], receivers: &[Take::InPlace], ..in_place });
         add(
@@ -201,6 +223,39 @@ fn locks(model: &mut Model, names: &[&'static str], times: u32, dies: Option<usi
     model.finally(move |outcome| {
         let call = Call::enter(&guarded.word).unwrap();
         let left = lock::acquire(&call, &guarded.word, Deadline::Now).unwrap();
+        assert!(outcome.anybody_died() || left == Left::Released, "nobody died, and the lock says that somebody did");
+        let (count, times) = (guarded.increment() - 1, done.get());
+        assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
+        lock::release(&call, &guarded.word);
+    });
+}
+
+/// Threads take a lock so often, which is quiet at the beginning, or loud.
+fn quiet_lock(model: &mut Model, is_quiet: bool, threads: &[(&'static str, u32)], dies: Option<&'static str>) {
+    set_obeys_barriers(true);
+    let (guarded, quiet, done) = (Guarded::new(), Shared::<Quiet>::new(0), Rc::new(Cell::new(0)));
+    if !is_quiet {
+        quiet.begin();
+    }
+    for &(name, times) in threads {
+        let (guarded, quiet, done) = (Rc::clone(&guarded), quiet.clone(), Rc::clone(&done));
+        let calm = std::sync::atomic::AtomicU32::new(0);
+        let work = move || {
+            for _ in 0..times {
+                let call = Call::enter(&guarded.word).unwrap();
+                if !quiet.try_acquire(&call, &guarded.word) {
+                    quiet.acquire(&call, &guarded.word, Deadline::Never).unwrap();
+                }
+                done.set(done.get() + 1);
+                guarded.increment();
+                quiet.release((call.owner(), guarded.word.load(Relaxed)), &guarded.word, &calm);
+            }
+        };
+        if dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
+    }
+    model.finally(move |outcome| {
+        let call = Call::enter(&guarded.word).unwrap();
+        let left = quiet.acquire(&call, &guarded.word, Deadline::Now).unwrap();
         assert!(outcome.anybody_died() || left == Left::Released, "nobody died, and the lock says that somebody did");
         let (count, times) = (guarded.increment() - 1, done.get());
         assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
@@ -505,6 +560,8 @@ impl Play {
         }
         if matches!(self.kind, Kind::Log) {
             shared.capacity.store(1, Relaxed);
+            // Four short messages have room in the kept part, and one long one.
+            shared.log_kept.store(128, Relaxed);
         }
         shared.header.namespace.store(1, Relaxed);
         if self.receivers.contains(&Take::OnLease) {

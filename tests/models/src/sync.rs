@@ -2,6 +2,7 @@
 
 /// Scenes are short.
 pub(crate) const BIAS_AFTER: u32 = 0;
+pub(crate) const QUIET_AFTER: u32 = 1;
 
 #[path = "../../../src/sync/bias.rs"]
 pub(crate) mod bias;
@@ -13,6 +14,8 @@ pub(crate) mod lock;
 pub(crate) mod peers;
 #[path = "../../../src/sync/permits.rs"]
 pub(crate) mod permits;
+#[path = "../../../src/sync/quiet.rs"]
+pub(crate) mod quiet;
 #[path = "../../../src/sync/signals.rs"]
 pub(crate) mod signals;
 #[path = "../../../src/sync/source.rs"]

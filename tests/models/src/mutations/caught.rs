@@ -38,7 +38,7 @@ pub const CAUGHT: &[Caught] = &[
         2000,
     ),
     caught(
-        ("sync/lock.rs", "release", "word.compare_exchange(call.owner(), 0, Release, Relaxed)"),
+        ("sync/lock.rs", "release_as", "word.compare_exchange(owner, 0, Release, Relaxed)"),
         ToRelaxed,
         "lock: two threads",
         (0, 100),
@@ -102,7 +102,13 @@ pub const CAUGHT: &[Caught] = &[
         (0, 500),
         500,
     ),
-    caught(("sync/lock.rs", "fence_against", "fence(SeqCst)"), ToAcqRel, "rendezvous: one sends, one receives", (0, 2000), 2000),
+    caught(
+        ("sync/lock.rs", "fence_against", "fence(SeqCst)"),
+        ToAcqRel,
+        "rendezvous: one waits until a receiver waits",
+        (2, 5000),
+        5000,
+    ),
     caught(
         ("sync/lock.rs", "fence_against", "barrier_everywhere()"),
         ToAcqRel,
@@ -131,6 +137,9 @@ pub const CAUGHT: &[Caught] = &[
         (3, 0),
         500,
     ),
+    caught(("sync/quiet.rs", "release", "word.store(0, Release)"), ToRelaxed, "quiet lock: two threads", (2, 0), 500),
+    caught(("sync/quiet.rs", "ask_now", "barrier_everywhere()"), ToAcqRel, "quiet lock: two threads", (2, 0), 500),
+    caught(("sync/quiet.rs", "ask", "word.load(Acquire)"), ToRelaxed, "quiet lock: it becomes quiet", (2, 0), 500),
     caught(("sync/bias.rs", "enter", "self.busy.store(0, Release)"), ToRelaxed, "biased lock: another comes", (3, 0), 500),
     caught(("sync/bias.rs", "leave", "self.busy.store(0, Release)"), ToRelaxed, "biased lock: another comes", (2, 0), 500),
     caught(
@@ -225,6 +234,34 @@ pub const CAUGHT: &[Caught] = &[
         "log: long messages",
         (0, 200),
         200,
+    ),
+    caught(
+        ("queue/log.rs", "commit", "self.shared.recv.log.store(next, Release)"),
+        ToRelaxed,
+        "log: goes round in its kept part",
+        (0, 2000),
+        2000,
+    ),
+    caught(
+        ("queue/log.rs", "look_at_receivers", "recv.log.load(Acquire)"),
+        ToRelaxed,
+        "log: goes round in its kept part",
+        (0, 2000),
+        2000,
+    ),
+    caught(
+        ("queue/log.rs", "go_on", "self.shared.send.log.store(next, Release)"),
+        ToRelaxed,
+        "log: goes round in its kept part",
+        (0, 2000),
+        2000,
+    ),
+    caught(
+        ("queue/log.rs", "give_back", "self.shared.send.log.load(Acquire)"),
+        ToRelaxed,
+        "log: goes round in its kept part",
+        (0, 2000),
+        2000,
     ),
     caught(
         ("queue/blocks.rs", "take", "head.owner.compare_exchange(0, self.mine(State::Held), Acquire, Relaxed)"),

@@ -8,7 +8,7 @@ const fn place(file: &'static str, function: &'static str, piece: &'static str) 
 
 pub const OPEN: &[Open] = &[
     Open {
-        places: &[place("sync/lock.rs", "release_slow", "futex::wake(word, 1, Kind::Lock)")],
+        places: &[place("sync/lock.rs", "wake_one", "futex::wake(word, 1, Kind::Lock)")],
         what: "NoWake",
         why: "then nobody seems to be asleep, the word is made quiet, and all are woken: only more is done than is needed",
     },
@@ -112,8 +112,6 @@ pub const OPEN: &[Open] = &[
         places: &[
             place("queue/log.rs", "is_empty", "self.shared.recv.log.load(Acquire)"),
             place("queue/log.rs", "is_empty", "self.shared.send.log.load(Acquire)"),
-            place("queue/log.rs", "look_at_receivers", "recv.log.load(Acquire)"),
-            place("queue/log.rs", "commit", "self.shared.recv.log.store(next, Release)"),
         ],
         what: "ToRelaxed",
         why: "unknown: how far receivers are matters where the log's bytes are used again, which takes more messages than a scene has",
@@ -125,15 +123,6 @@ pub const OPEN: &[Open] = &[
         ],
         what: "ToRelaxed",
         why: "not modelled: no scene gives memory of the log back, which takes more messages than it has. To be looked at first",
-    },
-    Open {
-        places: &[place(
-            "queue/log.rs",
-            "append",
-            "// Release: with the Acquire in `next` and `is_empty`.\n            send.log.store(next, Release)",
-        )],
-        what: "ToRelaxed",
-        why: "not modelled: no scene comes to the end of the log's bytes",
     },
     Open {
         places: &[place("queue/log.rs", "is_taken", "self.shared.recv.log.load(Acquire)")],
@@ -152,7 +141,7 @@ pub const OPEN: &[Open] = &[
     Open {
         places: &[
             place("queue/log.rs", "put_in", "let end = send.log.load(Acquire)"),
-            place("queue/log.rs", "put_in", "number.load(Acquire)"),
+            place("queue/log.rs", "number_at", "number.load(Acquire)"),
         ],
         what: "ToRelaxed",
         why: "not modelled: no scene asks for the counters",
@@ -174,6 +163,15 @@ pub const OPEN: &[Open] = &[
         ],
         what: "ToRelaxed",
         why: "unknown: a hint; receivers that are told of the end look at the blocks themselves",
+    },
+    Open {
+        places: &[place(
+            "sync/lock.rs",
+            "try_acquire_awaited",
+            "word.compare_exchange(seen, call.owner() | seen, Acquire, Relaxed)",
+        )],
+        what: "ToRelaxed",
+        why: "unknown: who takes an offer so has acquired the offer itself, and does not take the lock of a dead owner so, which is what left something to be mended",
     },
     Open {
         places: &[
@@ -202,12 +200,12 @@ pub const OPEN: &[Open] = &[
     },
     Open {
         places: &[
-            place("queue/handoff.rs", "accept", "recv.transit.store((index + 1) | flag, Release)"),
-            place("queue/handoff.rs", "accept", "recv.transit.store(0, Release);\n                continue"),
+            place("queue/handoff.rs", "take_offer", "recv.transit.store((index + 1) | flag, Release)"),
+            place("queue/handoff.rs", "take_offer", "recv.transit.store(0, Release);\n            return None"),
             place(
                 "queue/handoff.rs",
-                "accept",
-                "let woken = self.wake_sender(index);\n            recv.transit.store(0, Release)",
+                "take_offer",
+                "let woken = self.wake_sender(index);\n        recv.transit.store(0, Release)",
             ),
         ],
         what: "ToRelaxed",
@@ -216,7 +214,7 @@ pub const OPEN: &[Open] = &[
     Open {
         places: &[place(
             "queue/handoff.rs",
-            "accept",
+            "take_offer",
             "head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed)",
         )],
         what: "ToAcquire, ToRelease",

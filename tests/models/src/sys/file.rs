@@ -40,6 +40,10 @@ impl Mapping {
         Ok(())
     }
 
+    pub(crate) fn populate_to_read(&self, _start: usize, _end: usize) -> Result<()> {
+        Ok(())
+    }
+
     pub(crate) fn keep_out_of_dumps(&self, _start: usize, _end: usize) {}
 
     pub(crate) fn punch(&self, start: usize, end: usize) -> bool {

@@ -361,21 +361,16 @@ impl CapacityScene<'_> {
         if self.sleepers.0 == Act::Send && self.kind == Rendezvous && matches!(self.act, Act::Recv | Act::View) {
             // Whose offer was taken is woken without our help.
             std::thread::sleep(Duration::from_millis(20));
-            let before = sleepers.done();
-            if before < self.sleepers.1 {
-                // On a busy machine one whose offer was taken may not have said so yet.
-                while sleepers.done() == before {
-                    match self.queue.recv_timeout(SHORT) {
-                        Ok(bytes) => self.received.borrow_mut().push(checked(&bytes)),
-                        Err(Error::TimedOut) if Instant::now() < end => {}
-                        Err(e) => return Err(Fault::Hang(format!("receiving: {e}"))),
-                    }
+            let asleep = sleepers.asleep()?;
+            loop {
+                match self.queue.try_recv() {
+                    Ok(bytes) => self.received.borrow_mut().push(checked(&bytes)),
+                    Err(Error::WouldBlock) => break,
+                    Err(e) => return Err(Fault::Hang(format!("receiving: {e}"))),
                 }
-                sleepers.wait_done(before + 1)?;
-                std::thread::sleep(SHORT);
-                if sleepers.done() > before + 1 {
-                    self.slowest.set(LATE + 1);
-                }
+            }
+            if asleep.iter().any(|&i| !self.received.borrow().contains(&(SLEEPER + i as u64))) {
+                self.slowest.set(LATE + 1);
             }
         }
         let (mut done, mut since) = (sleepers.done(), now());

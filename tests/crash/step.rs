@@ -164,6 +164,19 @@ impl Sleepers {
         Some(self.done()).filter(|&done| done < self.children.len())
     }
 
+    /// Who sleeps; on a busy machine those who were woken may have to be waited for until they have run.
+    pub fn asleep(&self) -> Result<Vec<usize>, Fault> {
+        let end = Instant::now() + HANG;
+        let runs = |i: usize| self.board.get(3 * i) == 0 && !self.children[i].is_asleep();
+        while (0..self.children.len()).any(runs) {
+            if Instant::now() > end {
+                return Err(Fault::Hang("a sleeper that was woken runs on".into()));
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok((0..self.children.len()).filter(|i| self.board.get(3 * i) == 0).collect())
+    }
+
     /// What the calls said that are done.
     pub fn results(&self) -> Vec<u64> {
         (0..self.children.len()).filter(|i| self.board.get(3 * i) == 1).map(|i| self.board.get(3 * i + 1)).collect()

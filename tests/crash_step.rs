@@ -1,8 +1,9 @@
 //! Kills processes after single instructions of single operations, and looks how the others fare.
 //!
-//! By default some of the instructions, other ones in each run; with `RSIPC_CRASH=full` every one. `RSIPC_CRASH_ONLY` limits it to the
+//! By default wherever it makes a difference for others (`crash/seen.rs` says why that is enough), and after some of the other instructions,
+//! not the same in each run; with `RSIPC_CRASH=full` after every one. `RSIPC_CRASH_ONLY` limits it to the
 //! scenes whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. Of an optimized build, C's
-//! victims are killed too, and Python's with `RSIPC_PYTHON`, an interpreter that has the module.
+//! victims are killed too, and Python's with `RSIPC_PYTHON`, an interpreter that has the module; of one that is not, only some of these states are tried.
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
@@ -25,6 +26,8 @@ mod queues;
 mod report;
 #[path = "crash/scenes.rs"]
 mod scenes;
+#[path = "crash/seen.rs"]
+mod seen;
 #[path = "crash/step.rs"]
 mod step;
 #[path = "crash/strangers.rs"]
@@ -50,10 +53,11 @@ use step::Plan;
 use support::{Board, Test, fork};
 use victim::Server;
 
-/// About how many instructions of each operation are tried by default: of Rust's victims, and of those in other languages. Code that is not
-/// optimized has more of them, and is tried less, in Rust alone.
-const DENSITY: u64 = if cfg!(debug_assertions) { 10 } else { 30 };
-const DENSITY_ELSEWHERE: u64 = 8;
+/// About how many of an operation's instructions are tried beside those that make a difference for others; more where not all are that should be.
+const MORE: u64 = 4;
+const MANY: u64 = 300;
+/// How many of those that make a difference are tried by default. Code that is not optimized does the same in many more instructions.
+const MOST: usize = if cfg!(debug_assertions) { 8 } else { usize::MAX };
 
 /// How many scenes are played at the same time.
 const WORKERS: usize = 2;
@@ -116,9 +120,12 @@ fn compile() -> std::path::PathBuf {
 fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
     let test = Test::lasting(play.entry.0, Duration::from_secs(if full { 3600 } else { 300 }));
     let start = Instant::now();
-    let density = if play.language == Language::Rust { DENSITY } else { DENSITY_ELSEWHERE };
-    let most = if play.language == Language::Rust { 8000 } else { 2000 };
-    let plan = Plan { density: (!full).then_some(density), most, server: servers[play.language as usize].as_ref() };
+    let plan = Plan {
+        every: full,
+        more: if full { MANY } else { MORE },
+        most: if full { usize::MAX } else { MOST },
+        server: servers[play.language as usize].as_ref(),
+    };
     let tally = step::kill_everywhere(&|| (play.entry.1)(&test), plan);
     Row { name: play.name.clone(), seconds: start.elapsed().as_secs_f64(), tally }
 }
@@ -179,7 +186,7 @@ fn a_kill_at_any_instruction_harms_nobody() {
         let _ = writeln!(out, "{}", row.line());
         // At once: such a run takes long, and may be ended before it is over.
         if let Some(page) = &mut page {
-            page.write(&row, &operations, full);
+            page.write(&row, &operations);
         }
         rows[i] = Some(row);
     }

@@ -112,7 +112,6 @@ def build_and_run(fault: Fault) -> str:
     path.write_text(text.replace(fault.right, fault.wrong))
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(WORK / "build"),
-        "RSIPC_CRASH": "full",
         "RSIPC_CRASH_ONLY": fault.scenes,
         "RUST_BACKTRACE": "0",
     }

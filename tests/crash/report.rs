@@ -15,8 +15,8 @@ pub struct Row {
 /// The head of the table on the screen.
 pub fn head() -> String {
     format!(
-        "{:<50} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}",
-        "killed in", "steps", "kills", "hang", "lost", "torn", "twice", "leaked", "late", "worst us"
+        "{:<50} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}",
+        "killed in", "steps", "states", "kills", "hang", "lost", "torn", "twice", "leaked", "late", "worst us"
     )
 }
 
@@ -26,7 +26,8 @@ impl Row {
         let t = &self.tally;
         serde_json::json!({
             "seconds": self.seconds,
-            "numbers": [t.steps, t.points, t.hangs, t.lost, t.torn, t.twice, t.leaked, t.late, t.worst],
+            "every": t.every,
+            "numbers": [t.steps, t.states, t.points, t.hangs, t.lost, t.torn, t.twice, t.leaked, t.late, t.worst],
             "reports": t.reports,
         })
     }
@@ -36,15 +37,17 @@ impl Row {
         let number = |i: usize| told["numbers"][i].as_u64().unwrap();
         let reports = told["reports"].as_array().unwrap().iter().map(|report| report.as_str().unwrap().to_owned()).collect();
         let tally = Tally {
+            every: told["every"].as_bool().unwrap(),
             steps: number(0),
-            points: number(1),
-            hangs: number(2),
-            lost: number(3),
-            torn: number(4),
-            twice: number(5),
-            leaked: number(6),
-            late: number(7),
-            worst: number(8),
+            states: number(1),
+            points: number(2),
+            hangs: number(3),
+            lost: number(4),
+            torn: number(5),
+            twice: number(6),
+            leaked: number(7),
+            late: number(8),
+            worst: number(9),
             reports,
         };
         Self { name: name.to_owned(), seconds: told["seconds"].as_f64().unwrap(), tally }
@@ -54,9 +57,10 @@ impl Row {
     pub fn line(&self) -> String {
         let t = &self.tally;
         format!(
-            "{:<50} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}  {:.1} s",
+            "{:<50} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}  {:.1} s",
             self.name,
             t.steps,
+            t.states,
             t.points,
             t.hangs,
             t.lost,
@@ -70,11 +74,14 @@ impl Row {
     }
 }
 
+/// How many there are beside an operation's name.
+const COLUMNS: usize = 6;
+
 /// A page with a table of what came of the kills. A run writes the rows of the operations that it has played, and leaves the others.
 pub struct Page {
     path: PathBuf,
     /// Operations, with what stands beside each.
-    rows: Vec<(String, [String; 5])>,
+    rows: Vec<(String, [String; COLUMNS])>,
 }
 
 impl Page {
@@ -86,12 +93,12 @@ impl Page {
         Self { path: path.into(), rows: operations.iter().filter_map(row).collect() }
     }
 
-    /// Writes a row into it. `every`: it was played in full.
-    pub fn write(&mut self, row: &Row, operations: &[&str], every: bool) {
+    /// Writes a row into it.
+    pub fn write(&mut self, row: &Row, operations: &[&str]) {
         let t = &row.tally;
-        let which = if every { "all" } else { "a sample" };
-        let cells =
-            [t.steps.to_string(), t.points.to_string(), which.into(), t.faults().to_string(), (t.worst / 1000).to_string()];
+        let which = if t.every { "every instruction" } else { "every state" };
+        let [steps, states, points, worst] = [t.steps, t.states, t.points, t.worst / 1000].map(|number| number.to_string());
+        let cells = [steps, states, points, which.into(), t.faults().to_string(), worst];
         self.rows.retain(|(name, _)| *name != row.name);
         self.rows.push((row.name.clone(), cells));
         self.rows.sort_by_key(|(name, _)| operations.iter().position(|operation| operation == name));
@@ -100,43 +107,49 @@ impl Page {
 
     fn text(&self) -> String {
         let sum = |column: usize| self.rows.iter().filter_map(|(_, cells)| cells[column].parse::<u64>().ok()).sum::<u64>();
-        let worst = self.rows.iter().filter_map(|(_, cells)| cells[4].parse::<u64>().ok()).max().unwrap_or(0);
-        let all = self.rows.iter().filter(|(_, cells)| cells[2] == "all").count();
+        let worst = self.rows.iter().filter_map(|(_, cells)| cells[5].parse::<u64>().ok()).max().unwrap_or(0);
+        let every = self.rows.iter().filter(|(_, cells)| cells[3] == "every instruction").count();
         let mut page = format!(
             "# Where processes were killed, and what came of it\n\n\
              Written by runs of `tests/crash_step.rs` (`make kill`). It runs one operation of a process up to some instruction, kills the\n\
              process there, and looks how the others fare; then the same up to another instruction. Each row is from the last run that wrote it:\n\
              `make kill ONLY=word` plays the operations with that word in their names.\n\n\
-             {} kills in {} operations, {all} of them in full: {} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
+             {} kills in {} operations, each in every state that others can tell apart ({} states), {every} of them after every instruction, too:\n\
+             {} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
              room, a permit, a file or an entry that leaks; and one that sleeps although it could go on, for more than 50 ms, or more than\n\
              150 ms where a second one dies or a third one barges in. The longest that anybody slept so was {:.1} ms.\n\n\
              The last of these runs was on {}.\n\n\
-             | operation | instructions | kills | of which | faults | worst recovery (µs) |\n\
-             | --- | ---: | ---: | --- | ---: | ---: |\n",
-            sum(1),
+             | operation | instructions | states | kills | in | faults | worst recovery (µs) |\n\
+             | --- | ---: | ---: | ---: | --- | ---: | ---: |\n",
+            sum(2),
             self.rows.len(),
-            sum(3),
+            sum(1),
+            sum(4),
             worst as f64 / 1e3,
             machine(),
         );
         for (name, cells) in &self.rows {
             writeln!(page, "| {name} | {} |", cells.join(" | ")).unwrap();
         }
-        page += "\nInstructions are all that the operation executed in its first run: those of rsipc, of the C library, and of the language around it.\n\
-                 All means: after each of them; of operations with more than 3000, after the first ten times that each is executed, and each tenth\n\
-                 time then, up to a limit (8000 kills in Rust, 2000 in C, and none after 150000 instructions); in Python after each of the first and last 300 instructions of the\n\
-                 native code (with some of the interpreter's around it), and some 300 between. Where the victim was woken, the instructions count from there if a third one\n\
-                 barges in. Where two are killed, a kill is a pair, of a grid of 80 by 8. Repeated kills at the end come from runs that were longer than the first.\n\
+        page += "\nInstructions are all that the operation executed in its first run: those of rsipc, of the C library, and of the language around it.\n\n\
+                 States: a killed process leaves the memory that it shared, its robust list, at which the kernel looks when it dies, and what its system\n\
+                 calls did. In the first run all of that is compared after each instruction. Where nothing changed, the process leaves behind what it would have\n\
+                 left one instruction earlier; so it is killed after each instruction that changed something, and before and after each system call, and has then\n\
+                 been killed in every way that makes a difference for others. (Of an instruction that copies byte by byte the first and the last time count.)\n\n\
+                 Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
+                 after some 300 others. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
+                 the instructions count from there if a third one barges in. Of Python's they are those from the first of the native code to the last. Repeated kills\n\
+                 at the end come from runs that were longer than the first. An operation of which the stepper sees more than 150000 instructions is not followed further.\n\n\
                  The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";
         page
     }
 }
 
 /// The operation of a line of the table, and what stands beside it; None for other lines.
-fn cells(line: &str) -> Option<(String, [String; 5])> {
+fn cells(line: &str) -> Option<(String, [String; COLUMNS])> {
     let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").map(str::to_owned);
     let name = cells.next()?;
-    let cells: [String; 5] = cells.collect::<Vec<_>>().try_into().ok()?;
+    let cells: [String; COLUMNS] = cells.collect::<Vec<_>>().try_into().ok()?;
     cells[0].parse::<u64>().is_ok().then_some((name, cells))
 }
 

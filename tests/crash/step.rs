@@ -1,7 +1,9 @@
 //! The stepper: lets a victim run one operation up to some instruction, kills it there, and looks how the others fare.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::seen::Seen;
 use crate::support::{Board, Child, fork, now, wait_for};
 use crate::victim::{Ran, Server, Trace, Victim, in_words};
 
@@ -210,6 +212,10 @@ impl Sleepers {
 #[derive(Default)]
 pub struct Tally {
     pub steps: u64,
+    /// Whether each of them was tried.
+    pub every: bool,
+    /// After how many of them, and before how many system calls, others see something else than before.
+    pub states: u64,
     pub points: u64,
     pub hangs: u64,
     pub lost: u64,
@@ -245,8 +251,11 @@ struct Run {
     second_steps: u64,
     /// After which of them it was about to make a system call.
     calls: Vec<u64>,
-    /// Where it was before each step, if it made all of them.
+    /// Where it was before each step, if it was watched.
     places: Vec<u64>,
+    /// After which of them others could see something else than before, if it was watched; and of the second one's.
+    changes: Vec<u64>,
+    second_changes: Vec<u64>,
     /// How many steps it had made when it slept and was woken.
     woken_after: Option<u64>,
     /// The addresses of the code of rsipc for Python, if it has that.
@@ -264,95 +273,89 @@ struct Run {
     at: Vec<Option<(String, u64)>>,
 }
 
+/// How a victim gets to where it is killed.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// Step by step, and what others can see is looked at after each.
+    Watched,
+    /// Step by step.
+    Steps,
+    /// The way of the first one, with a breakpoint shortly before its end.
+    Along(&'a Trace),
+}
+
 /// How often, and in which language, a scene's victims are killed.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// About how many instructions are tried; all, without this.
-    pub density: Option<u64>,
-    /// No more than about so many in any case.
-    pub most: u64,
+    /// Whether every instruction is tried.
+    pub every: bool,
+    /// About so many of those that make no difference for others are tried in any case.
+    pub more: u64,
+    /// Of those that do, no more than so many.
+    pub most: usize,
     /// Who forks the victims, if that is not this program.
     pub server: Option<&'a Server>,
 }
 
 /// How many instructions before and behind the native code are tried in Python.
 const MARGIN: usize = 20;
-/// How many at its beginning and its end are tried, each of them, and about how many between.
-const EDGE: u64 = 300;
-/// How many of the first victim's instructions are combined with how many of the second's, in a full run and by default.
-const PAIRS: (u64, u64) = (80, 8);
-const FEW_PAIRS: (u64, u64) = (6, 3);
+/// Of the second victim's states so many are combined with each of the first one's, unless all are tried.
+const FEW_SECONDS: usize = 3;
+/// Of operations that have more instructions than this not each is tried.
+const MOST_OF_ALL: u64 = 3000;
 
-const SECOND: u64 = 3000;
+/// The second victim is not followed further than this.
+const MOST_OF_SECOND: u64 = if cfg!(debug_assertions) { 3000 } else { MOST_STEPS };
 /// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed further than this.
 const MOST_STEPS: u64 = 150_000;
 /// Where so many failed the scene is left.
 const ENOUGH: usize = 50;
 
-/// Kills the victims of new scenes after every instruction, or after some of them, from a point on that differs between runs, and right
-/// before its system calls: what was changed for others is changed then, and they sleep still.
+/// Kills the victims of new scenes wherever others can tell the difference: after each instruction that changed what they can see, and before
+/// and after each system call. And after some of the other instructions, from a point on that differs between runs, or after all of them.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
-    let first = run(&*make(), plan.server, None, MOST_STEPS, u64::MAX);
+    let first = run(&*make(), plan.server, Way::Watched, MOST_STEPS, u64::MAX);
     let (begin, end) = window(&first);
     tally.steps = end - begin;
     let trace = Trace::new(first.places.clone());
+    let calls = first.calls.iter().flat_map(|&call| [call, call + 1]);
+    let changes = first.changes.iter().copied().filter(|&k| !trace.repeats(k as usize - 1));
+    let mut points: BTreeSet<u64> = calls.chain(changes).filter(|k| (begin..end).contains(k)).collect();
+    points.insert(begin);
+    tally.states = points.len() as u64;
+    let stride = points.len().div_ceil(plan.most);
+    points = points.into_iter().skip(now() as usize % stride).step_by(stride).collect();
     let has_second = make().has_second();
-    let kills = match plan.density {
-        Some(density) if has_second => Some(FEW_PAIRS.0.min(density)),
-        // Fewer kills where each takes long.
-        Some(density) => Some(density.min(100_000 / tally.steps.max(1)).max(4)),
-        None if has_second => Some(PAIRS.0),
-        None => None,
-    };
-    let stride = kills.map_or(1, |kills| (tally.steps / kills).max(1));
-    let calls = first.calls.iter().copied().filter(|call| (begin..end).contains(call));
-    let mut points: Vec<u64> = calls.take(kills.unwrap_or(0) as usize).collect();
-    if stride > 1 {
-        points.extend((begin + now() % stride..end).step_by(stride as usize));
-    } else if first.native.is_empty() {
-        points.extend((begin..end).filter(|&k| trace.is_worth(k as usize)));
-        let stride = (points.len() as u64).div_ceil(plan.most).max(1);
-        points = points.into_iter().skip((now() % stride) as usize).step_by(stride as usize).collect();
+    tally.every = plan.every && tally.steps <= MOST_OF_ALL && !has_second;
+    if tally.every {
+        points.extend(begin..end);
     } else {
-        // Around the native code, every instruction; in its middle, some.
-        let (early, late) = (begin + EDGE, end.saturating_sub(EDGE));
-        let stride = (late.saturating_sub(early) / EDGE).max(1);
-        points.extend((begin..end).filter(|&k| k < early || k >= late || (k + begin).is_multiple_of(stride)));
+        let stride = (tally.steps / plan.more).max(1);
+        points.extend((begin + now() % stride..end).step_by(stride as usize));
     }
-    tally.add(make, plan, None, MOST_STEPS, u64::MAX, first);
+    let begins_whole = begin == 0 && end as usize >= trace.places.len();
+    tally.add(make, plan, Way::Watched, MOST_STEPS, u64::MAX, first);
     for &k in &points {
         if tally.reports.len() > ENOUGH {
             return tally;
         }
-        if !has_second {
-            tally.kill(make, plan, &trace, k, u64::MAX);
-            continue;
-        }
-        // By default a long way of the second is not gone to its end.
-        let most = if plan.density.is_some() { SECOND } else { u64::MAX };
-        let steps = tally.kill(make, plan, &trace, k, most).second_steps;
-        let kills = if plan.density.is_some() { FEW_PAIRS.1 } else { PAIRS.1 };
-        let stride = (steps / kills).max(1);
-        for j in (now() % stride..steps).step_by(stride as usize) {
+        let changes = tally.kill(make, plan, &trace, k, MOST_OF_SECOND).second_changes;
+        let stride = if plan.every { 1 } else { changes.len().div_ceil(FEW_SECONDS).max(1) };
+        for &j in changes.iter().skip(k as usize % stride).step_by(stride) {
             tally.kill(make, plan, &trace, k, j);
         }
     }
     // Not all runs have the same length: the end is where several came to their end in a row.
     let mut ends = 0;
     for k in end.. {
-        if stride > 1 || !first_is_whole(begin, end, &trace) || ends > REPEATS {
+        if !tally.every || !begins_whole || ends > REPEATS {
             break;
         }
         let result = tally.kill(make, plan, &trace, k, u64::MAX);
         ends = if result.completed || result.slept && result.steps < k { ends + 1 } else { 0 };
     }
     tally
-}
-
-/// Whether all instructions are tried, up to the last.
-fn first_is_whole(begin: u64, end: u64, trace: &Trace) -> bool {
-    begin == 0 && end as usize >= trace.places.len()
 }
 
 /// Which of the victim's instructions are tried.
@@ -369,7 +372,7 @@ fn window(first: &Run) -> (u64, u64) {
 /// What a kill came to.
 struct Killed {
     steps: u64,
-    second_steps: u64,
+    second_changes: Vec<u64>,
     completed: bool,
     slept: bool,
 }
@@ -377,31 +380,24 @@ struct Killed {
 impl Tally {
     /// Makes a scene and kills its victim after `k` steps, and the second one after `j`.
     fn kill<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, trace: &Trace, k: u64, j: u64) -> Killed {
-        let mut result = run(&*make(), plan.server, Some(trace), k, j);
+        let way = Way::Along(trace);
+        let mut result = run(&*make(), plan.server, way, k, j);
         if result.strayed {
-            result = run(&*make(), plan.server, None, k, j);
+            result = run(&*make(), plan.server, Way::Steps, k, j);
         }
-        let killed =
-            Killed { steps: result.steps, second_steps: result.second_steps, completed: result.completed, slept: result.slept };
-        self.add(make, plan, Some(trace), k, j, result);
+        let second_changes = std::mem::take(&mut result.second_changes);
+        let killed = Killed { steps: result.steps, second_changes, completed: result.completed, slept: result.slept };
+        self.add(make, plan, way, k, j, result);
         killed
     }
 
     /// Counts what came of a kill.
-    fn add<'a>(
-        &mut self,
-        make: &dyn Fn() -> Box<dyn Scene + 'a>,
-        plan: Plan<'_>,
-        trace: Option<&Trace>,
-        k: u64,
-        j: u64,
-        result: Run,
-    ) {
+    fn add<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, way: Way<'_>, k: u64, j: u64, result: Run) {
         self.points += 1;
         let (mut delay, late) = (result.delay, make().late());
         for _ in 0..REPEATS {
             if delay > late {
-                delay = delay.min(run(&*make(), plan.server, trace, k, j).delay);
+                delay = delay.min(run(&*make(), plan.server, way, k, j).delay);
             }
         }
         self.worst = self.worst.max(delay);
@@ -430,7 +426,7 @@ impl Tally {
 }
 
 /// Lets the victim of `scene` run for `limit` instructions, or to its end, and kills it; and the second one, if it is woken, for `second_limit`.
-fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit: u64, second_limit: u64) -> Run {
+fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, second_limit: u64) -> Run {
     let victim = match server {
         Some(server) => Victim::of(server, &scene.command().expect("a scene for other languages")),
         None => Victim::forked(scene.is_first_call(), || scene.victim()),
@@ -443,6 +439,8 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
     });
     let mut sleepers = (!scene.sleepers_come_later()).then(|| Sleepers::start(scene));
     let (mut steps, mut calls, mut places, mut slept, mut woken_after, mut strayed) = (0, vec![], vec![], false, None, false);
+    let mut changes = vec![];
+    let mut seen = matches!(way, Way::Watched).then(|| Seen::of(victim.pid));
     let mut asleep = |slept: &mut bool| {
         if *slept {
             // Others took what it was woken for.
@@ -455,7 +453,8 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
         scene.victim_sleeps()
     };
     let mut ran = Ran::There;
-    if let Some((anchor, place, times)) = trace.and_then(|trace| trace.anchor(limit as usize)) {
+    let anchor = if let Way::Along(trace) = way { trace.anchor(limit as usize) } else { None };
+    if let Some((anchor, place, times)) = anchor {
         ran = victim.run_to(place, times, || asleep(&mut slept));
         steps = anchor as u64;
         strayed = ran == Ran::Done;
@@ -467,18 +466,21 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
         if in_kernel {
             calls.push(steps);
         }
-        if trace.is_none() {
+        if seen.is_some() {
             places.push(at);
         }
         let slept_before = slept;
         ran = victim.step(in_kernel, || asleep(&mut slept));
         steps += 1;
+        if ran == Ran::There && seen.as_mut().is_some_and(|seen| seen.has_changed(at, in_kernel)) {
+            changes.push(steps);
+        }
         if slept && !slept_before && ran == Ran::There {
             woken_after = Some(steps);
         }
     }
     let mut at = vec![victim.place()];
-    let native = if trace.is_none() && server.is_some() { victim.ranges_of("_rsipc.") } else { vec![] };
+    let native = if seen.is_some() && server.is_some() { victim.ranges_of("_rsipc.") } else { vec![] };
     let ended = victim.is_done();
     let completed = ended || scene.stands_still();
     if scene.stands_still() {
@@ -505,13 +507,19 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
         std::thread::sleep(Duration::from_micros(50));
     }
     victim.kill();
-    let mut second_steps = 0;
+    let (mut second_steps, mut second_changes) = (0, vec![]);
     if let Some(second) = second {
         if second.is_woken(Duration::from_millis(5)) {
             let mut ran = Ran::There;
+            let mut seen = Seen::of(second.pid);
             while ran == Ran::There && second_steps < second_limit && !second.is_done() {
-                ran = second.step(second.is_system_call(second.at()), || false);
+                let at = second.at();
+                let in_kernel = second.is_system_call(at);
+                ran = second.step(in_kernel, || false);
                 second_steps += 1;
+                if ran == Ran::There && (seen.has_changed(at, in_kernel) || in_kernel) {
+                    second_changes.push(second_steps);
+                }
             }
             at.push(second.place());
         }
@@ -537,6 +545,8 @@ fn run(scene: &dyn Scene, server: Option<&Server>, trace: Option<&Trace>, limit:
         second_steps,
         calls,
         places,
+        changes,
+        second_changes,
         woken_after: woken_after.filter(|_| scene.after_waking()),
         native,
         completed: ended,

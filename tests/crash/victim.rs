@@ -327,10 +327,6 @@ impl Drop for Server {
     }
 }
 
-/// Of operations with more instructions than this, each is tried in its first rounds, and then once in so many.
-pub const LONG: usize = 3000;
-pub const ROUNDS: usize = 10;
-
 /// The instructions of an operation's first run, in their order.
 pub struct Trace {
     pub places: Vec<u64>,
@@ -367,11 +363,9 @@ impl Trace {
         (cost(i) < k).then_some((i, self.places[i], self.times[i]))
     }
 
-    /// Whether it is worth while to kill before number `k`: in long operations, not in each round of a loop that has many.
-    pub fn is_worth(&self, k: usize) -> bool {
+    /// Whether instruction number `k` is one that repeats itself, and neither its first nor its last time.
+    pub fn repeats(&self, k: usize) -> bool {
         let place = |k: usize| self.places.get(k);
-        let repeats = k > 1 && place(k).is_some() && [k - 2, k - 1, k + 1].iter().all(|&i| place(i) == place(k));
-        let times = self.times.get(k).copied().unwrap_or(1);
-        !repeats && (self.places.len() <= LONG || times <= ROUNDS || times.is_multiple_of(ROUNDS))
+        k > 1 && [k - 2, k - 1, k + 1].iter().all(|&i| place(i) == place(k))
     }
 }

@@ -1,0 +1,153 @@
+//! What others can see of a process: the memory that it shares, and what the kernel looks at when it dies.
+//!
+//! Killed after an instruction that changed none of this a process leaves behind what it would have left one instruction earlier, whatever
+//! it had in its registers and its own memory. So one that is killed after each instruction that did, and before and after each
+//! system call, was killed in every way that others can tell apart.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::{Pid, Whence, lseek};
+
+/// A file that the process has mapped for others to see.
+struct Shared {
+    file: File,
+    /// How much memory it has.
+    blocks: u64,
+    parts: Vec<Part>,
+}
+
+/// A stretch of it that has memory.
+struct Part {
+    start: u64,
+    bytes: Vec<u8>,
+    /// What was there before, where the next look goes to.
+    other: Vec<u8>,
+}
+
+impl Shared {
+    fn new(file: File) -> Self {
+        Self { file, blocks: u64::MAX, parts: vec![] }
+    }
+
+    /// Whether it is not as it was when this was asked last.
+    fn has_changed(&mut self) -> bool {
+        let blocks = self.file.metadata().unwrap().blocks();
+        let mut changed = blocks != self.blocks;
+        if changed {
+            self.blocks = blocks;
+            self.parts = self.data().collect();
+        }
+        for part in &mut self.parts {
+            let mut len = 0;
+            while let Some(more) =
+                self.file.read_at(&mut part.other[len..], part.start + len as u64).ok().filter(|more| *more > 0)
+            {
+                len += more;
+            }
+            // What it does not have any more reads as zeroes.
+            part.other[len..].fill(0);
+            if part.other != part.bytes {
+                changed = true;
+                std::mem::swap(&mut part.other, &mut part.bytes);
+            }
+        }
+        changed
+    }
+
+    /// Where it has memory: the rest is not read.
+    fn data(&self) -> impl Iterator<Item = Part> {
+        let mut end = 0;
+        std::iter::from_fn(move || {
+            let start = lseek(&self.file, end, Whence::SeekData).ok()?;
+            end = lseek(&self.file, start, Whence::SeekHole).ok()?;
+            let len = (end - start) as usize;
+            Some(Part { start: start as u64, bytes: vec![0; len], other: vec![0; len] })
+        })
+    }
+}
+
+/// What could be seen of a process when it was looked at last.
+pub struct Seen {
+    pid: Pid,
+    /// By device and inode: one that has lost its name since may be another's still.
+    files: HashMap<(u64, u64), Shared>,
+    /// The thread's robust list, and where the head of it is.
+    robust: Vec<u64>,
+    head: u64,
+    /// Where the kernel's own code is.
+    vdso: Range<u64>,
+}
+
+impl Seen {
+    pub fn of(pid: Pid) -> Self {
+        let (mut head, mut len) = (0_u64, 0_usize);
+        // SAFETY: it writes to these two.
+        let result = unsafe { libc::syscall(libc::SYS_get_robust_list, pid.as_raw(), &raw mut head, &raw mut len) };
+        assert_eq!(result, 0, "the robust list of a process that is traced can be asked for");
+        let mut seen = Self { pid, files: HashMap::new(), robust: vec![], head, vdso: 0..0 };
+        seen.has_changed(0, true);
+        seen
+    }
+
+    /// Whether it is not as it was when this was asked last, before the instruction at `place`. After a system call there may be other files.
+    pub fn has_changed(&mut self, place: u64, after_call: bool) -> bool {
+        // It reads the clock again if that has moved on meanwhile, which it does all the time if each step lasts.
+        if self.vdso.contains(&place) {
+            return false;
+        }
+        if after_call {
+            self.look_for_files();
+        }
+        let robust = self.robust_list();
+        let mut changed = robust != self.robust;
+        self.robust = robust;
+        for file in self.files.values_mut() {
+            changed |= file.has_changed();
+        }
+        changed
+    }
+
+    fn look_for_files(&mut self) {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
+        for line in maps.lines() {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let [range, access, _, _, _, path] = fields[..] else { continue };
+            if path == "[vdso]" {
+                let number = |text| u64::from_str_radix(text, 16).unwrap();
+                self.vdso = range.split_once('-').map(|(start, end)| number(start)..number(end)).unwrap();
+            }
+            // Others cannot see one without a name, but for the test's boards.
+            if !access.ends_with('s') || !path.starts_with("/dev/shm/") {
+                continue;
+            }
+            let file = File::open(path).unwrap();
+            let metadata = file.metadata().unwrap();
+            self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| Shared::new(file));
+        }
+    }
+
+    fn robust_list(&self) -> Vec<u64> {
+        let mut list = self.words::<3>(self.head).to_vec();
+        let mut node = list[0];
+        while node != self.head {
+            // The lowest bit says of which kind it is.
+            node = self.words::<1>(node & !1)[0];
+            list.push(node);
+        }
+        list
+    }
+
+    fn words<const COUNT: usize>(&self, address: u64) -> [u64; COUNT] {
+        let mut words = [[0_u8; 8]; COUNT];
+        let bytes = words.as_flattened_mut();
+        let remote = [RemoteIoVec { base: address as usize, len: bytes.len() }];
+        let all = bytes.len();
+        assert_eq!(process_vm_readv(self.pid, &mut [IoSliceMut::new(bytes)], &remote), Ok(all));
+        words.map(u64::from_ne_bytes)
+    }
+}

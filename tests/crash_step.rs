@@ -55,7 +55,7 @@ use victim::Server;
 
 /// About how many of an operation's instructions are tried beside those that make a difference for others; more where not all are that should be.
 const MORE: u64 = 4;
-const MANY: u64 = 300;
+const MANY: u64 = 100;
 /// How many of those that make a difference are tried by default. Code that is not optimized does the same in many more instructions.
 const MOST: usize = if cfg!(debug_assertions) { 8 } else { usize::MAX };
 

@@ -27,6 +27,7 @@ PARTS = [
     "examples",
     "benches",
     "bindings",
+    "docs",
     "README.md",
 ]
 
@@ -55,13 +56,11 @@ FAULTS = [
     Fault(
         "a message is committed before it is written",
         "src/queue/ring.rs",
-        """        slot.write(envelope, message);
-        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag);
+        """        slot.write(&[], message);
+        self.commit_filled_at_hint(slot, position, message.len() as u32, message.len());
 """,
-        """        let flag = if envelope.is_empty() { 0 } else { ENVELOPED };
-        self.commit_filled(slot, position, (envelope.len() + message.len()) as u32 | flag);
-        slot.write(envelope, message);
+        """        self.commit_filled_at_hint(slot, position, message.len() as u32, message.len());
+        slot.write(&[], message);
 """,
         "send, part full",
         r"send, part full: killed after \d+ of \d+: torn: .*\n.*",

@@ -137,7 +137,7 @@ impl Page {
                  left one instruction earlier; so it is killed after each instruction that changed something, and before and after each system call, and has then\n\
                  been killed in every way that makes a difference for others. (Of an instruction that copies byte by byte the first and the last time count.)\n\n\
                  Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
-                 after some 300 others. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
+                 after some 100 others. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
                  the instructions count from there if a third one barges in. Of Python's they are those from the first of the native code to the last. Repeated kills\n\
                  at the end come from runs that were longer than the first. An operation of which the stepper sees more than 150000 instructions is not followed further.\n\n\
                  The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";

@@ -13,20 +13,32 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{Pid, Whence, lseek};
 
-/// A file that the process has mapped for others to see.
-struct Shared {
-    file: File,
-    /// How much memory it has.
-    blocks: u64,
-    parts: Vec<Part>,
-}
-
-/// A stretch of it that has memory.
+/// A stretch of memory.
 struct Part {
     start: u64,
     bytes: Vec<u8>,
     /// What was there before, where the next look goes to.
     other: Vec<u8>,
+}
+
+impl Part {
+    fn new(start: u64, len: usize) -> Self {
+        Self { start, bytes: vec![0; len], other: vec![0; len] }
+    }
+
+    fn has_changed(&mut self, read: impl FnOnce(u64, &mut [u8])) -> bool {
+        read(self.start, &mut self.other);
+        std::mem::swap(&mut self.other, &mut self.bytes);
+        self.other != self.bytes
+    }
+}
+
+/// A file that the process has mapped for others to see.
+struct Shared {
+    file: File,
+    /// How much memory it has, and where.
+    blocks: u64,
+    parts: Vec<Part>,
 }
 
 impl Shared {
@@ -65,8 +77,7 @@ impl Shared {
         std::iter::from_fn(move || {
             let start = lseek(&self.file, end, Whence::SeekData).ok()?;
             end = lseek(&self.file, start, Whence::SeekHole).ok()?;
-            let len = (end - start) as usize;
-            Some(Part { start: start as u64, bytes: vec![0; len], other: vec![0; len] })
+            Some(Part::new(start as u64, (end - start) as usize))
         })
     }
 }
@@ -76,6 +87,8 @@ pub struct Seen {
     pid: Pid,
     /// By device and inode: one that has lost its name since may be another's still.
     files: HashMap<(u64, u64), Shared>,
+    /// What is shared without a name, such as the tests' boards: where the process has it.
+    boards: Vec<Part>,
     /// The thread's robust list, and where the head of it is.
     robust: Vec<u64>,
     head: u64,
@@ -89,7 +102,7 @@ impl Seen {
         // SAFETY: it writes to these two.
         let result = unsafe { libc::syscall(libc::SYS_get_robust_list, pid.as_raw(), &raw mut head, &raw mut len) };
         assert_eq!(result, 0, "the robust list of a process that is traced can be asked for");
-        let mut seen = Self { pid, files: HashMap::new(), robust: vec![], head, vdso: 0..0 };
+        let mut seen = Self { pid, files: HashMap::new(), boards: vec![], robust: vec![], head, vdso: 0..0 };
         seen.has_changed(0, true);
         seen
     }
@@ -109,6 +122,9 @@ impl Seen {
         for file in self.files.values_mut() {
             changed |= file.has_changed();
         }
+        for board in &mut self.boards {
+            changed |= board.has_changed(|start, bytes| read(self.pid, start, bytes));
+        }
         changed
     }
 
@@ -116,13 +132,19 @@ impl Seen {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
         for line in maps.lines() {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [range, access, _, _, _, path] = fields[..] else { continue };
+            let [range, access, _, _, _, path, ..] = fields[..] else { continue };
+            let number = |text| u64::from_str_radix(text, 16).unwrap();
+            let (start, end) = range.split_once('-').map(|(start, end)| (number(start), number(end))).unwrap();
             if path == "[vdso]" {
-                let number = |text| u64::from_str_radix(text, 16).unwrap();
-                self.vdso = range.split_once('-').map(|(start, end)| number(start)..number(end)).unwrap();
+                self.vdso = start..end;
             }
-            // Others cannot see one without a name, but for the test's boards.
-            if !access.ends_with('s') || !path.starts_with("/dev/shm/") {
+            if !access.ends_with('s') {
+                continue;
+            }
+            if path.starts_with("/memfd:") && self.boards.iter().all(|board| board.start != start) {
+                self.boards.push(Part::new(start, (end - start) as usize));
+            }
+            if !path.starts_with("/dev/shm/") || line.ends_with("(deleted)") {
                 continue;
             }
             let file = File::open(path).unwrap();
@@ -144,10 +166,14 @@ impl Seen {
 
     fn words<const COUNT: usize>(&self, address: u64) -> [u64; COUNT] {
         let mut words = [[0_u8; 8]; COUNT];
-        let bytes = words.as_flattened_mut();
-        let remote = [RemoteIoVec { base: address as usize, len: bytes.len() }];
-        let all = bytes.len();
-        assert_eq!(process_vm_readv(self.pid, &mut [IoSliceMut::new(bytes)], &remote), Ok(all));
+        read(self.pid, address, words.as_flattened_mut());
         words.map(u64::from_ne_bytes)
     }
+}
+
+/// Reads what a process has at an address.
+fn read(pid: Pid, address: u64, bytes: &mut [u8]) {
+    let len = bytes.len();
+    let remote = [RemoteIoVec { base: address as usize, len }];
+    assert_eq!(process_vm_readv(pid, &mut [IoSliceMut::new(bytes)], &remote), Ok(len));
 }

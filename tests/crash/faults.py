@@ -74,6 +74,14 @@ FAULTS = [
         r"send, part full: killed after \d+ of \d+: (hangs|lost): .*\n.*(commit_filled|put|send)",
     ),
     Fault(
+        "whose offer was taken is not woken",
+        "src/queue/handoff.rs",
+        "{ 0 } else { futex::wake(word, u32::MAX, Kind::One(index)) }",
+        "{ 0 } else { 1 }",
+        "rendezvous: recv, two offers",
+        r"rendezvous: recv, two offers: killed after \d+ of \d+: late: woken after \d+ ms\n",
+    ),
+    Fault(
         "the next owner of a mutex is not told of the death",
         "src/sync/mutex.rs",
         "            note_death(shared);\n",

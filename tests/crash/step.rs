@@ -308,6 +308,8 @@ const MOST_OF_ALL: u64 = 3000;
 const MOST_OF_SECOND: u64 = if cfg!(debug_assertions) { 3000 } else { MOST_STEPS };
 /// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed further than this.
 const MOST_STEPS: u64 = 150_000;
+/// Such an operation does some things again and again: those that it does at its own pace are tried each time, the others so many times.
+const OFTEN: usize = 3;
 /// Where so many failed the scene is left.
 const ENOUGH: usize = 50;
 
@@ -382,7 +384,8 @@ impl Tally {
     fn kill<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, trace: &Trace, k: u64, j: u64) -> Killed {
         let way = Way::Along(trace);
         let mut result = run(&*make(), plan.server, way, k, j);
-        if result.strayed {
+        // What it did for the tenth time only since its steps took so long is left alone.
+        if result.strayed && trace.time(k as usize) <= OFTEN {
             result = run(&*make(), plan.server, Way::Steps, k, j);
         }
         let second_changes = std::mem::take(&mut result.second_changes);

@@ -363,6 +363,11 @@ impl Trace {
         (cost(i) < k).then_some((i, self.places[i], self.times[i]))
     }
 
+    /// Which time it is that the instruction before number `k` is executed.
+    pub fn time(&self, k: usize) -> usize {
+        k.checked_sub(1).and_then(|before| self.times.get(before)).copied().unwrap_or(1)
+    }
+
     /// Whether instruction number `k` is one that repeats itself, and neither its first nor its last time.
     pub fn repeats(&self, k: usize) -> bool {
         let place = |k: usize| self.places.get(k);

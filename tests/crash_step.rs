@@ -49,15 +49,9 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::{WaitStatus, waitpid};
 use report::Row;
 use scenes::{Entry, SCENES};
-use step::Plan;
+use step::{Extent, Plan};
 use support::{Board, Test, fork};
 use victim::Server;
-
-/// About how many of an operation's instructions are tried beside those that make a difference for others; more where not all are that should be.
-const MORE: u64 = 4;
-const MANY: u64 = 100;
-/// How many of those that make a difference are tried by default. Code that is not optimized does the same in many more instructions.
-const MOST: usize = if cfg!(debug_assertions) { 8 } else { usize::MAX };
 
 /// How many scenes are played at the same time.
 const WORKERS: usize = 2;
@@ -117,22 +111,22 @@ fn compile() -> std::path::PathBuf {
 }
 
 /// Plays one scene.
-fn play(play: &Play, full: bool, servers: &[Option<Server>; 3]) -> Row {
+fn play(play: &Play, extent: Extent, servers: &[Option<Server>; 3]) -> Row {
     let test = Test::lasting(play.entry.0, Duration::from_secs(3600));
     let start = Instant::now();
-    let plan = Plan {
-        every: full,
-        more: if full { MANY } else { MORE },
-        most: if full { usize::MAX } else { MOST },
-        server: servers[play.language as usize].as_ref(),
-    };
+    let plan = Plan { extent, server: servers[play.language as usize].as_ref() };
     let tally = step::kill_everywhere(&|| (play.entry.1)(&test), plan);
     Row { name: play.name.clone(), seconds: start.elapsed().as_secs_f64(), tally }
 }
 
 #[test]
 fn a_kill_at_any_instruction_harms_nobody() {
-    let full = setting("RSIPC_CRASH").is_some_and(|value| value == "full");
+    let extent = match setting("RSIPC_CRASH") {
+        Some(value) if value == "full" => Extent::Every,
+        // It does the same in many more instructions.
+        _ if cfg!(debug_assertions) => Extent::Sample,
+        _ => Extent::States,
+    };
     let everything = plays();
     let only = setting("RSIPC_CRASH_ONLY").unwrap_or_default();
     let can_play = |play: &Play| play.language != Language::Python || setting("RSIPC_PYTHON").is_some();
@@ -161,7 +155,7 @@ fn a_kill_at_any_instruction_harms_nobody() {
                 while let Some(i) = usize::try_from(next.add(0, 1)).ok().filter(|&i| i < plays.len()) {
                     // What a process keeps of each directory that it used is not to add up over all scenes.
                     let scene = fork("player of a scene", || {
-                        let line = serde_json::to_string(&(i as u64, play(plays[i], full, &servers).numbers())).unwrap();
+                        let line = serde_json::to_string(&(i as u64, play(plays[i], extent, &servers).numbers())).unwrap();
                         writeln!(&into, "{line}").unwrap();
                     });
                     // However long it takes: it ends itself when it hangs.

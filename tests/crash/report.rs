@@ -15,8 +15,8 @@ pub struct Row {
 /// The head of the table on the screen.
 pub fn head() -> String {
     format!(
-        "{:<50} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}",
-        "killed in", "steps", "states", "kills", "hang", "lost", "torn", "twice", "leaked", "late", "worst us"
+        "{:<50} {:>6} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}",
+        "killed in", "steps", "states", "missed", "kills", "hang", "lost", "torn", "twice", "leaked", "late", "worst us"
     )
 }
 
@@ -27,7 +27,7 @@ impl Row {
         serde_json::json!({
             "seconds": self.seconds,
             "every": t.every,
-            "numbers": [t.steps, t.states, t.points, t.hangs, t.lost, t.torn, t.twice, t.leaked, t.late, t.worst],
+            "numbers": [t.steps, t.states, t.missed, t.points, t.hangs, t.lost, t.torn, t.twice, t.leaked, t.late, t.worst],
             "reports": t.reports,
         })
     }
@@ -40,14 +40,15 @@ impl Row {
             every: told["every"].as_bool().unwrap(),
             steps: number(0),
             states: number(1),
-            points: number(2),
-            hangs: number(3),
-            lost: number(4),
-            torn: number(5),
-            twice: number(6),
-            leaked: number(7),
-            late: number(8),
-            worst: number(9),
+            missed: number(2),
+            points: number(3),
+            hangs: number(4),
+            lost: number(5),
+            torn: number(6),
+            twice: number(7),
+            leaked: number(8),
+            late: number(9),
+            worst: number(10),
             reports,
         };
         Self { name: name.to_owned(), seconds: told["seconds"].as_f64().unwrap(), tally }
@@ -57,10 +58,11 @@ impl Row {
     pub fn line(&self) -> String {
         let t = &self.tally;
         format!(
-            "{:<50} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}  {:.1} s",
+            "{:<50} {:>6} {:>6} {:>6} {:>6} {:>5} {:>4} {:>4} {:>5} {:>6} {:>4} {:>9}  {:.1} s",
             self.name,
             t.steps,
             t.states,
+            t.missed,
             t.points,
             t.hangs,
             t.lost,
@@ -75,7 +77,7 @@ impl Row {
 }
 
 /// How many there are beside an operation's name.
-const COLUMNS: usize = 6;
+const COLUMNS: usize = 7;
 
 /// A page with a table of what came of the kills. A run writes the rows of the operations that it has played, and leaves the others.
 pub struct Page {
@@ -97,8 +99,9 @@ impl Page {
     pub fn write(&mut self, row: &Row, operations: &[&str]) {
         let t = &row.tally;
         let which = if t.every { "every instruction" } else { "every state" };
-        let [steps, states, points, worst] = [t.steps, t.states, t.points, t.worst / 1000].map(|number| number.to_string());
-        let cells = [steps, states, points, which.into(), t.faults().to_string(), worst];
+        let numbers = [t.steps, t.states, t.missed, t.points, t.worst / 1000];
+        let [steps, states, missed, points, worst] = numbers.map(|number| number.to_string());
+        let cells = [steps, states, missed, points, which.into(), t.faults().to_string(), worst];
         self.rows.retain(|(name, _)| *name != row.name);
         self.rows.push((row.name.clone(), cells));
         self.rows.sort_by_key(|(name, _)| operations.iter().position(|operation| operation == name));
@@ -107,24 +110,25 @@ impl Page {
 
     fn text(&self) -> String {
         let sum = |column: usize| self.rows.iter().filter_map(|(_, cells)| cells[column].parse::<u64>().ok()).sum::<u64>();
-        let worst = self.rows.iter().filter_map(|(_, cells)| cells[5].parse::<u64>().ok()).max().unwrap_or(0);
-        let every = self.rows.iter().filter(|(_, cells)| cells[3] == "every instruction").count();
+        let worst = self.rows.iter().filter_map(|(_, cells)| cells[6].parse::<u64>().ok()).max().unwrap_or(0);
+        let every = self.rows.iter().filter(|(_, cells)| cells[4] == "every instruction").count();
         let mut page = format!(
             "# Where processes were killed, and what came of it\n\n\
              Written by runs of `tests/crash_step.rs` (`make kill`). It runs one operation of a process up to some instruction, kills the\n\
              process there, and looks how the others fare; then the same up to another instruction. Each row is from the last run that wrote it:\n\
              `make kill ONLY=word` plays the operations with that word in their names.\n\n\
-             {} kills in {} operations, each in every state that others can tell apart ({} states), {every} of them after every instruction, too:\n\
-             {} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
+             {} kills in {} operations, of whose first runs the others could tell {} states apart: in each of these a process was killed but for {} that\n\
+             did not come again. In {every} operations one was killed after every other instruction, too. There were {} faults. A fault is a process that hangs; a message or unit that is lost, torn or comes twice;\n\
              room, a permit, a file or an entry that leaks; and one that sleeps although it could go on, for more than 50 ms, or more than\n\
              150 ms where a second one dies or a third one barges in. The longest that anybody slept so was {:.1} ms.\n\n\
              The last of these runs was on {}.\n\n\
-             | operation | instructions | states | kills | in | faults | worst recovery (µs) |\n\
-             | --- | ---: | ---: | ---: | --- | ---: | ---: |\n",
-            sum(2),
+             | operation | instructions | states | missed | kills | in | faults | worst recovery (µs) |\n\
+             | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |\n",
+            sum(3),
             self.rows.len(),
-            sum(1),
-            sum(4),
+            sum(1) + sum(2),
+            sum(2),
+            sum(5),
             worst as f64 / 1e3,
             machine(),
         );
@@ -135,9 +139,12 @@ impl Page {
                  States: a killed process leaves the memory that it shared, its robust list, at which the kernel looks when it dies, and what its system\n\
                  calls did. In the first run all of that is compared after each instruction. Where nothing changed, the process leaves behind what it would have\n\
                  left one instruction earlier; so it is killed after each instruction that changed something, and before and after each system call, and has then\n\
-                 been killed in every way that makes a difference for others. (Of an instruction that copies byte by byte the first and the last time count.)\n\n\
+                 been killed in every way of that run that makes a difference for others. (Of an instruction that copies byte by byte the first and the last time count.\n\
+                 Within a system call nobody is killed.) Missed are those to which the operation did not come again at its own pace, most of which it did\n\
+                 only since the stepper makes it slow; and to which it came more than three times, or not even slowed down.\n\n\
                  Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
-                 after some 100 others. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
+                 after some 100 others. One that was to stand still for a while, and go on, is always stopped after each, since then all that it had\n\
+                 makes a difference. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
                  the instructions count from there if a third one barges in. Of Python's they are those from the first of the native code to the last. Repeated kills\n\
                  at the end come from runs that were longer than the first. An operation of which the stepper sees more than 150000 instructions is not followed further.\n\n\
                  The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";

@@ -2,13 +2,14 @@
 //!
 //! Killed after an instruction that changed none of this a process leaves behind what it would have left one instruction earlier, whatever
 //! it had in its registers and its own memory. So one that is killed after each instruction that did, and before and after each
-//! system call, was killed in every way that others can tell apart.
+//! system call, was killed in every way of this run that others can tell apart.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirEntryExt, FileExt};
+use std::path::Path;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{Pid, Whence, lseek};
@@ -22,8 +23,13 @@ struct Part {
 }
 
 impl Part {
-    fn new(start: u64, len: usize) -> Self {
+    fn new(Range { start, end }: Range<u64>) -> Self {
+        let len = (end - start) as usize;
         Self { start, bytes: vec![0; len], other: vec![0; len] }
+    }
+
+    fn range(&self) -> Range<u64> {
+        self.start..self.start + self.bytes.len() as u64
     }
 
     fn has_changed(&mut self, read: impl FnOnce(u64, &mut [u8])) -> bool {
@@ -36,57 +42,46 @@ impl Part {
 /// A file that the process has mapped for others to see.
 struct Shared {
     file: File,
-    /// How much memory it has, and where.
-    blocks: u64,
+    /// Where it has memory: the rest is not read, since that would take some.
     parts: Vec<Part>,
 }
 
 impl Shared {
-    fn new(file: File) -> Self {
-        Self { file, blocks: u64::MAX, parts: vec![] }
-    }
-
     /// Whether it is not as it was when this was asked last.
     fn has_changed(&mut self) -> bool {
-        let blocks = self.file.metadata().unwrap().blocks();
-        let mut changed = blocks != self.blocks;
+        let mut changed = !data(&self.file).eq(self.parts.iter().map(Part::range));
         if changed {
-            self.blocks = blocks;
-            self.parts = self.data().collect();
+            self.parts = data(&self.file).map(Part::new).collect();
         }
         for part in &mut self.parts {
-            let mut len = 0;
-            while let Some(more) =
-                self.file.read_at(&mut part.other[len..], part.start + len as u64).ok().filter(|more| *more > 0)
-            {
-                len += more;
-            }
-            // What it does not have any more reads as zeroes.
-            part.other[len..].fill(0);
-            if part.other != part.bytes {
-                changed = true;
-                std::mem::swap(&mut part.other, &mut part.bytes);
-            }
+            changed |= part.has_changed(|start, bytes| {
+                let mut len = 0;
+                while let Some(more) = self.file.read_at(&mut bytes[len..], start + len as u64).ok().filter(|more| *more > 0) {
+                    len += more;
+                }
+                // What it does not have any more reads as zeroes.
+                bytes[len..].fill(0);
+            });
         }
         changed
     }
+}
 
-    /// Where it has memory: the rest is not read.
-    fn data(&self) -> impl Iterator<Item = Part> {
-        let mut end = 0;
-        std::iter::from_fn(move || {
-            let start = lseek(&self.file, end, Whence::SeekData).ok()?;
-            end = lseek(&self.file, start, Whence::SeekHole).ok()?;
-            Some(Part::new(start as u64, (end - start) as usize))
-        })
-    }
+/// Where a file has memory.
+fn data(file: &File) -> impl Iterator<Item = Range<u64>> {
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        let start = lseek(file, end, Whence::SeekData).ok()?;
+        end = lseek(file, start, Whence::SeekHole).ok()?;
+        Some(start as u64..end as u64)
+    })
 }
 
 /// What could be seen of a process when it was looked at last.
 pub struct Seen {
     pid: Pid,
-    /// By device and inode: one that has lost its name since may be another's still.
-    files: HashMap<(u64, u64), Shared>,
+    /// By inode: one that has lost its name since may be another's still.
+    files: HashMap<u64, Shared>,
     /// What is shared without a name, such as the tests' boards: where the process has it.
     boards: Vec<Part>,
     /// The thread's robust list, and where the head of it is.
@@ -123,7 +118,7 @@ impl Seen {
             changed |= file.has_changed();
         }
         for board in &mut self.boards {
-            changed |= board.has_changed(|start, bytes| read(self.pid, start, bytes));
+            changed |= board.has_changed(|start, bytes| _ = read(self.pid, start, bytes));
         }
         changed
     }
@@ -132,48 +127,54 @@ impl Seen {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
         for line in maps.lines() {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [range, access, _, _, _, path, ..] = fields[..] else { continue };
+            let [range, access, _, _, inode, path, ..] = fields[..] else { continue };
             let number = |text| u64::from_str_radix(text, 16).unwrap();
             let (start, end) = range.split_once('-').map(|(start, end)| (number(start), number(end))).unwrap();
+            let inode = inode.parse().unwrap();
             if path == "[vdso]" {
                 self.vdso = start..end;
             }
-            if !access.ends_with('s') {
+            if !access.ends_with('s') || self.files.contains_key(&inode) {
                 continue;
             }
             if path.starts_with("/memfd:") && self.boards.iter().all(|board| board.start != start) {
-                self.boards.push(Part::new(start, (end - start) as usize));
+                self.boards.push(Part::new(start..end));
             }
-            if !path.starts_with("/dev/shm/") || line.ends_with("(deleted)") {
-                continue;
+            if path.starts_with("/dev/shm/") {
+                self.files.extend(named(inode, Path::new(path)).map(|file| (inode, Shared { file, parts: vec![] })));
             }
-            let file = File::open(path).unwrap();
-            let metadata = file.metadata().unwrap();
-            self.files.entry((metadata.dev(), metadata.ino())).or_insert_with(|| Shared::new(file));
         }
     }
 
     fn robust_list(&self) -> Vec<u64> {
-        let mut list = self.words::<3>(self.head).to_vec();
+        let mut list = self.words::<3>(self.head).unwrap().to_vec();
         let mut node = list[0];
-        while node != self.head {
+        // The kernel goes no further, either.
+        while node != self.head && list.len() < 2048 {
             // The lowest bit says of which kind it is.
-            node = self.words::<1>(node & !1)[0];
+            let Some([next]) = self.words(node & !1) else { break };
+            node = next;
             list.push(node);
         }
         list
     }
 
-    fn words<const COUNT: usize>(&self, address: u64) -> [u64; COUNT] {
+    fn words<const COUNT: usize>(&self, address: u64) -> Option<[u64; COUNT]> {
         let mut words = [[0_u8; 8]; COUNT];
-        read(self.pid, address, words.as_flattened_mut());
-        words.map(u64::from_ne_bytes)
+        read(self.pid, address, words.as_flattened_mut()).then(|| words.map(u64::from_ne_bytes))
     }
 }
 
-/// Reads what a process has at an address.
-fn read(pid: Pid, address: u64, bytes: &mut [u8]) {
+/// The file with this inode, if it has a name in the directory of `path`: that of a mapping is not always its name, since objects are made
+/// without one and get it when they are whole. Others cannot see one that has none.
+fn named(inode: u64, path: &Path) -> Option<File> {
+    let entries = path.parent()?.read_dir().ok()?;
+    File::open(entries.flatten().find(|entry| entry.ino() == inode)?.path()).ok()
+}
+
+/// Reads what a process has at an address; says whether it could.
+fn read(pid: Pid, address: u64, bytes: &mut [u8]) -> bool {
     let len = bytes.len();
     let remote = [RemoteIoVec { base: address as usize, len }];
-    assert_eq!(process_vm_readv(pid, &mut [IoSliceMut::new(bytes)], &remote), Ok(len));
+    process_vm_readv(pid, &mut [IoSliceMut::new(bytes)], &remote) == Ok(len)
 }

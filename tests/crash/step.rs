@@ -214,8 +214,10 @@ pub struct Tally {
     pub steps: u64,
     /// Whether each of them was tried.
     pub every: bool,
-    /// After how many of them, and before how many system calls, others see something else than before.
+    /// After how many of them, and before how many system calls, others see something else than before, and it was killed there.
     pub states: u64,
+    /// And where it was to be killed, but did not come by again.
+    pub missed: u64,
     pub points: u64,
     pub hangs: u64,
     pub lost: u64,
@@ -264,8 +266,8 @@ struct Run {
     completed: bool,
     /// Whether it slept, with nothing to wake it.
     slept: bool,
-    /// Whether it did not come by where it did the first time.
-    strayed: bool,
+    /// Whether it was killed where the first one was after as many steps.
+    is_there: bool,
     faults: Vec<Fault>,
     /// From the kill until nobody slept who should not, in nanoseconds.
     delay: u64,
@@ -278,32 +280,41 @@ struct Run {
 enum Way<'a> {
     /// Step by step, and what others can see is looked at after each.
     Watched,
-    /// Step by step.
-    Steps,
+    /// The way of the first one, step by step.
+    Steps(&'a Trace),
     /// The way of the first one, with a breakpoint shortly before its end.
     Along(&'a Trace),
+}
+
+/// After which instructions the victims are killed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// After some of those that make a difference for others, and some of the rest.
+    Sample,
+    /// After all of those that make a difference for others, and some of the rest.
+    States,
+    /// After all, of operations that have no more than [`MOST_OF_ALL`].
+    Every,
 }
 
 /// How often, and in which language, a scene's victims are killed.
 #[derive(Clone, Copy)]
 pub struct Plan<'a> {
-    /// Whether every instruction is tried.
-    pub every: bool,
-    /// About so many of those that make no difference for others are tried in any case.
-    pub more: u64,
-    /// Of those that do, no more than so many.
-    pub most: usize,
+    pub extent: Extent,
     /// Who forks the victims, if that is not this program.
     pub server: Option<&'a Server>,
 }
 
 /// How many instructions before and behind the native code are tried in Python.
 const MARGIN: usize = 20;
-/// Of the second victim's states so many are combined with each of the first one's, unless all are tried.
+/// How many are a sample: of the first victim's states, and of the second one's.
+const FEW: usize = 8;
 const FEW_SECONDS: usize = 3;
+/// How many of the rest are tried, and how many more where all were to be tried and are too many.
+const MORE: u64 = 4;
+const MANY: u64 = 100;
 /// Of operations that have more instructions than this not each is tried.
 const MOST_OF_ALL: u64 = 3000;
-
 /// The second victim is not followed further than this.
 const MOST_OF_SECOND: u64 = if cfg!(debug_assertions) { 3000 } else { MOST_STEPS };
 /// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed further than this.
@@ -317,34 +328,41 @@ const ENOUGH: usize = 50;
 /// and after each system call. And after some of the other instructions, from a point on that differs between runs, or after all of them.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
-    let first = run(&*make(), plan.server, Way::Watched, MOST_STEPS, u64::MAX);
+    let first = run(&*make(), plan.server, Way::Watched, MOST_STEPS, MOST_OF_SECOND);
     let (begin, end) = window(&first);
     tally.steps = end - begin;
     let trace = Trace::new(first.places.clone());
     let calls = first.calls.iter().flat_map(|&call| [call, call + 1]);
     let changes = first.changes.iter().copied().filter(|&k| !trace.repeats(k as usize - 1));
-    let mut points: BTreeSet<u64> = calls.chain(changes).filter(|k| (begin..end).contains(k)).collect();
-    points.insert(begin);
-    tally.states = points.len() as u64;
-    let stride = points.len().div_ceil(plan.most);
-    points = points.into_iter().skip(now() as usize % stride).step_by(stride).collect();
-    let has_second = make().has_second();
-    tally.every = plan.every && tally.steps <= MOST_OF_ALL && !has_second;
+    let mut states: BTreeSet<u64> = calls.chain(changes).filter(|k| (begin..end).contains(k)).collect();
+    states.insert(begin);
+    let mut stride_of_second = 1;
+    if plan.extent == Extent::Sample {
+        let stride = states.len().div_ceil(FEW);
+        stride_of_second = first.second_changes.len().div_ceil(FEW_SECONDS).max(1);
+        states = states.into_iter().skip(now() as usize % stride).step_by(stride).collect();
+    }
+    let mut points = states.clone();
+    // One that only stands still goes on with all that it had: then each instruction may make a difference.
+    let all = plan.extent == Extent::Every || make().stands_still() && plan.extent == Extent::States;
+    tally.every = all && tally.steps <= MOST_OF_ALL && !make().has_second();
     if tally.every {
         points.extend(begin..end);
     } else {
-        let stride = (tally.steps / plan.more).max(1);
+        let stride = (tally.steps / if all { MANY } else { MORE }).max(1);
         points.extend((begin + now() % stride..end).step_by(stride as usize));
     }
     let begins_whole = begin == 0 && end as usize >= trace.places.len();
-    tally.add(make, plan, Way::Watched, MOST_STEPS, u64::MAX, first);
+    tally.add(make, plan, Way::Watched, MOST_STEPS, MOST_OF_SECOND, first);
     for &k in &points {
         if tally.reports.len() > ENOUGH {
             return tally;
         }
-        let changes = tally.kill(make, plan, &trace, k, MOST_OF_SECOND).second_changes;
-        let stride = if plan.every { 1 } else { changes.len().div_ceil(FEW_SECONDS).max(1) };
-        for &j in changes.iter().skip(k as usize % stride).step_by(stride) {
+        let killed = tally.kill(make, plan, &trace, k, MOST_OF_SECOND);
+        if states.contains(&k) {
+            *(if killed.is_there { &mut tally.states } else { &mut tally.missed }) += 1;
+        }
+        for &j in killed.second_changes.iter().skip(k as usize % stride_of_second).step_by(stride_of_second) {
             tally.kill(make, plan, &trace, k, j);
         }
     }
@@ -354,7 +372,7 @@ pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_
         if !tally.every || !begins_whole || ends > REPEATS {
             break;
         }
-        let result = tally.kill(make, plan, &trace, k, u64::MAX);
+        let result = tally.kill(make, plan, &trace, k, MOST_OF_SECOND);
         ends = if result.completed || result.slept && result.steps < k { ends + 1 } else { 0 };
     }
     tally
@@ -375,6 +393,8 @@ fn window(first: &Run) -> (u64, u64) {
 struct Killed {
     steps: u64,
     second_changes: Vec<u64>,
+    /// Whether that was where it should be.
+    is_there: bool,
     completed: bool,
     slept: bool,
 }
@@ -382,14 +402,20 @@ struct Killed {
 impl Tally {
     /// Makes a scene and kills its victim after `k` steps, and the second one after `j`.
     fn kill<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, trace: &Trace, k: u64, j: u64) -> Killed {
-        let way = Way::Along(trace);
+        let mut way = Way::Along(trace);
         let mut result = run(&*make(), plan.server, way, k, j);
         // What it did for the tenth time only since its steps took so long is left alone.
-        if result.strayed && trace.time(k as usize) <= OFTEN {
-            result = run(&*make(), plan.server, Way::Steps, k, j);
+        if !result.is_there && trace.time(k as usize) <= OFTEN {
+            way = Way::Steps(trace);
+            result = run(&*make(), plan.server, way, k, j);
         }
-        let second_changes = std::mem::take(&mut result.second_changes);
-        let killed = Killed { steps: result.steps, second_changes, completed: result.completed, slept: result.slept };
+        let killed = Killed {
+            steps: result.steps,
+            second_changes: std::mem::take(&mut result.second_changes),
+            is_there: result.is_there,
+            completed: result.completed,
+            slept: result.slept,
+        };
         self.add(make, plan, way, k, j, result);
         killed
     }
@@ -400,7 +426,11 @@ impl Tally {
         let (mut delay, late) = (result.delay, make().late());
         for _ in 0..REPEATS {
             if delay > late {
-                delay = delay.min(run(&*make(), plan.server, way, k, j).delay);
+                let again = run(&*make(), plan.server, way, k, j);
+                // One that was killed elsewhere says nothing of this.
+                if again.is_there || !result.is_there {
+                    delay = delay.min(again.delay);
+                }
             }
         }
         self.worst = self.worst.max(delay);
@@ -441,7 +471,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
         victim
     });
     let mut sleepers = (!scene.sleepers_come_later()).then(|| Sleepers::start(scene));
-    let (mut steps, mut calls, mut places, mut slept, mut woken_after, mut strayed) = (0, vec![], vec![], false, None, false);
+    let (mut steps, mut calls, mut places, mut slept, mut woken_after) = (0, vec![], vec![], false, None);
     let mut changes = vec![];
     let mut seen = matches!(way, Way::Watched).then(|| Seen::of(victim.pid));
     let mut asleep = |slept: &mut bool| {
@@ -460,7 +490,6 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
     if let Some((anchor, place, times)) = anchor {
         ran = victim.run_to(place, times, || asleep(&mut slept));
         steps = anchor as u64;
-        strayed = ran == Ran::Done;
     }
     let limit = limit.min(steps + MOST_STEPS);
     while ran == Ran::There && steps < limit {
@@ -482,6 +511,12 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
             woken_after = Some(steps);
         }
     }
+    let is_there = match way {
+        Way::Watched => true,
+        Way::Steps(trace) | Way::Along(trace) => {
+            ran == Ran::There && trace.places.get(limit as usize).is_none_or(|&place| place == victim.at())
+        }
+    };
     let mut at = vec![victim.place()];
     let native = if seen.is_some() && server.is_some() { victim.ranges_of("_rsipc.") } else { vec![] };
     let ended = victim.is_done();
@@ -502,7 +537,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
     if scene.stands_still() {
         scene.wake();
     }
-    let end = Instant::now() + HANG;
+    let mut end = Instant::now() + HANG;
     // An operation that came to its end has woken whom it had to: its death must not be needed for that.
     let must_be_enough =
         completed && scene.completion_is_enough() && second.is_none() && (!scene.sleepers_come_later() || scene.stands_still());
@@ -515,6 +550,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
         if second.is_woken(Duration::from_millis(5)) {
             let mut ran = Ran::There;
             let mut seen = Seen::of(second.pid);
+            second_changes.push(0);
             while ran == Ran::There && second_steps < second_limit && !second.is_done() {
                 let at = second.at();
                 let in_kernel = second.is_system_call(at);
@@ -528,6 +564,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
         }
         scene.barge();
         killed = now();
+        end = Instant::now() + HANG;
         second.kill();
     }
     scene.let_go();
@@ -554,7 +591,7 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
         native,
         completed: ended,
         slept: slept && !completed,
-        strayed,
+        is_there,
         faults,
         delay,
         at,

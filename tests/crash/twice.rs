@@ -57,7 +57,6 @@ fn scene(test: &Test, what: What, barge: Barge, has_second: bool) -> Box<dyn Sce
     } else {
         Semaphore::create(test.name(&of("semaphore")), 0).unwrap()
     };
-    ["mutex", "semaphore"].iter().for_each(|suffix| test.unlink(&of(suffix)).unwrap());
     // There is nothing to take at the beginning: the parent has it, or the first victim will.
     match what {
         Lock if !has_second => std::mem::forget(mutex.lock().unwrap()),
@@ -302,7 +301,9 @@ impl Scene for TwiceScene<'_> {
                 self.queue.peers().map_or(0, |peers| peers.len()).ne(&1).then(|| faults.push(Fault::Leaked("peers".into())));
             }
         }
-        self.test.unlink(&self.name).unwrap();
+        for name in ["", "-mutex", "-semaphore"] {
+            self.test.unlink(&format!("{}{name}", self.name)).unwrap();
+        }
         faults
     }
 }

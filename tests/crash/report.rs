@@ -98,7 +98,7 @@ impl Page {
     /// Writes a row into it.
     pub fn write(&mut self, row: &Row, operations: &[&str]) {
         let t = &row.tally;
-        let which = if t.every { "every instruction" } else { "every state" };
+        let which = if t.every { "every instruction" } else { "the states" };
         let numbers = [t.steps, t.states, t.missed, t.points, t.worst / 1000];
         let [steps, states, missed, points, worst] = numbers.map(|number| number.to_string());
         let cells = [steps, states, missed, points, which.into(), t.faults().to_string(), worst];
@@ -140,8 +140,9 @@ impl Page {
                  calls did. In the first run all of that is compared after each instruction. Where nothing changed, the process leaves behind what it would have\n\
                  left one instruction earlier; so it is killed after each instruction that changed something, and before and after each system call, and has then\n\
                  been killed in every way of that run that makes a difference for others. (Of an instruction that copies byte by byte the first and the last time count.\n\
-                 Within a system call nobody is killed.) Missed are those to which the operation did not come again at its own pace, most of which it did\n\
-                 only since the stepper makes it slow; and to which it came more than three times, or not even slowed down.\n\n\
+                 Within a system call nobody is killed.) Missed are states to which the operation did not come again. Most of them it came to in its\n\
+                 first run only since the stepper made it slow, so that a time was over or others were ahead; it is then slowed down once more, but in long operations\n\
+                 not for what they do again and again.\n\n\
                  Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
                  after some 100 others. One that was to stand still for a while, and go on, is always stopped after each, since then all that it had\n\
                  makes a difference. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\

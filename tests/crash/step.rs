@@ -404,8 +404,9 @@ impl Tally {
     fn kill<'a>(&mut self, make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>, trace: &Trace, k: u64, j: u64) -> Killed {
         let mut way = Way::Along(trace);
         let mut result = run(&*make(), plan.server, way, k, j);
-        // What it did for the tenth time only since its steps took so long is left alone.
-        if !result.is_there && trace.time(k as usize) <= OFTEN {
+        // What a long operation did for the tenth time only since its steps took so long is left alone.
+        let is_long = trace.places.len() as u64 > MOST_OF_ALL;
+        if !result.is_there && (!is_long || trace.time(k as usize) <= OFTEN) {
             way = Way::Steps(trace);
             result = run(&*make(), plan.server, way, k, j);
         }

@@ -144,8 +144,8 @@ impl Page {
                  first run only since the stepper made it slow, so that a time was over or others were ahead; it is then slowed down once more, but in long operations\n\
                  not for what they do again and again.\n\n\
                  Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
-                 after some 100 others. One that was to stand still for a while, and go on, is always stopped after each, since then all that it had\n\
-                 makes a difference. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
+                 after some 100 others. One that was to stand still for a while, and go on, is stopped after each even in a short run (if they are\n\
+                 no more than that), since then all that it had makes a difference. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\
                  the instructions count from there if a third one barges in. Of Python's they are those from the first of the native code to the last. Repeated kills\n\
                  at the end come from runs that were longer than the first. An operation of which the stepper sees more than 150000 instructions is not followed further.\n\n\
                  The recovery is the time from the kill until nobody slept who could go on; 0 where nobody slept.\n";

@@ -140,7 +140,7 @@ impl Place {
     fn locked(&self, act: impl FnOnce()) {
         let word = self.lives.files();
         if let Ok(call) = Call::enter(word)
-            && lock::acquire_brief(&call, word, None, Deadline::Now).is_ok()
+            && lock::acquire_brief(&call, word, lock::Beside::Nothing, Deadline::Now).is_ok()
         {
             act();
             // die here: the kernel frees the lock.

@@ -233,7 +233,7 @@ impl Queue {
         } else {
             let users = &self.store.users;
             let call = users.enter(&peers.lock)?;
-            lock::acquire_brief(&call, &peers.lock, None, Deadline::Now)?;
+            lock::acquire_brief(&call, &peers.lock, lock::Beside::Nothing, Deadline::Now)?;
             // Another thread may have been faster.
             let joined = if self.entry.load(Relaxed) == entry {
                 Some(peers.join(users.me(), role, |peer| users.is_gone(peer), |_| shared.counts.recovered(1, 0)))

@@ -236,7 +236,7 @@ impl Store {
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if let Ok(left) = lock::acquire_brief(call, &side.lock, None, deadline) {
+                    if let Ok(left) = lock::acquire_brief(call, &side.lock, lock::Beside::Nothing, deadline) {
                         if left == Left::Died {
                             lock::wake_all(&side.lock);
                         }

@@ -205,7 +205,7 @@ impl Store {
     /// Takes a side's lock: as [`lock::acquire_brief`].
     #[inline]
     pub(crate) fn acquire(call: &Call<'_>, side: &Side, deadline: Deadline) -> Result<Left> {
-        lock::acquire_brief(call, &side.lock, Some(&side.bias), deadline)
+        lock::acquire_brief(call, &side.lock, lock::Beside::Bias(&side.bias), deadline)
     }
 
     /// As [`Store::release`], for what [`lock::acquire_free`] took.

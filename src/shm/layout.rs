@@ -193,7 +193,9 @@ pub(crate) struct PermitsLayout {
     pub(crate) added_up: AtomicU32,
     /// Not 0 while somebody may be asleep on `event` and on other words than life words (`sync::lock`).
     pub(crate) watched: AtomicU32,
-    pub(crate) _reserved: [AtomicU32; 7],
+    /// That of the holders' lock.
+    pub(crate) quiet: Quiet,
+    pub(crate) _reserved: [AtomicU32; 5],
     pub(crate) counts: Counts,
     pub(crate) _reserved_too: [AtomicU64; 4],
     /// Who holds how many (`Peer::value`).
@@ -495,7 +497,7 @@ objects! {
     RegionLayout: Region, 0, 1, lock;
     MutexLayout: Mutex, 0, 4, word, counts;
     SemaphoreLayout: Semaphore, SIGNALS, 2, lock, counts;
-    PermitsLayout: Semaphore, PERMITS, 2, holders.lock, counts;
+    PermitsLayout: Semaphore, PERMITS, 3, holders.lock, counts;
     QueueLayout: Queue, 0, 7, peers.lock, counts;
 }
 

@@ -134,7 +134,7 @@ impl Lives {
         let shared = self.table.shared();
         let call = Call::enter(&shared.lock)?;
         call.can_link()?;
-        lock::acquire_brief(&call, &shared.lock, None, deadline)?;
+        lock::acquire_brief(&call, &shared.lock, lock::Beside::Nothing, deadline)?;
         let claimed = self.joined().map_or_else(|| self.claim(), Ok);
         lock::release(&call, &shared.lock);
         let life = claimed?;

@@ -148,21 +148,20 @@ pub(crate) fn acquire_free(call: &Call<'_>, word: &AtomicU32, bias: &Bias) -> Op
 pub(crate) const GRACE: Duration = Duration::from_millis(10);
 
 /// Like [`acquire`], for locks that are held for a few instructions only: a call that is told not to wait still waits for those.
-/// `bias`: that of a word that may be biased.
 #[inline]
-pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
+pub(crate) fn acquire_brief(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline: Deadline) -> Result<Left> {
     // Acquire: as in `acquire`.
     match word.compare_exchange(0, call.owner(), Acquire, Relaxed) {
         // die here: as in `acquire`.
         Ok(_) => Ok(Left::Released),
-        Err(_) => acquire_brief_slow(call, word, bias, deadline),
+        Err(_) => acquire_brief_slow(call, word, beside, deadline),
     }
 }
 
 #[cold]
-fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, deadline: Deadline) -> Result<Left> {
+fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline: Deadline) -> Result<Left> {
     let end = if matches!(deadline, Deadline::Now) { Deadline::after(GRACE) } else { deadline };
-    acquire_slow(call, word, bias.map_or(Beside::Nothing, Beside::Bias), end).map_err(|e| match (e, deadline) {
+    acquire_slow(call, word, beside, end).map_err(|e| match (e, deadline) {
         (Error::TimedOut, Deadline::Now) => Error::WouldBlock,
         // No call that takes such a lock is made by who has it.
         (Error::Deadlock, _) => Error::Corrupted("a lock has this thread for its owner, which never took it"),
@@ -172,11 +171,11 @@ fn acquire_brief_slow(call: &Call<'_>, word: &AtomicU32, bias: Option<&Bias>, de
 
 /// What lies beside a lock's word, and says how its owners let go of it.
 #[derive(Clone, Copy)]
-enum Beside<'a> {
+pub(crate) enum Beside<'a> {
     Nothing,
     /// It may be biased.
     Bias(&'a Bias),
-    /// It may be quiet.
+    /// It may be quiet; whoever has it then has to heed how it is.
     Quiet(&'a Quiet),
 }
 

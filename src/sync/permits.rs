@@ -9,6 +9,9 @@
 //! a hint: whoever is woken by it asks whether the process is gone. A thread may end before its process does; then the next call of
 //! another thread makes that one the owner.
 //!
+//! The lock is a quiet one (`sync::quiet`). Who gives permits back lets go of it by a read-modify-write in any case: before it asks whether somebody sleeps on the event
+//! there must be one.
+//!
 //! # Why no wake-up is lost
 //!
 //! A holder that gives permits back notifies the event after it has released the lock. If it is killed in between, its life word wakes a
@@ -16,6 +19,7 @@
 //! For the rest the argument of `sync::lock` holds. `tests/models` tries this source.
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicU32 as Private;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -38,6 +42,8 @@ pub(crate) struct Permits {
     entry: AtomicU64,
     /// The thread whose robust list leads through this mapping, to the life word; 0: none.
     alive_as: AtomicU32,
+    /// How often this handle has let go of the holders' lock since it became loud (`sync::quiet`), nobody having waited.
+    calm: Private,
     spin: Spin,
 }
 
@@ -46,9 +52,17 @@ pub(crate) const ENDING: Duration = Duration::from_millis(50);
 /// How long to sleep meanwhile without a look.
 pub(crate) const ENDING_LOOK: Duration = Duration::from_millis(1);
 
+/// What whoever lets go of the lock does after that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// Wakes those who wait for permits.
+    Tell,
+}
+
 impl Permits {
     pub(crate) fn new(shared: Shared<PermitsLayout>) -> Self {
-        Self { shared, entry: AtomicU64::new(0), alive_as: AtomicU32::new(0), spin: Spin::new() }
+        Self { shared, entry: AtomicU64::new(0), alive_as: AtomicU32::new(0), calm: Private::new(0), spin: Spin::new() }
     }
 
     #[inline]
@@ -60,7 +74,7 @@ impl Permits {
     #[inline]
     fn acquire_simply(&self) -> bool {
         let Some(call) = Call::enter_simply(&self.shared.holders.lock) else { return false };
-        self.with_free_lock(&call, |entry| self.take(&call, entry))
+        self.with_free_lock(&call, Then::Nothing, |entry| self.take(&call, entry))
     }
 
     #[cold]
@@ -89,7 +103,7 @@ impl Permits {
         let call = Call::enter(&shared.holders.lock)?;
         let mut ending = None;
         loop {
-            if self.with_lock(&call, deadline, |entry| self.take(&call, entry))? {
+            if self.with_lock(&call, deadline, Then::Nothing, |entry| self.take(&call, entry))? {
                 return Ok(());
             }
             if self.take_from_the_dead(&call, deadline)? {
@@ -111,7 +125,7 @@ impl Permits {
     #[inline]
     fn release_simply(&self, count: u32) -> bool {
         let Some(call) = Call::enter_simply(&self.shared.holders.lock) else { return false };
-        let released = self.with_free_lock(&call, |entry| self.give(entry, count));
+        let released = self.with_free_lock(&call, Then::Tell, |entry| self.give(entry, count));
         if released {
             self.tell(&call, count);
         }
@@ -148,7 +162,7 @@ impl Permits {
         let shared = &*self.shared;
         let call = Call::enter(&shared.holders.lock)?;
         let given = loop {
-            match self.with_lock(&call, deadline, |entry| self.give(entry, count)) {
+            match self.with_lock(&call, deadline, Then::Tell, |entry| self.give(entry, count)) {
                 // The lock is held for a few instructions only: who gives back is not kept from it by a signal.
                 Err(Error::Interrupted) if matches!(deadline, Deadline::Never) => {}
                 result => break result?,
@@ -168,26 +182,26 @@ impl Permits {
     }
 
     /// Does something with this process's entry, whose number it is given, under the lock.
-    fn with_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce(usize) -> T) -> Result<T> {
+    fn with_lock<T>(&self, call: &Call<'_>, deadline: Deadline, then: Then, act: impl FnOnce(usize) -> T) -> Result<T> {
         self.lock(call, deadline)?;
         let result = self.my_entry().map(act);
-        self.unlock(call);
+        self.unlock(call, then);
         result
     }
 
     /// As `with_lock`, where nobody has the lock or waits for it, and the number is known; otherwise (false) nothing is done.
     #[inline]
-    fn with_free_lock(&self, call: &Call<'_>, act: impl FnOnce(usize) -> bool) -> bool {
-        if !lock::try_acquire(call, &self.shared.holders.lock) {
+    fn with_free_lock(&self, call: &Call<'_>, then: Then, act: impl FnOnce(usize) -> bool) -> bool {
+        if !self.shared.quiet.try_acquire(call, &self.shared.holders.lock) {
             return false;
         }
         let done = self.known_entry().is_some_and(act);
-        self.unlock(call);
+        self.unlock(call, then);
         done
     }
 
     fn lock(&self, call: &Call<'_>, deadline: Deadline) -> Result<()> {
-        if lock::acquire_brief(call, &self.shared.holders.lock, None, deadline)? == Left::Died {
+        if self.shared.quiet.acquire_brief(call, &self.shared.holders.lock, deadline)? == Left::Died {
             self.shared.counts.recovered(1, 1);
             self.add_up();
         }
@@ -196,12 +210,18 @@ impl Permits {
 
     /// Lets go of the lock, and wakes those who wait for permits if they were added up anew.
     #[inline]
-    fn unlock(&self, call: &Call<'_>) {
+    fn unlock(&self, call: &Call<'_>, then: Then) {
         let shared = &*self.shared;
-        let free = shared.free.load(Relaxed);
+        let (owner, word) = (call.owner(), &shared.holders.lock);
         let added_up = shared.added_up.load(Relaxed) != 0;
-        shared.added_up.store(0, Relaxed);
-        lock::release(call, &shared.holders.lock);
+        if !added_up && then == Then::Nothing {
+            return shared.quiet.release((owner, word.load(Relaxed)), word, &self.calm);
+        }
+        let free = shared.free.load(Relaxed);
+        if added_up {
+            shared.added_up.store(0, Relaxed);
+        }
+        shared.quiet.release_fenced(owner, word, &self.calm);
         if added_up && free != 0 {
             // die here: a sleeper that was woken by the same death does as we did.
             call.turn_to(&shared.event);
@@ -327,7 +347,7 @@ impl Permits {
                 peer.leave();
                 self.add_up();
             }
-            self.unlock(call);
+            self.unlock(call, Then::Nothing);
         }
         Ok(found)
     }

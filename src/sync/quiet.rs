@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicU32 as Private;
 use crate::error::Result;
 use crate::shm::layout::Quiet;
 use crate::sync::QUIET_AFTER;
-use crate::sync::lock::{self, Left, WAITERS};
+use crate::sync::lock::{self, Beside, Left, WAITERS};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::memory::{AtomicU32, barrier_everywhere, light_barrier, obeys_barriers};
 use crate::sys::thread::Call;
@@ -63,6 +63,18 @@ impl Quiet {
     #[inline]
     pub(crate) fn acquire(&self, call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
         let left = lock::acquire_asking(call, word, self, deadline)?;
+        self.heed(word);
+        Ok(left)
+    }
+
+    /// As [`lock::acquire_brief`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline]
+    pub(crate) fn acquire_brief(&self, call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
+        let left = lock::acquire_brief(call, word, Beside::Quiet(self), deadline)?;
         self.heed(word);
         Ok(left)
     }
@@ -109,6 +121,13 @@ impl Quiet {
         if self.turn.load(Relaxed) != heard {
             Self::wake(word);
         }
+    }
+
+    /// As [`Quiet::release`], by a read-modify-write however the lock is: for who goes on to wake those who sleep on another word (`lock::notify`).
+    #[inline]
+    pub(crate) fn release_fenced(&self, owner: u32, word: &AtomicU32, calm: &Private) {
+        let heard = self.heard.load(Relaxed);
+        if heard & STAGE == QUIET { lock::release_as(owner, word) } else { self.release_loud(owner, word, heard, calm) }
     }
 
     /// Somebody has asked while the lock was let go of: its WAITERS may have been overwritten.

@@ -14,6 +14,7 @@ use crate::sync::signals::Signals;
 use crate::sync::source::Source;
 use crate::sync::watcher::Readiness;
 use crate::sys::memory::Ordering::Relaxed;
+use crate::sys::memory::obey_barriers;
 use crate::time::Deadline;
 
 /// The largest value of a semaphore.
@@ -210,6 +211,7 @@ impl Semaphore {
     fn permits(shared: Shared<PermitsLayout>) -> Result<Self> {
         // Their holders are known by their process ids.
         shm::check_home(&shared.header)?;
+        obey_barriers();
         Ok(Self { flavour: Flavour::Permits(Permits::new(shared)), readiness: Readiness::new() })
     }
 
@@ -374,6 +376,7 @@ fn permits(total: u32) -> impl Fn(&PermitsLayout) {
     move |layout| {
         layout.total.store(total, Relaxed);
         layout.free.store(total, Relaxed);
+        layout.quiet.begin();
     }
 }
 

@@ -275,7 +275,7 @@ fn biased_lock(model: &mut Model, times: u32, others: &[&'static str], dies: Opt
             for _ in 0..times {
                 let call = Call::enter(&guarded.word).unwrap();
                 let held = lock::acquire_free(&call, &guarded.word, &bias).unwrap_or_else(|| {
-                    lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Never).unwrap();
+                    lock::acquire_brief(&call, &guarded.word, lock::Beside::Bias(&bias), Deadline::Never).unwrap();
                     Held::Owned
                 });
                 done.set(done.get() + 1);
@@ -289,7 +289,7 @@ fn biased_lock(model: &mut Model, times: u32, others: &[&'static str], dies: Opt
     others.iter().for_each(|name| add(name, 1));
     model.finally(move |outcome| {
         let call = Call::enter(&guarded.word).unwrap();
-        lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Now).unwrap();
+        lock::acquire_brief(&call, &guarded.word, lock::Beside::Bias(&bias), Deadline::Now).unwrap();
         let (count, times) = (guarded.increment() - 1, done.get());
         assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
         lock::release(&call, &guarded.word);
@@ -320,7 +320,7 @@ fn biased_change(model: &mut Model) {
         for change in 1..=CHANGES {
             let call = Call::enter(&guarded.word).unwrap();
             let held = lock::acquire_free(&call, &guarded.word, &bias).unwrap_or_else(|| {
-                lock::acquire_brief(&call, &guarded.word, Some(&bias), Deadline::Never).unwrap();
+                lock::acquire_brief(&call, &guarded.word, lock::Beside::Bias(&bias), Deadline::Never).unwrap();
                 Held::Owned
             });
             changed.store(change, Relaxed);

@@ -12,7 +12,7 @@
 //! in the list's node the lock word lies differs between C libraries; the head says it (`futex_offset`).
 
 use std::cell::Cell;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, compiler_fence};
 
@@ -48,9 +48,11 @@ struct Thread {
     head: *mut RobustListHead,
     /// `gettid(2)`; 0 before the first call, and in a child after fork.
     tid: u32,
+    /// This thread's [`LINKED`]: in a shared library it takes a call to find out where a thread-local variable lies.
+    linked: *const Cell<u32>,
 }
 
-const NOBODY: Thread = Thread { head: null_mut(), tid: 0 };
+const NOBODY: Thread = Thread { head: null_mut(), tid: 0, linked: null() };
 
 impl Thread {
     /// `Reentrant` where it is inside a call.
@@ -131,7 +133,7 @@ fn meet_thread() -> Result<Thread> {
     }
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() }.unsigned_abs();
-    let thread = Thread { head, tid };
+    let thread = Thread { head, tid, linked: LINKED.with(std::ptr::from_ref) };
     THREAD.set(thread);
     Ok(thread)
 }
@@ -319,6 +321,13 @@ impl<'a> Call<'a> {
         word.as_ptr().cast::<u8>().wrapping_offset(-offset).cast()
     }
 
+    /// How many words are on this thread's list.
+    #[inline]
+    fn linked(&self) -> &Cell<u32> {
+        // SAFETY: it is this thread's own, and lives as long as the thread.
+        unsafe { &*self.thread.linked }
+    }
+
     /// Whether [`Call::link`] can be called.
     ///
     /// # Errors
@@ -335,23 +344,23 @@ impl<'a> Call<'a> {
     pub(crate) fn can_link_simply(&self) -> bool {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        (-32..=-16).contains(&offset) & (LINKED.get() < MAX_LINKED)
+        (-32..=-16).contains(&offset) & (self.linked().get() < MAX_LINKED)
     }
 
     /// Whether [`Call::link`] can be called for a stranger's two words: as [`Call::can_link`], and their links lie as glibc has them.
     pub(crate) fn can_link_two(&self) -> Result<()> {
         // SAFETY: the head lives as long as the thread.
         let offset = unsafe { (*self.thread.head).futex_offset };
-        if offset == -32 && LINKED.get() + 1 < MAX_LINKED { Ok(()) } else { self.cannot_link() }
+        if offset == -32 && self.linked().get() + 1 < MAX_LINKED { Ok(()) } else { self.cannot_link() }
     }
 
     #[cold]
     fn cannot_link(&self) -> Result<()> {
-        if LINKED.get() < MAX_LINKED {
+        if self.linked().get() < MAX_LINKED {
             return Err(Error::Unsupported("this C library keeps its robust list in a way that rsipc does not know".into()));
         }
         self.unlink_strays();
-        if LINKED.get() < MAX_LINKED {
+        if self.linked().get() < MAX_LINKED {
             return Ok(());
         }
         Err(Error::LimitReached(format!("a thread can hold {MAX_LINKED} mutexes at a time")))
@@ -421,7 +430,7 @@ impl<'a> Call<'a> {
             (&raw mut (*head).list).write_volatile(node);
             compiler_fence(SeqCst);
         }
-        LINKED.set(LINKED.get() + 1);
+        self.linked().set(self.linked().get() + 1);
     }
 
     /// Takes a word off this thread's robust list. False where the links were lost, with the memory that they were in (`sys::truncation`): then
@@ -452,7 +461,7 @@ impl<'a> Call<'a> {
             }
             compiler_fence(SeqCst);
         }
-        LINKED.set(LINKED.get().saturating_sub(1));
+        self.linked().set(self.linked().get().saturating_sub(1));
         true
     }
 }

@@ -94,7 +94,13 @@ impl<T: Send + Sync> Handle<T> {
     /// The object, unless the handle is closed.
     #[inline]
     pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Open<'_, T>> {
-        self.object.open(py).ok_or_else(|| self.closed(py))
+        self.open(py).ok_or_else(|| self.closed(py))
+    }
+
+    /// As `get`, for who makes no error of it.
+    #[inline]
+    pub(crate) fn open(&self, py: Python<'_>) -> Option<Open<'_, T>> {
+        self.object.open(py)
     }
 
     #[cold]

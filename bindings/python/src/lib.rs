@@ -15,6 +15,7 @@ mod queue;
 mod ready;
 mod region;
 mod semaphore;
+mod short;
 mod tasks;
 mod truncation;
 mod wait;
@@ -47,4 +48,10 @@ mod _rsipc {
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name that Python's packages use")]
     const __version__: &str = rsipc::VERSION;
+
+    #[pymodule_init]
+    fn shorten(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::mutex::shorten(module.py())?;
+        crate::semaphore::shorten(module.py())
+    }
 }

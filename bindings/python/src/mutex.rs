@@ -15,6 +15,7 @@ use crate::errors::{Doing, exception, invalid, owner_died};
 use crate::handle::Handle;
 use crate::held::fence_if_free_threaded;
 use crate::region::Region;
+use crate::short::short;
 use crate::wait::wait;
 
 /// A mutex that processes share, and that survives the death of its holder.
@@ -239,8 +240,38 @@ impl Mutex {
         }
         Ok(died)
     }
+
+    /// Locks it if it is free, and there is nothing to be told.
+    #[inline]
+    fn lock_at_once(&self, py: Python<'_>) -> bool {
+        let Some(mutex) = self.handle.open(py) else { return false };
+        let Ok(guard) = mutex.try_lock() else { return false };
+        // With that in `close`.
+        fence_if_free_threaded();
+        if guard.owner_died() || self.closing.load(Relaxed) {
+            return false;
+        }
+        // `release` unlocks it.
+        forget(guard);
+        true
+    }
+
+    /// Unlocks it if this thread holds it. Otherwise another attempt fails in the same way.
+    #[inline]
+    fn unlock_at_once(&self, py: Python<'_>) -> bool {
+        self.handle.open(py).is_some_and(|mutex| unlock(&mutex).is_ok())
+    }
 }
 
+/// Most often nobody else wants the mutex.
+pub(crate) fn shorten(py: Python<'_>) -> PyResult<()> {
+    short!(py, Mutex.acquire as Keywords => Mutex::lock_at_once)?;
+    short!(py, Mutex.release as NoArguments => Mutex::unlock_at_once)?;
+    short!(py, Mutex.__enter__ as NoArguments => Mutex::lock_at_once { const RETURNS_ITSELF: bool = true; })?;
+    short!(py, Mutex.__exit__ as Keywords => Mutex::unlock_at_once { const ARGUMENTS: isize = 3; })
+}
+
+#[inline]
 fn unlock(mutex: &rsipc::Mutex) -> rsipc::Result<()> {
     // SAFETY: `Mutex::lock` has forgotten the guard.
     unsafe { mutex.force_unlock() }

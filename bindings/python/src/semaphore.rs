@@ -13,6 +13,7 @@ use crate::counters::counters;
 use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::region::Region;
+use crate::short::short;
 use crate::tasks::in_task;
 use crate::wait::{call, wait};
 
@@ -260,6 +261,28 @@ impl Semaphore {
     fn __repr__(&self, py: Python<'_>) -> String {
         self.handle.repr(py)
     }
+}
+
+impl Semaphore {
+    /// Takes a unit if there is one.
+    #[inline]
+    fn acquire_at_once(&self, py: Python<'_>) -> bool {
+        self.handle.open(py).is_some_and(|semaphore| semaphore.try_acquire().is_ok())
+    }
+
+    /// Gives a unit.
+    #[inline]
+    fn release_at_once(&self, py: Python<'_>) -> bool {
+        self.handle.open(py).is_some_and(|semaphore| semaphore.release_timeout(1, Duration::ZERO).is_ok())
+    }
+}
+
+/// Most often there is a unit to be acquired.
+pub(crate) fn shorten(py: Python<'_>) -> PyResult<()> {
+    short!(py, Semaphore.acquire as Keywords => Semaphore::acquire_at_once)?;
+    short!(py, Semaphore.release as Keywords => Semaphore::release_at_once)?;
+    short!(py, Semaphore.__enter__ as NoArguments => Semaphore::acquire_at_once { const RETURNS_ITSELF: bool = true; })?;
+    short!(py, Semaphore.__exit__ as Keywords => Semaphore::release_at_once { const ARGUMENTS: isize = 3; })
 }
 
 fn named(

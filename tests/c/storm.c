@@ -17,6 +17,7 @@
 
 #define LONG INT64_C(60000000000)
 #define LONGEST 4000
+#define MANY 5 /* The most messages in one call. */
 #define REPLY UINT64_C(500000000)
 #define PROCESS UINT64_C(1000000000)
 #define IDENTITIES 1000
@@ -31,7 +32,7 @@ static ipc_queue *queue, *mailbox;
 static ipc_semaphore *signals, *permits;
 static ipc_mutex *mutex;
 static ipc_endpoint *endpoint;
-static unsigned char message[LONGEST], buffer[LONGEST];
+static unsigned char message[LONGEST], buffer[LONGEST], messages[MANY][LONGEST], batch[MANY * LONGEST];
 
 static void fail(const char *what, const char *detail) {
   fprintf(stderr, "storm.c: %s: %s\n", what, detail);
@@ -165,14 +166,20 @@ static size_t make_message(uint64_t i, unsigned char *bytes) {
   return 8 + (size_t)len;
 }
 
-/* The number of the message in `buffer`, or NOTHING where it is none. */
-static uint64_t received(size_t len) {
+/* The number of a message, or NOTHING where it is none. */
+static uint64_t number_of(const void *bytes, size_t len) {
+  const unsigned char *data = bytes;
   uint64_t i = 0;
   int k;
   for (k = 7; k >= 0 && len >= 8; k--) {
-    i = i << 8 | buffer[k];
+    i = i << 8 | data[k];
   }
-  return len >= 8 && make_message(i, message) == len && memcmp(buffer, message, len) == 0 ? i : NOTHING;
+  return len >= 8 && make_message(i, message) == len && memcmp(data, message, len) == 0 ? i : NOTHING;
+}
+
+/* That of the message in `buffer`. */
+static uint64_t received(size_t len) {
+  return number_of(buffer, len);
 }
 
 /* Notes what was received, and how often it was handed out, if that is known. */
@@ -186,10 +193,97 @@ static uint64_t note_received(size_t len, uint64_t deliveries) {
   return i;
 }
 
+static void send_many(void) {
+  uint64_t first = number + 1, count = 1 + below(MANY), k;
+  char rest[80];
+  ipc_bytes list[MANY];
+  size_t sent;
+  int64_t timeout;
+  for (k = 0; k < count; k++) {
+    list[k].len = make_message(++number, messages[k]);
+    list[k].data = messages[k];
+  }
+  sprintf(rest, "%s %" PRIu64, name, first);
+  timeout = attempt_on("send_many", rest, count);
+  if (done(ipc_queue_send_many(queue, list, (size_t)count, &sent, timeout), timeout, "send_many")) {
+    note("ok", sent, NOTHING);
+  }
+}
+
+/* Fills memory of the queue and sends it, or gives it back. */
+static void send_loan(void) {
+  int64_t timeout = attempt_on("loan", name, NOTHING);
+  ipc_result result = IPC_ERR_WOULD_BLOCK;
+  ipc_loan loan;
+  size_t len;
+  if (!done(ipc_queue_loan(queue, LONGEST, &loan, timeout), timeout, "loan")) {
+    return;
+  }
+  note("ok", NOTHING, NOTHING);
+  len = make_message(++number, loan.data);
+  hold(2000000);
+  if (below(8) != 0) {
+    timeout = attempt_on("send_loan", name, number);
+    result = ipc_queue_send_loan(queue, &loan, len, timeout);
+    end(result, timeout, "send_loan");
+  }
+  if (result != IPC_OK) {
+    begin("unlend", name, NOTHING);
+    end(ipc_queue_release_loan(queue, &loan), 0, "unlend");
+  }
+}
+
 static void play_send(void) {
-  size_t len = make_message(++number, message);
-  int64_t timeout = attempt_on("send", name, number);
-  end(ipc_queue_send(queue, message, len, timeout), timeout, "send");
+  uint64_t form = below(4);
+  int64_t timeout;
+  size_t len;
+  if (form == 0) {
+    send_many();
+  } else if (form == 1 && strcmp(name, "unbounded") != 0) {
+    send_loan();
+  } else {
+    len = make_message(++number, message);
+    timeout = attempt_on("send", name, number);
+    end(ipc_queue_send(queue, message, len, timeout), timeout, "send");
+  }
+}
+
+static void recv_many(void) {
+  uint64_t most = 1 + below(MANY), i;
+  /* Sometimes the buffer has no room for as many. */
+  size_t room = below(2) == 0 ? LONGEST : sizeof batch, lens[MANY], count, k, at = 0;
+  int64_t timeout = attempt_on("recv_many", name, most);
+  char what[200] = "ok";
+  if (!done(ipc_queue_recv_many(queue, batch, room, lens, (size_t)most, &count, timeout), timeout, "recv_many")) {
+    return;
+  }
+  for (k = 0; k < count; at += lens[k], k++) {
+    i = number_of(batch + at, lens[k]);
+    if (i == NOTHING) {
+      note("torn", NOTHING, NOTHING);
+      return;
+    }
+    sprintf(what + strlen(what), " %" PRIu64, i);
+  }
+  note(what, NOTHING, NOTHING);
+}
+
+/* Receives a message and reads it in place, until it gives the memory back. */
+static void recv_view(void) {
+  int64_t timeout = attempt_on("recv_view", name, NOTHING);
+  ipc_message_view view;
+  uint64_t i;
+  if (!done(ipc_queue_recv_view(queue, &view, timeout), timeout, "recv_view")) {
+    return;
+  }
+  i = number_of(view.data, view.len);
+  note(i == NOTHING ? "torn" : "ok", i, NOTHING);
+  hold(2000000);
+  if (number_of(view.data, view.len) != i) {
+    fail("recv_view", "a message changes while it is read in place");
+  }
+  begin("unview", name, NOTHING);
+  end(ipc_queue_release_view(queue, &view), 0, "unview");
 }
 
 static void play_recv(void) {
@@ -206,6 +300,14 @@ static void play_recv(void) {
     sprintf(both, "%s,signals", name);
     timeout = attempt_on("wait", both, NOTHING);
     end(ipc_wait(items, 2, timeout), timeout, "wait");
+  }
+  switch (below(4)) {
+  case 0:
+    recv_many();
+    return;
+  case 1:
+    recv_view();
+    return;
   }
   timeout = attempt_on("recv", name, NOTHING);
   if (done(ipc_queue_recv(queue, buffer, sizeof buffer, &len, timeout), timeout, "recv")) {

@@ -7,31 +7,40 @@ moments explain. For histories of completed operations on a queue without a limi
 explanation, `check` may overlook one, and never names one that is none.
 
 The order of one sender's messages, and of what one receiver gets, needs no check of its own: the operations of one process follow
-each other.
+each other. Many messages in one call are as many operations, which took effect one after the other between the same two moments.
 """
 
 import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, combinations
 from typing import NamedTuple
 
 GRACE = 10_000_000
 """For so long, in nanoseconds, a call that may not wait still waits for a process in the middle of a commit. One that gives up
 after it proves nothing: that process may have been stopped."""
 
-REFUSALS = ("would_block", "timed_out", "closed", "interrupted", "not_found", "exists")
+REFUSALS = ("would_block", "timed_out", "closed", "interrupted", "not_found", "exists", "unsent")
 """How an operation ends that did nothing. Others: ok, owner_died of a lock, peer_gone and no_reply of a call, torn, and died for
-the last one of a process that was killed in it."""
+the last one of a process that was killed in it. Unsent: of many messages in one call, those that it left."""
 
 DIED = "died"
+
+FORMS = ("_many", "_loan", "_view")
+"""How messages are sent and received that are not sent and received one by one, and by copying."""
+
+
+@cache
+def _deed(name: str) -> str:
+    return name.removeprefix("try_").removesuffix("_timeout")
 
 
 @cache
 def _verb(name: str) -> str:
-    return name.removeprefix("try_").removesuffix("_timeout")
+    deed = _deed(name)
+    return next((deed.removesuffix(form) for form in FORMS if deed.endswith(form)), deed)
 
 
 class Operation(NamedTuple):
@@ -47,6 +56,8 @@ class Operation(NamedTuple):
     """Of a lease: how often the message was handed out. Of a call: the reply. Of an object to be created: which one was found."""
     object: str = ""
     """What it was done to: one object, or those that were waited for with commas between them."""
+    many: tuple[int, int] | None = None
+    """Of one of many messages in a call: the number of the first one of them, and how many came before this one."""
 
     def __str__(self) -> str:
         message = "" if self.message is None else f" of {self.message}"
@@ -54,8 +65,13 @@ class Operation(NamedTuple):
         return f"{self.name} {self.object}{message} from {self.invoked} to {self.returned}, {self.outcome}{answer}"
 
     @property
-    def verb(self) -> str:
+    def deed(self) -> str:
         """The name without the way in which it waits."""
+        return _deed(self.name)
+
+    @property
+    def verb(self) -> str:
+        """The name without that, and without the form that the message had."""
         return _verb(self.name)
 
     @property
@@ -122,6 +138,9 @@ Spans = list[tuple[float, float]]
 def parse(log: str, died: float | None = None) -> list[Operation]:
     """The operations of one process. Its log has two lines for each: TIME NAME [OBJECT] [NUMBER], TIME OUTCOME [NUMBER [NUMBER]].
 
+    Of many messages these are TIME send_many OBJECT FIRST COUNT, TIME OUTCOME [SENT] and TIME recv_many OBJECT MOST, TIME OUTCOME
+    [NUMBER ...].
+
     `died`: when at the latest it was dead, if it was killed. Then the last line may be cut short, and an outcome be missing.
     """
     *lines, rest = log.split("\n")
@@ -129,18 +148,46 @@ def parse(log: str, died: float | None = None) -> list[Operation]:
     operations = []
     for invocation, response in zip(lines[::2], lines[1::2], strict=False):
         returned, outcome, *received = response.split()
-        operations.append(_operation(invocation, int(returned), outcome, received))
+        operations += _operations(invocation, int(returned), outcome, received)
     if len(lines) % 2:
         assert died is not None, f"a living process did not come back from {lines[-1]!r}"
-        operations.append(_operation(lines[-1], died, DIED, []))
+        operations += _operations(lines[-1], died, DIED, [])
     return operations
 
 
-def _operation(invocation: str, returned: float, outcome: str, received: list[str]) -> Operation:
+def _operations(invocation: str, returned: float, outcome: str, received: list[str]) -> list[Operation]:
     invoked, name, *sent = invocation.split()
     object = sent.pop(0) if sent and not sent[0].isdigit() else ""
-    message, answer, *_ = [*map(int, sent + received), None, None]
-    return Operation(name, int(invoked), returned, outcome, message, answer, object)
+    numbers = [*map(int, sent)], [*map(int, received)]
+    operation = Operation(name, int(invoked), returned, outcome, object=object)
+    if _deed(name) == "send_many":
+        return _many_sent(operation, *numbers)
+    if _deed(name) == "recv_many":
+        return _many_received(operation, *numbers)
+    message, answer, *_ = [*numbers[0], *numbers[1], None, None]
+    return [operation._replace(message=message, answer=answer)]
+
+
+def _many_sent(operation: Operation, invocation: list[int], response: list[int]) -> list[Operation]:
+    first, count = invocation
+    sent = response[0] if response else 0
+    outcomes = sent * ["ok"] + (count - sent) * ["unsent"]
+    if operation.outcome == DIED:
+        outcomes = count * [DIED]
+    elif operation.outcome != "ok":
+        outcomes[0] = operation.outcome
+    return [
+        operation._replace(outcome=outcome, message=first + place, many=(first, place)) for place, outcome in enumerate(outcomes)
+    ]
+
+
+def _many_received(operation: Operation, invocation: list[int], response: list[int]) -> list[Operation]:
+    if operation.outcome == DIED:
+        # So many it may have taken with it.
+        return [operation._replace(many=(0, place)) for place in range(invocation[0])]
+    if operation.outcome != "ok":
+        return [operation]
+    return [operation._replace(message=message, many=(response[0], place)) for place, message in enumerate(response)]
 
 
 def check(
@@ -149,14 +196,16 @@ def check(
     began: Mapping[int, float] | None = None,
     returned: Mapping[int, float] | None = None,
     back: Sequence[tuple[float, float]] = (),
+    unseen: Sequence[Operation] = (),
 ) -> list[Fault]:
     """What is wrong with a history, at the end of which the queue was found empty.
 
     `capacity`: 0 for a rendezvous, `math.inf` for no limit. The rest comes from leases (`history_leases`). `began`: messages that
     may have gone before the operation that is known to have received them, and since when. `returned`: messages that came back to
     the queue and were not received again, and the earliest moment of that. `back`: when one that had come back was in the queue.
+    `unseen`: leases that their processes died in, which may have had a message that came back.
     """
-    operations = list(operations)
+    operations = _first_so_many(list(operations))
     sends = {operation.message: operation for operation in operations if operation.sends and operation.message is not None}
     recvs = [operation for operation in operations if operation.receives]
     shutdowns = [operation for operation in operations if operation.name == "shutdown"]
@@ -164,12 +213,13 @@ def check(
 
     stays = _stays(sends, recvs, capacity, began or {}, faults)
     _check_order(stays, faults)
+    _check_order_of_many(stays, sends, recvs, began or {}, faults)
     accepted = [send for send in sends.values() if send.outcome == "ok"]
     received = {recv.message for recv in recvs}
     missing = [send for send in accepted if send.message not in received]
     gone_again = [(sends[message], moment) for message, moment in (returned or {}).items() if message in sends]
     takers = [recv for recv in recvs if recv.outcome in (DIED, "torn")]
-    stays += _taken_unseen(missing, gone_again, takers, stays, capacity, faults)
+    stays += _taken_unseen(missing, gone_again, takers, unseen, stays, capacity, faults)
 
     certain = [(stay.came[1], stay.went[0]) for stay in stays if stay.came[1] < stay.went[0]]
     filled = spans([*(certain if capacity else []), *back], 1)
@@ -233,6 +283,67 @@ def _check_order(stays: list[Stay], faults: list[Fault]) -> None:
             )
 
 
+def _first_so_many(operations: list[Operation]) -> list[Operation]:
+    """As `operations`, and of many messages in one call: when one of them was received all before it were accepted,
+    also if their sender died."""
+    received: dict[int, float] = {}
+    for operation in operations:
+        if operation.receives and operation.outcome == "ok" and operation.message is not None:
+            received.setdefault(operation.message, operation.returned)
+    until: dict[int, float] = {}
+    known: list[Operation] = []
+    for operation in sorted(operations, key=lambda operation: operation.many[1] if operation.many else 0, reverse=True):
+        if operation.sends and operation.many and operation.message is not None:
+            batch, message = operation.many[0], operation.message
+            if batch in until and operation.outcome in ("ok", DIED):
+                operation = operation._replace(outcome="ok", returned=min(operation.returned, until[batch]))
+            if message in received:
+                until[batch] = min(received[message], until.get(batch, math.inf))
+        known.append(operation)
+    return known
+
+
+def _check_order_of_many(
+    stays: list[Stay], sends: dict[int, Operation], recvs: list[Operation], began: Mapping[int, float], faults: list[Fault]
+) -> None:
+    """Of many messages that were sent in one call each went after the one before it; of many that were received each came so."""
+    stay_of = {stay.message: stay for stay in stays}
+    sent, received = _batches(sends.values(), stay_of), _batches(recvs, stay_of)
+    for batch in sent:
+        for one, other in _pairs(batch, lambda stay: stay.went[0]):
+            if other.went[1] < one.went[0]:
+                faults.append(Fault("reordered", f"the first was sent before the second, and went after it: {one}; {other}"))
+    place = {stay.message: (index, place) for index, batch in enumerate(sent) for place, stay in enumerate(batch)}
+    for batch in received:
+        # One that had been handed out before, and come back, is ahead of others.
+        batch = [stay for stay in batch if stay.message not in began]
+        for one, other in _pairs(batch, lambda stay: stay.came[0]):
+            if other.came[1] < one.came[0]:
+                faults.append(Fault("reordered", f"the first went before the second, and came after it: {one}; {other}"))
+        for one, other in combinations(batch, 2):
+            (of, first), (of_other, second) = place.get(one.message, (-1, 0)), place.get(other.message, (-2, 0))
+            if of == of_other and first > second:
+                faults.append(Fault("reordered", f"both were sent, and received, in one call: {one}; {other}"))
+
+
+def _batches(operations: Iterable[Operation], stay_of: Mapping[int, Stay]) -> list[list[Stay]]:
+    """The messages that were received of each call with many, in their order."""
+    batches: dict[int, list[tuple[int, Stay]]] = defaultdict(list)
+    for operation in operations:
+        if operation.many and operation.message is not None and operation.message in stay_of:
+            batches[operation.many[0]].append((operation.many[1], stay_of[operation.message]))
+    return [[stay for _, stay in sorted(batch)] for batch in batches.values()]
+
+
+def _pairs(batch: list[Stay], key: Callable[[Stay], float]) -> Iterable[tuple[Stay, Stay]]:
+    """Each message with that before it for which `key` is the greatest."""
+
+    def greater(one: Stay, other: Stay) -> Stay:
+        return one if key(one) > key(other) else other
+
+    return zip(accumulate(batch, greater), batch[1:], strict=False)
+
+
 def _last_to_go(one: Stay, other: Stay) -> Stay:
     return one if one.went[0] > other.went[0] else other
 
@@ -241,6 +352,7 @@ def _taken_unseen(
     missing: list[Operation],
     gone_again: list[tuple[Operation, float]],
     takers: list[Operation],
+    unseen: Sequence[Operation],
     stays: list[Stay],
     capacity: float,
     faults: list[Fault],
@@ -251,12 +363,15 @@ def _taken_unseen(
     ends, begins = [stay.came[1] for stay in by_end], [-stay.came[0] for stay in by_begin]
     first = list(accumulate((stay.went[0] for stay in by_end), max, initial=-math.inf))
     last = list(accumulate((stay.went[1] for stay in by_begin), min, initial=math.inf))
-    windows = []
+    windows, first_takers = [], []
     for send in missing:
         # After those that were sent before it, and before those that were sent after it.
         low = max(send.invoked, first[bisect_left(ends, send.invoked)])
         high = min(last[bisect_left(begins, -send.returned)], send.returned if capacity == 0 else math.inf)
-        windows.append((low, high))
+        # One that was leased in its turn, and came back, goes for good at any time.
+        lessees = [lease for lease in unseen if max(low, lease.invoked) <= min(high, lease.returned)]
+        windows.append((low, math.inf if lessees else high))
+        first_takers.append(lessees)
     windows += [(low, math.inf) for _, low in gone_again]
 
     able = [[taker for taker in takers if max(low, taker.invoked) <= min(high, taker.returned)] for low, high in windows]
@@ -271,7 +386,7 @@ def _taken_unseen(
         if i >= len(missing):
             continue
         low, high = windows[i]
-        went = max(low, min(recv.invoked for recv in able[i])), min(high, max(recv.returned for recv in able[i]))
+        went = max(low, min(o.invoked for o in able[i] + first_takers[i])), min(high, max(recv.returned for recv in able[i]))
         taken.append(Stay(send.message, (send.invoked, send.returned), went))
     return taken
 

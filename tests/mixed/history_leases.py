@@ -93,7 +93,7 @@ def check_queue(runs: Iterable[Run], capacity: float) -> list[Fault]:
         # A lease that its process died in takes nothing with it.
         elif operation.receives or (operation.verb in ("lease", "wait") and operation.outcome != DIED):
             kept.append(_as_received(operation))
-    return faults + check(kept, capacity, began, returned, [span for span in back if span[0] < span[1]])
+    return faults + check(kept, capacity, began, returned, [span for span in back if span[0] < span[1]], dead)
 
 
 def _deliveries(run: Run) -> list[Delivery]:

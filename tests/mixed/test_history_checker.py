@@ -30,6 +30,12 @@ def try_recv(invoked: float, returned: float) -> Operation:
     return recv(None, invoked, returned, "would_block", "try_recv")
 
 
+def many(*operations: Operation) -> list[Operation]:
+    """Messages that were sent, or received, in one call."""
+    first = operations[0].message or 0
+    return [operation._replace(many=(first, place)) for place, operation in enumerate(operations)]
+
+
 def names(operations: list[Operation], capacity: float) -> set[str]:
     return {fault.name for fault in check(operations, capacity)}
 
@@ -57,6 +63,26 @@ GOOD: dict[str, tuple[float, list[Operation]]] = {
         2,
         [send(1, 0, 10), send(2, 20, 30), recv(None, 5, 25, DIED), recv(None, 35, 45, DIED), try_recv(50, 60)],
     ),
+    "many sent, received one by one": (2, [*many(send(1, 0, 30), send(2, 0, 30)), recv(1, 5, 10), recv(2, 15, 20)]),
+    "sent one by one, many received": (2, [send(1, 0, 10), send(2, 20, 30), *many(recv(1, 5, 40), recv(2, 5, 40))]),
+    "many more than there is room for": (
+        1,
+        [*many(send(1, 0, 30), send(2, 0, 30), send(3, 0, 30)), *many(recv(1, 5, 40), recv(2, 5, 40), recv(3, 5, 40))],
+    ),
+    "some of many": (1, [*many(send(1, 0, 10), send(2, 0, 10, "unsent")), try_recv(2, 3), recv(1, 20, 30)]),
+    "many, between which one of another was sent": (
+        3,
+        [*many(send(1, 0, 30), send(2, 0, 30)), send(3, 10, 20), recv(1, 40, 50), recv(3, 60, 70), recv(2, 80, 90)],
+    ),
+    "died after it sent some of many": (
+        3,
+        [*many(send(1, 0, 10, DIED), send(2, 0, 10, DIED), send(3, 0, 10, DIED)), recv(1, 20, 30), recv(2, 40, 50)],
+    ),
+    "died and took many": (
+        2,
+        [send(1, 0, 10), send(2, 20, 30), *many(recv(None, 40, 50, DIED), recv(None, 40, 50, DIED)), try_recv(60, 70)],
+    ),
+    "many by rendezvous": (0, [*many(send(1, 0, 30), send(2, 0, 30)), recv(1, 5, 10), recv(2, 15, 20)]),
     "shut down": (1, [send(1, 0, 10), SHUTDOWN, send(2, 905, 930, "closed"), recv(1, 940, 950), recv(None, 960, 970, "closed")]),
 }
 
@@ -120,6 +146,40 @@ BAD: dict[str, tuple[str, float, list[Operation]]] = {
     "not full": ("not full", 1, [send(1, 0, 10, "would_block", "try_send")]),
     "not full any more": ("not full", 1, [send(1, 0, 10), recv(1, 20, 30), send(2, 40, 50, "would_block", "try_send")]),
     "never full": ("not full", math.inf, [send(1, 0, 10), send(2, 20, 30, "would_block", "try_send"), recv(1, 40, 50)]),
+    "many sent, received in another order": (
+        "reordered",
+        2,
+        [*many(send(1, 0, 10), send(2, 0, 10)), recv(2, 20, 30), recv(1, 40, 50)],
+    ),
+    "many of the dead, received in another order": (
+        "reordered",
+        2,
+        [*many(send(1, 0, 10, DIED), send(2, 0, 10, DIED)), recv(2, 20, 30), recv(1, 40, 50)],
+    ),
+    "many received in another order than sent": (
+        "reordered",
+        2,
+        [send(1, 0, 10), send(2, 20, 30), *many(recv(2, 40, 50), recv(1, 40, 50))],
+    ),
+    "many sent and received in another order": (
+        "reordered",
+        2,
+        [*many(send(1, 0, 10), send(2, 0, 10)), *many(recv(2, 20, 30), recv(1, 20, 30))],
+    ),
+    "not the first of many": ("lost", 2, [*many(send(1, 0, 10, DIED), send(2, 0, 10, DIED)), recv(2, 20, 30), try_recv(40, 50)]),
+    "one of many lost": ("lost", 2, [*many(send(1, 0, 10), send(2, 0, 10)), recv(1, 20, 30), try_recv(40, 50)]),
+    "one of many that was not sent": (
+        "not withdrawn",
+        2,
+        [*many(send(1, 0, 10), send(2, 0, 10, "unsent")), *many(recv(1, 20, 30), recv(2, 20, 30))],
+    ),
+    "more taken than one that died had asked for": (
+        "lost",
+        3,
+        [*many(send(1, 0, 10), send(2, 0, 10), send(3, 0, 10)), *many(recv(None, 40, 50, DIED), recv(None, 40, 50, DIED))],
+    ),
+    "not full for many": ("not full", 1, many(send(1, 0, 10, "would_block", "try_send_many"), send(2, 0, 10, "unsent"))),
+    "not empty for many": ("not empty", 1, [send(1, 0, 10), recv(None, 20, 30, "would_block", "try_recv_many"), recv(1, 40, 50)]),
     "closed for senders": ("not closed", 1, [send(1, 0, 10, "closed"), SHUTDOWN]),
     "closed before it was drained": (
         "not closed",
@@ -176,6 +236,21 @@ def test_logs_of_several_objects() -> None:
     assert apart["s"] == [Run([wait], 20, 30)]
 
 
+def test_logs_of_many() -> None:
+    log = "1 send_many q 5 3\n2 ok 2\n3 try_send_many q 8 2\n4 would_block\n5 recv_many q 4\n6 ok 5 6\n7 recv_many_timeout q 2\n"
+    sent = [Operation("send_many", 1, 2, "ok", 5 + k, object="q", many=(5, k)) for k in range(2)]
+    sent += [Operation("send_many", 1, 2, "unsent", 7, object="q", many=(5, 2))]
+    refused = [Operation("try_send_many", 3, 4, "would_block", 8, object="q", many=(8, 0))]
+    refused += [Operation("try_send_many", 3, 4, "unsent", 9, object="q", many=(8, 1))]
+    received = [Operation("recv_many", 5, 6, "ok", 5 + k, object="q", many=(5, k)) for k in range(2)]
+    died = [Operation("recv_many_timeout", 7, 30, DIED, object="q", many=(0, k)) for k in range(2)]
+    assert parse(log, 30) == [*sent, *refused, *received, *died]
+    assert parse("1 send_many q 5 2\n", 30) == [
+        Operation("send_many", 1, 30, DIED, 5 + k, object="q", many=(5, k)) for k in range(2)
+    ]
+    assert [(o.deed, o.verb) for o in (sent[0], died[0])] == [("send_many", "send"), ("recv_many", "recv")]
+
+
 def explains(operations: list[Operation], capacity: float) -> bool:
     """Whether some order of moments explains a history, after which the queue is empty: all are tried."""
 
@@ -187,6 +262,8 @@ def explains(operations: list[Operation], capacity: float) -> bool:
         return any(step(operation, rest, queue) for operation in rest if operation.invoked < first)
 
     def step(operation: Operation, rest: list[Operation], queue: tuple[int, ...]) -> bool:
+        if any(comes_before(other, operation) for other in rest):
+            return False
         # Whoever was dead by then has done nothing before, and does nothing later.
         rest = [
             other for other in rest if other is not operation and (other.outcome != DIED or other.returned > operation.invoked)
@@ -202,6 +279,7 @@ def explains(operations: list[Operation], capacity: float) -> bool:
                     go([other for other in rest if other is not met], ())
                     for met in rest
                     if met.receives
+                    and not any(comes_before(other, met) for other in rest)
                     and met.outcome not in REFUSALS
                     and met.message in (message, None)
                     and meet(operation, met, rest)
@@ -218,6 +296,13 @@ def explains(operations: list[Operation], capacity: float) -> bool:
     return go(operations, ())
 
 
+def comes_before(one: Operation, other: Operation) -> bool:
+    """Whether both are of one call, and the one before the other."""
+    if not one.many or not other.many or one.sends != other.sends or one.many[0] != other.many[0]:
+        return False
+    return one.many[1] < other.many[1]
+
+
 @st.composite
 def histories(draw: st.DrawFn, ends: list[str], refusals: bool) -> list[Operation]:
     """Up to four messages sent, as many received in any order, and some refusals, at any times."""
@@ -231,10 +316,25 @@ def histories(draw: st.DrawFn, ends: list[str], refusals: bool) -> list[Operatio
     if refusals:
         operations += [send(99, 0, 0, "would_block", "try_send")] * draw(st.integers(0, 1))
     moments = draw(st.permutations(range(2 * len(operations))))
-    return [
+    operations = [
         operation._replace(invoked=min(pair), returned=max(pair))
         for operation, pair in zip(operations, zip(moments[::2], moments[1::2], strict=True), strict=True)
     ]
+    sends = [operation for operation in operations if operation.sends and operation.outcome in ("ok", DIED)]
+    recvs = [operation for operation in operations if operation.receives and operation.outcome == "ok"]
+    rest = [operation for operation in operations if operation not in sends and operation not in recvs]
+    return [*in_one_call(draw, sends), *in_one_call(draw, recvs), *rest]
+
+
+def in_one_call(draw: st.DrawFn, operations: list[Operation]) -> list[Operation]:
+    """The first so many of them as if they were so in one call."""
+    count = draw(st.integers(0, len(operations)))
+    if count < 2:
+        return operations
+    _, invoked, returned, outcome, *_ = operations[0]
+    return (
+        many(*(o._replace(invoked=invoked, returned=returned, outcome=outcome) for o in operations[:count])) + operations[count:]
+    )
 
 
 thoroughly = settings(max_examples=300, deadline=None, database=None, derandomize=True)
@@ -302,6 +402,16 @@ GOOD_LEASES: dict[str, tuple[float, list[Run]]] = {
             lives(lease(1, 1, 20, 30), give_back(1, 40, 50)),
             dies(60, 70, recv(None, 55, 70, DIED)),
             lives(try_recv(80, 90)),
+        ],
+    ),
+    "leased by one that died, and taken by another one after a later message": (
+        2,
+        [
+            lives(send(1, 0, 10), send(2, 11, 12)),
+            dies(25, 80, do("lease", 20, 80, DIED)),
+            lives(recv(2, 30, 40)),
+            dies(90, 95, recv(None, 85, 95, DIED)),
+            lives(try_recv(100, 110)),
         ],
     ),
     "empty while it is out": (1, [SENDER, LEASED, lives(try_recv(32, 38))]),

@@ -292,7 +292,7 @@ def test_what_all_see_in_a_storm_is_as_promised(memory: Path) -> None:
             faults.append(e if isinstance(e, AssertionError) else repr(e))
         finally:
             storm.peers.end()
-        storm.deeds.update(f"{o.verb} {o.outcome}" for run in storm.runs for o in run.operations)
+        storm.deeds.update(f"{o.deed} {o.outcome}" for run in storm.runs for o in run.operations)
         print(f"seed {seed}, {' and '.join(storm.queues)}: {said(storm.deeds)}", flush=True)
         if faults:
             (logs / "faults").write_text("\n".join(map(str, faults)))
@@ -302,7 +302,9 @@ def test_what_all_see_in_a_storm_is_as_promised(memory: Path) -> None:
         total += storm.deeds
         seed += 1
     print(f"{seed - SEED} rounds: {said(total)}; {dict(sorted(total.items()))}")
-    for deed in ("send", "recv", "lease", "finish", "lock", "acquire", "call", "serve", "create", "open", "unlink", "wait"):
+    in_place = ("loan", "send_loan", "unlend", "recv_view", "unview")
+    of_queues = ("send", "send_many", "recv", "recv_many", *in_place, "lease", "finish")
+    for deed in (*of_queues, "lock", "acquire", "call", "serve", "create", "open", "unlink", "wait"):
         assert total[f"{deed} ok"], f"no {deed} came to a good end"
     assert total["kill"]
 

@@ -18,7 +18,10 @@ use std::time::Duration;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::alarm;
-use rsipc::{Endpoint, Error, Mutex, MutexGuard, Namespace, Queue, QueueOptions, Region, Semaphore, SemaphoreKind, WaitSet};
+use rsipc::{
+    Batch, Endpoint, Error, MessageView, Mutex, MutexGuard, Namespace, Queue, QueueOptions, Region, Semaphore, SemaphoreKind,
+    WaitSet,
+};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -28,6 +31,8 @@ const SHORT: Duration = Duration::from_millis(2);
 /// How long a request takes, at most.
 const WORK: Duration = Duration::from_millis(50);
 const LONGEST: usize = 4000;
+/// The most messages in one call.
+const MANY: u64 = 5;
 const REPLY: u64 = 500_000_000;
 const PROCESS: u64 = 1_000_000_000;
 const IDENTITIES: u64 = 1000;
@@ -179,11 +184,53 @@ impl Storm {
     }
 
     fn send(&mut self, queue: &Queue) -> Outcome {
-        let (before, timeout, after) = self.way();
+        let form = self.below(4);
+        if form == 0 {
+            return self.send_many(queue);
+        }
         self.number += 1;
         let message = recorded_message(self.number);
+        if form == 1 && queue.capacity().is_some() {
+            return self.send_loan(queue, &message);
+        }
+        let (before, timeout, after) = self.way();
         let what = format!("{before}send{after} {} {}", self.name, self.number);
         self.attempt(&what, || queue.send_timeout(&message, timeout), ok)?;
+        Ok(())
+    }
+
+    fn send_many(&mut self, queue: &Queue) -> Outcome {
+        let (before, timeout, after) = self.way();
+        let (first, count) = (self.number + 1, 1 + self.below(MANY));
+        self.number += count;
+        let messages: Vec<_> = (first..first + count).map(recorded_message).collect();
+        let what = format!("{before}send_many{after} {} {first} {count}", self.name);
+        self.attempt(&what, || queue.send_many_timeout(&messages, timeout), |sent| format!("ok {sent}"))?;
+        Ok(())
+    }
+
+    /// Fills memory of the queue and sends it, or gives it back.
+    fn send_loan(&mut self, queue: &Queue, message: &[u8]) -> Outcome {
+        let (name, number) = (self.name.clone(), self.number);
+        let (before, timeout, after) = self.way();
+        let lend = || queue.loan_timeout(LONGEST, timeout);
+        let Some(mut loan) = self.attempt(&format!("{before}loan{after} {name}"), lend, ok)? else { return Ok(()) };
+        loan.write(0, message)?;
+        loan.truncate(message.len());
+        self.hold(SHORT);
+        let mut kept = Some(loan);
+        if self.below(8) != 0 {
+            let (before, timeout, after) = self.way();
+            let send = || {
+                let Some(loan) = kept.take() else { return Ok(()) };
+                loan.send_timeout(timeout).map_err(|not_sent| {
+                    kept = Some(not_sent.loan);
+                    not_sent.error
+                })
+            };
+            self.attempt(&format!("{before}send_loan{after} {name} {number}"), send, ok)?;
+        }
+        self.attempt(&format!("unlend {name}"), || end(kept), ok)?;
         Ok(())
     }
 
@@ -195,8 +242,37 @@ impl Storm {
             let set = WaitSet::new().recv(queue).acquire(&signals);
             self.attempt(&format!("{before}wait{after} {name},signals"), || set.wait_timeout(timeout), ok)?;
         }
+        let form = self.below(4);
         let (before, timeout, after) = self.way();
-        self.attempt(&format!("{before}recv{after} {name}"), || queue.recv_timeout(timeout), |bytes| received(bytes))?;
+        if form == 0 {
+            let (most, mut batch) = (1 + self.below(MANY), Batch::new());
+            let recv = || queue.recv_many_timeout(&mut batch, most as usize, timeout).map(|_| batch);
+            self.attempt(&format!("{before}recv_many{after} {name} {most}"), recv, all_received)?;
+        } else if form == 1 {
+            self.recv_view(queue)?;
+        } else {
+            self.attempt(&format!("{before}recv{after} {name}"), || queue.recv_timeout(timeout), |bytes| received(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Receives a message and reads it in place, until it gives the memory back.
+    fn recv_view(&mut self, queue: &Queue) -> Outcome {
+        let (before, timeout, after) = self.way();
+        let name = self.name.clone();
+        let read = |view: &MessageView<'_>| view.to_vec().map_or("torn".into(), |bytes| received(&bytes));
+        let mut seen = String::new();
+        let tell = |view: &MessageView<'_>| {
+            seen = read(view);
+            seen.clone()
+        };
+        let what = format!("{before}recv_view{after} {name}");
+        let Some(view) = self.attempt(&what, || queue.recv_view_timeout(timeout), tell)? else { return Ok(()) };
+        self.hold(SHORT);
+        if read(&view) != seen {
+            Err("a message changes while it is read in place")?;
+        }
+        self.attempt(&format!("unview {name}"), || end(view), ok)?;
         Ok(())
     }
 
@@ -400,6 +476,11 @@ fn number_of(bytes: &[u8]) -> u64 {
 fn received(bytes: &[u8]) -> String {
     let number = number_of(bytes);
     if bytes == recorded_message(number) { format!("ok {number}") } else { "torn".into() }
+}
+
+fn all_received(batch: &Batch) -> String {
+    let numbers: String = batch.iter().map(|bytes| format!(" {}", number_of(bytes))).collect();
+    if batch.iter().all(|bytes| received(bytes) != "torn") { format!("ok{numbers}") } else { "torn".into() }
 }
 
 /// Eight bytes of the number, and from none to as many bytes as there is room for, in a pattern that follows from it.

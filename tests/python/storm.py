@@ -3,8 +3,9 @@
     storm.py ROLE OBJECT LOG FIRST SECONDS
 
 It does now this, now that, until it gets SIGTERM or its queue is shut down, and writes two lines to LOG for each operation: TIME
-VERB OBJECT [NUMBER] before it, TIME OUTCOME [NUMBER [NUMBER]] after it. Its messages have the numbers from FIRST on. After so
-many seconds it ends in any case. The rules that hold for what it writes are in tests/mixed/history*.py.
+VERB OBJECT [NUMBER] before it, TIME OUTCOME [NUMBER [NUMBER]] after it; for many messages in one call see `history.parse`. Its
+messages have the numbers from FIRST on. After so many seconds it ends in any case. The rules that hold for what it writes are in
+tests/mixed/history*.py.
 """
 
 import contextlib
@@ -26,6 +27,9 @@ LONG = 60.0
 
 LONGEST = 4000
 """The longest message, in bytes."""
+
+MANY = 5
+"""The most messages in one call."""
 
 REPLY = 500_000_000
 """The reply to a request has its number plus this."""
@@ -116,15 +120,58 @@ class Storm:
         return result
 
     def send(self) -> None:
+        form = self.below(4)
+        if form == 0:
+            self.send_many()
+            return
         self.number += 1
         message = recorded_message(self.number, LONGEST)
+        if form == 1 and self.queue.capacity is not None:
+            self.send_loan(message)
+            return
         self.wait("send", f"{self.name} {self.number}", lambda timeout: self.queue.send(message, timeout))
+
+    def send_many(self) -> None:
+        first, count = self.number + 1, 1 + self.below(MANY)
+        self.number += count
+        messages = [recorded_message(number, LONGEST) for number in range(first, first + count)]
+        rest = f"{self.name} {first} {count}"
+        self.wait("send_many", rest, lambda timeout: self.queue.send_many(messages, timeout), found)
+
+    def send_loan(self, message: bytes) -> None:
+        """Fills memory of the queue and sends it, or gives it back."""
+        loan = self.wait("loan", self.name, lambda timeout: self.queue.loan(LONGEST, timeout))
+        if loan is None:
+            return
+        with loan:
+            with memoryview(loan) as view:
+                view[: len(message)] = message
+            loan.truncate(len(message))
+            self.hold()
+            if self.below(8) != 0:
+                self.wait("send_loan", f"{self.name} {self.number}", loan.send)
+            self.attempt(f"unlend {self.name}", loan.release)
 
     def recv(self) -> None:
         if self.below(8) == 0:
             both = [self.queue, self.signals]
             self.wait("wait", f"{self.name},signals", lambda timeout: rsipc.wait(both, timeout))
-        self.wait("recv", self.name, self.queue.recv, received)
+        form = self.below(4)
+        if form == 0:
+            most = 1 + self.below(MANY)
+            self.wait("recv_many", f"{self.name} {most}", lambda timeout: self.queue.recv_many(most, timeout), all_received)
+        elif form == 1:
+            self.recv_view()
+        else:
+            self.wait("recv", self.name, self.queue.recv, received)
+
+    def recv_view(self) -> None:
+        """Receives a message and reads it in place, until it gives the memory back."""
+        view = self.wait("recv_view", self.name, self.queue.recv_view, lambda view: received(bytes(view)))
+        if view is not None:
+            self.hold()
+            check(received(bytes(view)) == self.outcome, "a message changes while it is read in place")
+            self.attempt(f"unview {self.name}", view.release)
 
     def lease(self) -> None:
         lease = self.wait("lease", self.name, self.queue.lease, lambda it: f"{received(it.message)} {it.deliveries}")
@@ -242,6 +289,11 @@ class Storm:
 def received(data: bytes) -> str:
     number = int.from_bytes(data[:8], "little")
     return f"ok {number}" if data == recorded_message(number, LONGEST) else "torn"
+
+
+def all_received(messages: list[bytes]) -> str:
+    outcomes = [received(data) for data in messages]
+    return "torn" if "torn" in outcomes else " ".join(["ok", *(outcome.removeprefix("ok ") for outcome in outcomes)])
 
 
 def make(verb: str, kind: str, identity: int) -> int:

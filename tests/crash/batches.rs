@@ -1,11 +1,12 @@
 //! Scenes with many messages in one call: of a killed batch the first so many are there, or gone, whole and in order, and none of the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rsipc::{Batch, Error, Queue, QueueOptions};
 
+use crate::capacities::take_offers;
 use crate::scenes::{CAPACITY, SHORT, checked, fresh, options};
-use crate::step::{Fault, HANG, Scene, Sleepers};
+use crate::step::{Fault, HANG, LATE, Scene, Sleepers};
 use crate::support::{Board, Test, message};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,7 @@ struct BatchScene<'a> {
     /// What others than the victim and the sleepers sent, in that order, and what the parent received.
     sent: RefCell<Vec<u64>>,
     received: RefCell<Vec<u64>>,
+    slowest: Cell<u64>,
 }
 
 /// A batch sent to, or received from, a queue with so many messages.
@@ -67,7 +69,8 @@ pub fn batch(test: &Test, kind: Kind, act: Act, filled: u64, sleepers: (Asleep, 
     };
     let queue = Queue::create(test.name(&name), &options).unwrap();
     let board = Board::new(2);
-    Box::new(BatchScene { test, name, queue, kind, act, filled, sleepers, board, sent: vec![].into(), received: vec![].into() })
+    let (sent, received, slowest) = (vec![].into(), vec![].into(), 0.into());
+    Box::new(BatchScene { test, name, queue, kind, act, filled, sleepers, board, sent, received, slowest })
 }
 
 impl BatchScene<'_> {
@@ -95,6 +98,13 @@ impl BatchScene<'_> {
     }
 
     fn use_it(&self, sleepers: &Sleepers) -> Result<(), Fault> {
+        if self.sleepers.0 == Asleep::Send && self.kind == Kind::Rendezvous {
+            let (received, all_woken) = take_offers(&self.queue, sleepers, |i| SLEEPER + i as u64)?;
+            self.received.borrow_mut().extend(received);
+            if !all_woken {
+                self.slowest.set(LATE + 1);
+            }
+        }
         while let Some(done) = sleepers.some_done() {
             match self.sleepers.0 {
                 // The victim may have taken the last offer, and its sender not have said so yet.
@@ -261,6 +271,10 @@ impl Scene for BatchScene<'_> {
             Asleep::Recv => len > 0,
         };
         something && !sleepers.all_done()
+    }
+
+    fn slowest(&self) -> u64 {
+        self.slowest.get()
     }
 
     fn finish(&self, sleepers: &Sleepers, completed: bool) -> Vec<Fault> {

@@ -142,6 +142,30 @@ pub fn scene<'a>(
     })
 }
 
+/// Takes the offers of those who sleep in a rendezvous, and what comes back of them; says also whether those whose offers had been taken were awake
+/// before, without our help. `number_of`: a sleeper's message.
+pub fn take_offers(queue: &Queue, sleepers: &Sleepers, number_of: impl Fn(usize) -> u64) -> Result<(Vec<u64>, bool), Fault> {
+    std::thread::sleep(Duration::from_millis(20));
+    let asleep = sleepers.asleep()?;
+    let (mut received, mut offered) = (vec![], vec![]);
+    loop {
+        match queue.try_lease() {
+            Ok(lease) => {
+                let number = checked(lease.message());
+                received.push(number);
+                // What comes again was on lease to a dead one.
+                if lease.deliveries() == 1 {
+                    offered.push(number);
+                }
+                lease.finish().map_err(|e| Fault::Lost(format!("finishing a lease: {e}")))?;
+            }
+            Err(Error::WouldBlock) => break,
+            Err(e) => return Err(Fault::Hang(format!("receiving: {e}"))),
+        }
+    }
+    Ok((received, asleep.into_iter().all(|i| offered.contains(&number_of(i)))))
+}
+
 /// What may be done before.
 pub mod before {
     use super::*;
@@ -358,18 +382,10 @@ impl CapacityScene<'_> {
         if !self.helpers.borrow().is_empty() {
             std::thread::sleep(SHORT);
         }
-        if self.sleepers.0 == Act::Send && self.kind == Rendezvous && matches!(self.act, Act::Recv | Act::View) {
-            // Whose offer was taken is woken without our help.
-            std::thread::sleep(Duration::from_millis(20));
-            let asleep = sleepers.asleep()?;
-            loop {
-                match self.queue.try_recv() {
-                    Ok(bytes) => self.received.borrow_mut().push(checked(&bytes)),
-                    Err(Error::WouldBlock) => break,
-                    Err(e) => return Err(Fault::Hang(format!("receiving: {e}"))),
-                }
-            }
-            if asleep.iter().any(|&i| !self.received.borrow().contains(&(SLEEPER + i as u64))) {
+        if self.sleepers.0 == Act::Send && self.kind == Rendezvous && matches!(self.act, Act::Recv | Act::View | Act::Lease) {
+            let (received, all_woken) = take_offers(&self.queue, sleepers, |i| SLEEPER + i as u64)?;
+            self.received.borrow_mut().extend(received);
+            if !all_woken {
                 self.slowest.set(LATE + 1);
             }
         }

@@ -129,7 +129,7 @@ impl Identity {
         // its status.
         // Where `/proc` does not show it (hidepid), it counts as alive.
         me.proc_is_ours
-            && stat(&self.pid().to_string()).is_some_and(|stat| stat.has_ended || stat.start.differs(Start(self.start())))
+            && stat(&self.pid().to_string()).is_some_and(|stat| stat.has_ended() || stat.start.differs(Start(self.start())))
     }
 }
 
@@ -193,10 +193,23 @@ impl<T: Default + Sync> PerProcess<T> {
     }
 }
 
+/// Whether the first thread of this process has ended, and all others but so many.
+pub(crate) fn is_left_to(threads: u32) -> bool {
+    stat("self").is_some_and(|stat| stat.first_has_ended && stat.threads <= threads.saturating_add(1))
+}
+
 struct Stat {
     start: Start,
-    /// Whether it has run its last instruction.
-    has_ended: bool,
+    /// Whether its first thread has run its last instruction. That one is counted as long as there are others.
+    first_has_ended: bool,
+    threads: u32,
+}
+
+impl Stat {
+    /// Whether it has run its last instruction. With other threads it is alive: only its first one has ended.
+    fn has_ended(&self) -> bool {
+        self.first_has_ended && self.threads <= 1
+    }
 }
 
 /// Flag of a task that runs no more instructions of its program (`include/linux/sched.h`; `proc_pid_stat(5)` shows the flags).
@@ -214,8 +227,7 @@ fn stat(process: &str) -> Option<Stat> {
     let ticks = fields.nth(1)?.parse::<u64>().ok()? * u64::from(has_the_machines_time());
     // The kernel shows it to those who may trace the process: its user, as a rule.
     let stack = fields.nth(5)?.parse().ok()?;
-    // With other threads it is alive: only its first one has ended.
-    Some(Stat { start: Start::new(ticks, stack), has_ended: (ended || flags & PF_EXITING != 0) && threads <= 1 })
+    Some(Stat { start: Start::new(ticks, stack), first_has_ended: ended || flags & PF_EXITING != 0, threads })
 }
 
 /// Whether times since boot are those of the machine here.

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ipc.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,6 +208,41 @@ static void queue_lease_die(char **args) {
   check_message(message, len);
   print_and_flush("leased");
   die();
+}
+
+struct outliving {
+  pthread_t first;
+  const char *fifo;
+};
+
+/* Says when the first thread has ended, and ends when somebody has opened the FIFO to write to it. */
+static void *outlive(void *of) {
+  struct outliving *it = (struct outliving *)of;
+  if (pthread_join(it->first, NULL) != 0) {
+    fail("cannot wait for the first thread");
+  }
+  print_and_flush("alone");
+  if (open(it->fifo, O_RDONLY) < 0) {
+    fail("cannot open the FIFO");
+  }
+  return NULL;
+}
+
+/* Has a message on lease, and its first thread ends long before another one. */
+static void queue_lease_outlive(char **args) {
+  static struct outliving it;
+  unsigned char message[LONGEST];
+  pthread_t thread;
+  ipc_lease lease;
+  size_t len;
+  ok(ipc_queue_lease(open_queue(args[0]), message, sizeof message, &len, &lease, TIMEOUT));
+  check_message(message, len);
+  it.first = pthread_self();
+  it.fifo = args[1];
+  if (pthread_create(&thread, NULL, outlive, &it) != 0) {
+    fail("cannot start a thread");
+  }
+  pthread_exit(NULL);
 }
 
 static void queue_lease_sum(char **args) {
@@ -610,6 +646,7 @@ static const struct {
     {"queue-recv-views", 3, queue_recv_views},
     {"queue-view-die", 1, queue_view_die},
     {"queue-lease-die", 1, queue_lease_die},
+    {"queue-lease-outlive", 2, queue_lease_outlive},
     {"queue-lease-sum", 1, queue_lease_sum},
     {"queue-history", 5, queue_history},
     {"endpoint-serve", 2, endpoint_serve},

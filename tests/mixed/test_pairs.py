@@ -1,9 +1,10 @@
 """Each of the nine pairs of languages exchanges every kind of object."""
 
+import os
 from pathlib import Path
 
 import pytest
-from conftest import LANGUAGES, Peers
+from conftest import LANGUAGES, PATIENCE, Peers
 
 PAIRS = [(one, other) for one in LANGUAGES for other in LANGUAGES]
 pairs = pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{one}-{other}" for one, other in PAIRS])
@@ -145,6 +146,28 @@ def test_each_message_goes_to_one_of_three_receivers(peers: Peers, namespace: Pa
     for sender in senders:
         peers.finish(sender)
     assert sum(int(peers.finish(receiver)) for receiver in receivers) == sum(range(3000))
+
+
+@pytest.mark.parametrize("contained", [False, True], ids=["home", "contained"])
+def test_a_process_is_there_until_its_last_thread_ends(peers: Peers, namespace: Path, tmp_path: Path, contained: bool) -> None:
+    import rsipc
+
+    fifo = tmp_path / "end"
+    os.mkfifo(fifo)
+    with rsipc.Queue.create("q") as queue:
+        peers.run("c", "queue-send", "q", 7, 1)
+        start = peers.start_contained if contained else peers.start
+        process = start("c", "queue-lease-outlive", "q", fifo)
+        # Its first thread has ended by `pthread_exit`.
+        peers.says(process, "alone")
+        assert len(queue.peers()) == 2
+        with pytest.raises(rsipc.Timeout):
+            queue.lease(timeout=0.5)
+        fifo.write_bytes(b"")
+        with queue.lease(timeout=PATIENCE) as lease:
+            assert lease.deliveries == 2
+        peers.finish(process)
+        assert len(queue.peers()) == 1
 
 
 def create_mutex(name: str) -> None:

@@ -3,10 +3,15 @@
 mod queues;
 mod support;
 
+use std::fs::File;
 use std::process::Command;
 
+use nix::fcntl::posix_fallocate;
+use nix::sys::signal::Signal;
+use nix::sys::statvfs::statvfs;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rsipc::{Error, Namespace, Queue, QueueOptions};
-use support::{Child, LONG, Random, Test, fork, message, number};
+use support::{Board, Child, LONG, Random, Test, fork, message, number, wait_for};
 
 fn options() -> QueueOptions {
     QueueOptions::new().unbounded().max_message(100)
@@ -221,6 +226,48 @@ fn a_full_file_system_is_an_error_and_everything_is_kept() {
             });
             received.join();
         }
+    });
+}
+
+/// Who looks how much waits has no lock: the memory that it is about to look at may be given back meanwhile, and not to be had again.
+#[test]
+fn to_look_at_a_queue_needs_no_memory() {
+    const ROUNDS: u64 = 60;
+    // What the ring has room for, and more than the part of the log that keeps its memory has.
+    const MESSAGES: u64 = 256 + 90;
+    let test = Test::new("looking without memory");
+    on_a_tiny_file_system(&test, 16 * 1024, |space| {
+        let queue = Queue::create(space.name("q"), &QueueOptions::new().unbounded().max_message(16 << 10)).unwrap();
+        let looks = Board::new(1);
+        let looker = fork("looker", || {
+            let queue = Queue::open(space.name("q")).unwrap();
+            loop {
+                let (len, counters) = (queue.len().unwrap(), queue.counters().unwrap());
+                assert!(len as u64 <= MESSAGES && counters.sent <= ROUNDS * MESSAGES, "{len} messages, {counters:?}");
+                looks.add(0, 1);
+            }
+        });
+        let looks_on = |times: u64| {
+            let enough = looks.get(0) + times;
+            wait_for("looks", || looks.get(0) >= enough || !looker.is_alive());
+            assert!(looker.is_alive(), "the looker has ended");
+        };
+        let ballast = File::create(space.dir().unwrap().join("ballast")).unwrap();
+        for round in 0..ROUNDS {
+            let send = |i| queue.send(&message(i, if i < 256 { 8 } else { 16 << 10 })).unwrap();
+            (1..MESSAGES).for_each(send);
+            looks_on(1 + round % 7);
+            looker.signal(Signal::SIGSTOP);
+            assert_eq!(waitpid(looker.pid, Some(WaitPidFlag::WUNTRACED)), Ok(WaitStatus::Stopped(looker.pid, Signal::SIGSTOP)));
+            send(MESSAGES);
+            (1..=MESSAGES).for_each(|i| assert_eq!(number(&queue.recv().unwrap()), i));
+            let disk = statvfs(&space.dir().unwrap()).unwrap();
+            posix_fallocate(&ballast, 0, (disk.blocks_free() * disk.fragment_size()).cast_signed()).unwrap();
+            looker.signal(Signal::SIGCONT);
+            looks_on(2);
+            ballast.set_len(0).unwrap();
+        }
+        looker.kill();
     });
 }
 

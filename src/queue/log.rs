@@ -31,7 +31,7 @@ use crate::shm::bytes::Bytes;
 use crate::shm::layout::{ENVELOPED, QueueLayout, RecordHead};
 use crate::sys::file::PAGE;
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
-use crate::sys::memory::{AtomicU32, AtomicU64};
+use crate::sys::memory::{self, AtomicU32, AtomicU64};
 
 /// In a record's `len`: there is no message, the next record is at the beginning of this part's bytes.
 const SKIP: u32 = u32::MAX;
@@ -534,14 +534,25 @@ impl Log {
         self.shared.recv.log_taken.load(Relaxed)
     }
 
-    /// How many messages were put into it before its `end`, if it still ends there.
-    fn number_at(&self, end: u64) -> Result<u64> {
-        if self.backed(&self.appending, end).max(self.backed(&self.taking, end)) < HEAD as u64 {
-            let at = self.offset_of(end);
+    /// How many messages were put into it before its `end`; None where it ends somewhere else now.
+    fn number_at(&self, end: u64) -> Result<Option<u64>> {
+        let (at, number) = (self.offset_of(end), &self.head(end)?.number);
+        // Acquire, in both parts: it is read before the log's end is read once more.
+        let number = if end & LONG == 0 {
+            if self.backed(&self.appending, end).max(self.backed(&self.taking, end)) < HEAD as u64 {
+                self.bytes.populate_to_read(at, at + HEAD)?;
+            }
+            Some(number.load(Acquire))
+        } else {
+            // Without a lock: receivers may have come here meanwhile, and have given the memory back.
+            memory::read_if_there(number)
+        };
+        let is_there = self.shared.send.log.load(Acquire) == end;
+        if is_there && number.is_none() {
+            // It says why.
             self.bytes.populate_to_read(at, at + HEAD)?;
         }
-        // Acquire: it is read before the log's end is read once more.
-        Ok(self.head(end)?.number.load(Acquire))
+        Ok(number.filter(|_| is_there))
     }
 
     /// How many messages were ever put into it.
@@ -550,8 +561,7 @@ impl Log {
         for _ in 0..1000 {
             // Acquire: with the Release in `commit_appended`, for the number.
             let end = send.log.load(Acquire);
-            let number = self.number_at(end)?;
-            if send.log.load(Relaxed) == end {
+            if let Some(number) = self.number_at(end)? {
                 return Ok(number);
             }
         }
@@ -571,9 +581,9 @@ impl Log {
                 continue;
             }
             // Where the log ends there is memory as long as it ends there, and what comes before is never asked for.
-            let number = self.number_at(end)?;
+            let Some(number) = self.number_at(end)? else { continue };
             // If nothing was received or sent meanwhile, all belong to one moment.
-            if send.log.load(Acquire) == end && recv.log.load(Acquire) == begin {
+            if recv.log.load(Acquire) == begin {
                 return Ok(usize::try_from(number.wrapping_sub(taken)).unwrap_or(0).min(self.bytes.len()));
             }
         }

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::sys::thread::watch_forks;
 
 /// A SeqCst fence right after a read-modify-write, which on x86 is one already.
@@ -83,6 +85,23 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads a word as an Acquire load does, where its memory may be given back to the system meanwhile: None where it is gone, and there is none to be had.
+/// A load would be a SIGBUS then.
+#[cold]
+pub(crate) fn read_if_there(word: &AtomicU64) -> Option<u64> {
+    let mut value = 0_u64;
+    let local = libc::iovec { iov_base: (&raw mut value).cast(), iov_len: size_of_val(&value) };
+    let remote = libc::iovec { iov_base: word.as_ptr().cast(), ..local };
+    // SAFETY: the kernel writes to `value` alone.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
+    fence(Ordering::Acquire);
+    match read {
+        8 => Some(value),
+        -1 if Errno::last() != Errno::EFAULT => Some(word.load(Ordering::Acquire)), // this process may not (a seccomp filter)
+        _ => None,
     }
 }
 

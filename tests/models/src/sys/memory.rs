@@ -48,6 +48,11 @@ impl Counter {
     }
 }
 
+#[track_caller]
+pub(crate) fn read_if_there(word: &AtomicU64) -> Option<u64> {
+    Some(word.load(Ordering::Acquire))
+}
+
 /// # Safety
 ///
 /// Both places have so many bytes, and those at `to` may be written to.

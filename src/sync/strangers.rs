@@ -96,7 +96,7 @@ static OURS: PerProcess<Mutex<Ours>> = PerProcess::new();
 /// How many threads of this process do nothing but live.
 static LIVING: PerProcess<AtomicU32> = PerProcess::new();
 /// How often each of them looks whether there are others.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// How a thread stands in the lock words of those who use a table.
 struct Standing {

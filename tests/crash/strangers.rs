@@ -92,13 +92,13 @@ impl Scene for Join<'_> {
     }
 }
 
-/// Waits until all that the process's other threads do is to be there, as its life. One that came to a breakpoint of the stepper's would end the
-/// process: it is not traced.
+/// Waits until all that the process's other threads do for seconds is to be there, as its life. One that came to a breakpoint of the stepper's would
+/// end the process: it is not traced.
 fn wait_for_others() {
     let me = nix::unistd::gettid().to_string();
     let rests = |task: std::fs::DirEntry| {
         let call = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
-        task.file_name() == me.as_str() || call.split(' ').next() == Some(&libc::SYS_pause.to_string())
+        task.file_name() == me.as_str() || call.split(' ').next() == Some(&libc::SYS_clock_nanosleep.to_string())
     };
     wait_for("other threads to rest", || std::fs::read_dir("/proc/self/task").unwrap().flatten().all(rests));
 }

@@ -143,6 +143,11 @@ impl Page {
                  Within a system call nobody is killed.) Missed are states to which the operation did not come again. Most of them it came to in its\n\
                  first run only since the stepper made it slow, so that a time was over or others were ahead; it is then slowed down once more, but in long operations\n\
                  not for what they do again and again.\n\n\
+                 What is not recorded: states that an operation has at its own pace only. Who is woken by it runs at full speed, and is done, as a rule, before the\n\
+                 first run's next instructions; so what the operation does where it is ahead of those, or its spin succeeds, or a time is not over yet, may not be in\n\
+                 that run. Later runs go at their own pace to some instructions before the kill: they take such ways, and are killed on them, but not in each state of\n\
+                 theirs. For those there are `tests/crash_random.rs` and `make storm`, which kill at any moment at full speed, and the models (`make models`), which try\n\
+                 deaths between any two steps.\n\n\
                  Every instruction: of operations with 3000 or fewer, after each of the others as well, which would show if that argument had a hole; of longer ones\n\
                  after some 100 others. One that was to stand still for a while, and go on, is stopped after each even in a short run (if they are\n\
                  no more than that), since then all that it had makes a difference. Where two are killed, a kill is a pair: each state of the first with each of the second. Where the victim was woken,\n\

@@ -180,6 +180,10 @@ pub mod before {
         scene.put(2, scene.kind.len());
     }
 
+    pub fn full(scene: &CapacityScene) {
+        scene.put(scene.queue.capacity().unwrap(), scene.kind.len());
+    }
+
     /// The parent has used the queue alone for a while.
     pub fn alone(scene: &CapacityScene) {
         for _ in 0..100 {
@@ -647,6 +651,8 @@ impl Scene for CapacityScene<'_> {
             Act::Withdraw => "withdraw",
             Act::Recv => "recv",
             Act::TryRecv => return None,
+            // It takes many instructions until it sleeps, as many in each language.
+            Act::Lease if self.woken => return None,
             Act::Lease => "lease",
             Act::Finish => "finish",
             Act::GiveBack => "give_back",
@@ -655,9 +661,10 @@ impl Scene for CapacityScene<'_> {
             Act::View => "view",
             Act::Shutdown => "shutdown",
         };
+        let long = if self.woken && self.kind == Unbounded { "long_" } else { "" };
         let (first, one_more) = if self.kind == Rendezvous { (0, 1) } else { (1, 0) };
         let (dir, name, board, len) = (self.test.dir.display(), &self.name, self.board.path(), self.kind.len());
-        Some(format!("{act} {dir} {name} {board} {first} {one_more} {len} {VICTIM} {}", self.victims_len()))
+        Some(format!("{long}{act} {dir} {name} {board} {first} {one_more} {len} {VICTIM} {}", self.victims_len()))
     }
 
     fn victim_is_ready(&self) {

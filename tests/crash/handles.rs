@@ -202,6 +202,7 @@ impl Scene for CloseScene<'_> {
             Kind::Mutex if !self.holds => ("close_mutex", String::new()),
             Kind::Units => ("close_semaphore", "0 1 0".into()),
             Kind::Permits => ("close_semaphore", format!("1 0 {}", u8::from(self.holds))),
+            Kind::Region => ("close_region", String::new()),
             _ => return None,
         };
         Some(format!("{act} {} {} - {numbers}", self.test.dir.display(), self.name))

@@ -104,6 +104,7 @@ pub const SCENES: &[Entry] = &[
     ("unbounded: send, the kept part full", |t| scene(t, Unbounded, Send, before::kept_full, (Recv, 0))),
     ("unbounded: send, at the kept part's end", |t| scene(t, Unbounded, Send, before::end_of_kept, (Recv, 0))),
     ("unbounded: send, back to the kept part", |t| scene(t, Unbounded, Send, before::little_in_long, (Recv, 0))),
+    ("unbounded: recv, empty, woken before a receiver", |t| scene(t, Unbounded, Recv, before::log_drained, (Recv, 1)).woken()),
     ("unbounded: recv from the ring", |t| scene(t, Unbounded, Recv, before::in_log, (Recv, 0))),
     ("unbounded: recv from the log", |t| scene(t, Unbounded, Recv, before::only_in_log, (Recv, 0))),
     ("unbounded: recv, end of a chunk", |t| scene(t, Unbounded, Recv, before::end_of_chunk, (Recv, 0))),
@@ -122,10 +123,13 @@ pub const SCENES: &[Entry] = &[
     ("long: recv", |t| scene(t, Long, Recv, before::two, (Recv, 0))),
     ("long: recv, senders asleep", |t| scene(t, Long, Recv, before::two, (Send, 2))),
     ("long: recv, one block, sender asleep", |t| scene(t, LongOne, Recv, before::one, (Send, 1))),
+    ("long: recv, empty, woken before a receiver", |t| scene(t, Long, Recv, before::nothing, (Recv, 1)).woken()),
     ("long: lease", |t| scene(t, Long, Lease, before::two, (Recv, 0))),
     ("long: lease, sender asleep", |t| scene(t, Long, Lease, before::two, (Send, 1))),
     ("long: finish a lease", |t| scene(t, Long, Finish, before::one, (Recv, 0))),
     ("lease", |t| scene(t, Bounded, Lease, before::two, (Recv, 0))),
+    ("lease, full, sender asleep", |t| scene(t, Bounded, Lease, before::full, (Send, 1))),
+    ("lease, empty, woken before a lessee", |t| scene(t, Bounded, Lease, before::nothing, (Lease, 1)).woken()),
     ("lease, all leased by the dead", |t| scene(t, Bounded, Lease, before::all_leased_by_the_dead, (Recv, 0))),
     ("recv, all leased by the dead", |t| scene(t, Bounded, Recv, before::all_leased_by_the_dead, (Recv, 0))),
     ("finish a lease", |t| scene(t, Bounded, Finish, before::two, (Recv, 0))),
@@ -141,6 +145,7 @@ pub const SCENES: &[Entry] = &[
     ("in place: view", |t| scene(t, Long, View, before::two, (Recv, 0))),
     ("in place: view, senders asleep", |t| scene(t, Long, View, before::two, (Send, 2))),
     ("in place: view, one block, sender asleep", |t| scene(t, LongOne, View, before::one, (Send, 1))),
+    ("in place: view, empty, woken before a receiver", |t| scene(t, Long, View, before::nothing, (Recv, 1)).woken()),
     ("in place: view of a short message", |t| scene(t, Bounded, View, before::two, (Recv, 0))),
     ("in place: view, all leased by the dead", |t| scene(t, Bounded, View, before::all_leased_by_the_dead, (Recv, 0))),
     ("in place: unbounded: view of what is in the log", |t| scene(t, Unbounded, View, before::only_in_log, (Recv, 0))),
@@ -199,7 +204,7 @@ pub const SCENES: &[Entry] = &[
     ("create a mutex", |t| creation(t, "-", |space| drop(Mutex::create(space.name("m"), 7u64).unwrap()))),
     ("create permits", |t| creation(t, "create_permits", |space| drop(Semaphore::create_permits(space.name("p"), 1).unwrap()))),
     ("create in a region", |t| {
-        creation(t, "-", |space| {
+        creation(t, "create_in_region", |space| {
             drop(unsafe { Queue::create_in(&Region::open(space.name("region")).unwrap(), 0, &options().leases(0)) }.unwrap())
         })
     }),
@@ -212,7 +217,7 @@ pub const SCENES: &[Entry] = &[
     ("create a mutex that guards nothing", |t| {
         creation(t, "create_mutex", |space| drop(Mutex::create(space.name("bare"), ()).unwrap()))
     }),
-    ("create units", |t| creation(t, "-", |space| drop(Semaphore::create(space.name("u"), 2).unwrap()))),
+    ("create units", |t| creation(t, "create_units", |space| drop(Semaphore::create(space.name("u"), 2).unwrap()))),
     ("create a region", |t| {
         creation(t, "create_region", |space| drop(Region::create(space.name("new-region"), 1 << 16).unwrap()))
     }),

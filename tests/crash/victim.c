@@ -451,6 +451,13 @@ static void close_mutex(void) {
     MUST(ipc_mutex_close(handle));
 }
 
+static void create_units(void) {
+    ipc_semaphore *handle;
+    begin();
+    MUST(ipc_semaphore_create("u", 2, &space, &handle));
+    MUST(ipc_semaphore_close(handle));
+}
+
 static void create_permits(void) {
     ipc_semaphore *handle;
     begin();
@@ -479,6 +486,27 @@ static void open_region(void) {
     MUST(ipc_region_close(handle));
 }
 
+static void close_region(void) {
+    ipc_region *handle;
+    MUST(ipc_region_open(name, &space, &handle));
+    begin();
+    MUST(ipc_region_close(handle));
+}
+
+static void create_in_region(void) {
+    ipc_region *handle;
+    ipc_queue *queue;
+    ipc_queue_options options = IPC_QUEUE_OPTIONS_INIT;
+    options.capacity = 3;
+    options.max_message = 200;
+    options.leases = IPC_NO_LEASES;
+    begin();
+    MUST(ipc_region_open("region", &space, &handle));
+    MUST(ipc_queue_create_in(handle, 0, &options, &queue));
+    MUST(ipc_queue_close(queue));
+    MUST(ipc_region_close(handle));
+}
+
 static void grow_region(void) {
     ipc_region *handle;
     begin();
@@ -492,7 +520,7 @@ static void unlink_name(void) {
     MUST(ipc_unlink(name, &space));
 }
 
-/* Waits until a queue has a message, or a semaphore a unit or permit; takes it if number 0 says so. */
+/* Waits until a queue has a message or room, a semaphore a unit or permit, or the endpoint a message; takes the queue's if number 0 says so. */
 static void wait_for(void) {
     ipc_queue *jobs, *full;
     ipc_semaphore *units, *permits;
@@ -502,12 +530,13 @@ static void wait_for(void) {
     MUST(ipc_semaphore_open("units", &space, &units));
     MUST(ipc_semaphore_open("permits", &space, &permits));
     ipc_waitable items[] = {
-        {jobs, IPC_WAIT_RECV, 0}, {full, IPC_WAIT_SEND, 0}, {units, IPC_WAIT_ACQUIRE, 0}, {permits, IPC_WAIT_ACQUIRE, 0}};
+        {jobs, IPC_WAIT_RECV, 0}, {full, IPC_WAIT_SEND, 0}, {units, IPC_WAIT_ACQUIRE, 0}, {permits, IPC_WAIT_ACQUIRE, 0},
+        {endpoint(), IPC_WAIT_RECV, 0}};
     GIVES(IPC_ERR_TIMED_OUT, ipc_queue_recv(jobs, buffer, sizeof buffer, &len, SHORT));
-    GIVES(IPC_ERR_TIMED_OUT, ipc_wait(items, 4, SHORT));
+    GIVES(IPC_ERR_TIMED_OUT, ipc_wait(items, 5, SHORT));
     begin();
     for (;;) {
-        MUST(ipc_wait(items, 4, IPC_FOREVER));
+        MUST(ipc_wait(items, 5, IPC_FOREVER));
         if (!number[0])
             break;
         int32_t result = ipc_queue_recv(jobs, buffer, sizeof buffer, &len, IPC_DONT_WAIT);
@@ -526,6 +555,7 @@ static const struct {
     {"try_send", try_send},
     {"withdraw", withdraw},
     {"recv", recv},
+    {"long_recv", recv},
     {"send_many", send_many},
     {"recv_many", recv_many},
     {"shutdown", shutdown},
@@ -557,7 +587,10 @@ static const struct {
     {"create_mutex", create_mutex},
     {"open_mutex", open_mutex},
     {"close_mutex", close_mutex},
+    {"create_units", create_units},
     {"create_permits", create_permits},
+    {"create_in_region", create_in_region},
+    {"close_region", close_region},
     {"open_semaphore", open_semaphore},
     {"create_region", create_region},
     {"open_region", open_region},

@@ -382,6 +382,24 @@ def view() -> None:
     say(OVER, 1)
 
 
+def create_units() -> None:
+    begin()
+    rsipc.Semaphore.create("u", 2, dir=line[2]).close()
+
+
+def create_in_region() -> None:
+    begin()
+    with rsipc.Region.open("region", dir=line[2]) as region:
+        rsipc.Queue.create_in(region, 0, 3, 200, leases=0).close()
+
+
+def close_region() -> None:
+    name, directory = where()
+    region = rsipc.Region.open(name, dir=directory)
+    begin()
+    region.close()
+
+
 def create_permits() -> None:
     begin()
     rsipc.Semaphore.create_permits("p", 1, dir=line[2]).close()
@@ -421,7 +439,7 @@ def wait() -> None:
     units = rsipc.Semaphore.open("units", dir=line[2])
     permits = rsipc.Semaphore.open("permits", dir=line[2])
     times_out(lambda: jobs.recv(SHORT))
-    things: list[rsipc.Queue | rsipc.Semaphore] = [jobs, units, permits]
+    things: list[rsipc.Queue | rsipc.Semaphore | rsipc.Endpoint] = [jobs, units, permits, endpoint()]
     if rsipc.wait(things, SHORT):
         sys.exit("something is ready")
     begin()

@@ -167,7 +167,6 @@ impl Scene for WaitScene {
 
     fn command(&self) -> Option<String> {
         let takes = match (self.takes, self.ready) {
-            (_, Ready::Endpoint) => return None,
             (true, Message) => 1,
             (true, _) => return None,
             (false, _) => 0,

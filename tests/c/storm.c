@@ -168,7 +168,7 @@ static size_t make_message(uint64_t i, unsigned char *bytes) {
 
 /* The number of a message, or NOTHING where it is none. */
 static uint64_t number_of(const void *bytes, size_t len) {
-  const unsigned char *data = bytes;
+  const unsigned char *data = (const unsigned char *)bytes;
   uint64_t i = 0;
   int k;
   for (k = 7; k >= 0 && len >= 8; k--) {
@@ -220,7 +220,7 @@ static void send_loan(void) {
     return;
   }
   note("ok", NOTHING, NOTHING);
-  len = make_message(++number, loan.data);
+  len = make_message(++number, (unsigned char *)loan.data);
   hold(2000000);
   if (below(8) != 0) {
     timeout = attempt_on("send_loan", name, number);

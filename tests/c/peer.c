@@ -285,13 +285,12 @@ static void interrupt(int signal) {
 }
 
 /* Writes a line with one call. */
-static void note(int record, const char *what, uint64_t message) {
-  char line[100];
+static void note(int record, const char *what) {
+  char line[250];
   struct timespec now;
   int len;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  len = sprintf(line, "%" PRId64 "%09" PRId64 " %s", (int64_t)now.tv_sec, (int64_t)now.tv_nsec, what);
-  len += message == 0 ? sprintf(line + len, "\n") : sprintf(line + len, " %" PRIu64 "\n", message);
+  len = sprintf(line, "%" PRId64 "%09" PRId64 " %s\n", (int64_t)now.tv_sec, (int64_t)now.tv_nsec, what);
   if (write(record, line, (size_t)len) != len) {
     fail("cannot write to the log");
   }
@@ -310,12 +309,12 @@ static uint64_t below(uint64_t *seed, uint64_t end) {
  * the number from which on the messages have theirs, send or recv or both, and the seconds after which it ends in any case.
  */
 static void queue_history(char **args) {
-  static const char *const SENDS[] = {"send", "try_send", "send_timeout"};
-  static const char *const RECVS[] = {"recv", "try_recv", "recv_timeout"};
+  enum { MANY = 5 };
   uint64_t i = number(args[2]), seed = i | 1;
   struct sigaction action;
-  unsigned char *message, *expected;
-  size_t max, len;
+  unsigned char *messages, *expected;
+  ipc_bytes list[MANY];
+  size_t max, lens[MANY], count, k, at;
   ipc_queue *queue;
   ipc_result result;
   int record;
@@ -325,52 +324,69 @@ static void queue_history(char **args) {
   sigaction(SIGUSR1, &action, NULL);
   queue = open_queue(args[0]);
   ok(ipc_queue_max_message(queue, &max));
-  message = (unsigned char *)malloc(max);
+  messages = (unsigned char *)malloc(MANY * max);
   expected = (unsigned char *)malloc(max);
   record = open(args[1], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (message == NULL || expected == NULL || record < 0) {
+  if (messages == NULL || expected == NULL || record < 0) {
     fail("no memory or no log");
   }
   do {
     int sends = strcmp(args[3], "send") == 0 || (strcmp(args[3], "both") == 0 && below(&seed, 2) == 0);
-    uint64_t way = below(&seed, 3), came = 0;
+    /* One message, or so many in one call. */
+    uint64_t way = below(&seed, 3), many = below(&seed, 4) == 0 ? 1 + below(&seed, MANY) : 0;
     int64_t timeout = way == 0 ? TIMEOUT : way == 1 ? IPC_DONT_WAIT : (int64_t)below(&seed, 3000000);
-    const char *outcome = NULL;
+    char what[200];
+    int end = sprintf(what, "%s%s%s%s", way == 1 ? "try_" : "", sends ? "send" : "recv", many ? "_many" : "", way == 2 ? "_timeout" : "");
     if (sends) {
-      len = make_recorded_message(++i, message, max);
-      note(record, SENDS[way], i);
-      result = ipc_queue_send(queue, message, len, timeout);
+      end += sprintf(what + end, " %" PRIu64, i + 1);
+    }
+    if (many) {
+      sprintf(what + end, " %" PRIu64, many);
+    }
+    for (k = 0; sends && k < (many ? many : 1); k++) {
+      list[k].data = messages + k * max;
+      list[k].len = make_recorded_message(++i, messages + k * max, max);
+    }
+    note(record, what);
+    count = 1;
+    if (sends) {
+      result = many ? ipc_queue_send_many(queue, list, (size_t)many, &count, timeout)
+                    : ipc_queue_send(queue, list[0].data, list[0].len, timeout);
     } else {
-      note(record, RECVS[way], 0);
-      result = ipc_queue_recv(queue, message, max, &len, timeout);
+      result = many ? ipc_queue_recv_many(queue, messages, MANY * max, lens, (size_t)many, &count, timeout)
+                    : ipc_queue_recv(queue, messages, max, lens, timeout);
     }
     switch (result) {
     case IPC_OK:
-      outcome = "ok";
-      if (!sends) {
-        came = len < 8 ? 0 : number_in(message, len);
-        if (came == 0 || len != make_recorded_message(came, expected, max) || memcmp(message, expected, len) != 0) {
-          outcome = "torn";
-          came = 0;
+      end = sprintf(what, "ok");
+      if (sends && many) {
+        sprintf(what + end, " %" PRIu64, (uint64_t)count);
+      }
+      for (k = 0, at = 0; !sends && k < count; at += lens[k], k++) {
+        uint64_t came = lens[k] < 8 ? 0 : number_in(messages + at, lens[k]);
+        if (came == 0 || lens[k] != make_recorded_message(came, expected, max) || memcmp(messages + at, expected, lens[k]) != 0) {
+          strcpy(what, "torn");
+          break;
         }
+        end += sprintf(what + end, " %" PRIu64, came);
       }
       break;
     case IPC_ERR_WOULD_BLOCK:
-      outcome = "would_block";
+      strcpy(what, "would_block");
       break;
     case IPC_ERR_TIMED_OUT:
-      outcome = "timed_out";
+      strcpy(what, "timed_out");
       break;
     case IPC_ERR_CLOSED:
-      outcome = "closed";
+      strcpy(what, "closed");
       break;
     case IPC_ERR_INTERRUPTED:
-      outcome = "interrupted";
+      strcpy(what, "interrupted");
       break;
     default:
       ok(result);
     }
-    note(record, outcome, came);
+    note(record, what);
     if (result == IPC_ERR_TIMED_OUT && way == 0) {
       fail("a call hangs");
     }
@@ -383,7 +399,7 @@ static void queue_history(char **args) {
   } while (result != IPC_ERR_CLOSED);
   close(record);
   free(expected);
-  free(message);
+  free(messages);
   ok(ipc_queue_close(queue));
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::alarm;
-use rsipc::{Endpoint, Error, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
+use rsipc::{Batch, Endpoint, Error, Mutex, Namespace, Queue, QueueOptions, Region, Semaphore};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -250,25 +250,36 @@ fn history(name: &str, log: &str, first: u64, role: &str, seconds: u32) -> Outco
     let (mut i, mut closed) = (first, false);
     while !closed {
         let sends = role == "send" || (role == "both" && below(2) == 0);
-        let verb = if sends { "send" } else { "recv" };
+        // One message, or so many in one call.
+        let many = if below(4) == 0 { 1 + below(5) } else { 0 };
+        let verb = format!("{}{}", if sends { "send" } else { "recv" }, if many == 0 { "" } else { "_many" });
         let (name, timeout) = match below(3) {
-            0 => (verb.to_owned(), LONG),
+            0 => (verb, LONG),
             1 => (format!("try_{verb}"), Duration::ZERO),
             _ => (format!("{verb}_timeout"), Duration::from_micros(below(3000))),
         };
-        let result = if sends {
-            i += 1;
-            let message = recorded_message(i, queue.max_message());
-            note(&format!("{name} {i}"))?;
-            queue.send_timeout(&message, timeout).map(|()| "ok".to_owned())
-        } else {
-            note(&name)?;
-            queue.recv_timeout(timeout).map(|bytes| match bytes.first_chunk() {
-                Some(&i) if bytes == recorded_message(u64::from_le_bytes(i), queue.max_message()) => {
-                    format!("ok {}", u64::from_le_bytes(i))
-                }
-                _ => "torn".to_owned(),
-            })
+        let longest = queue.max_message();
+        let result = match (sends, many) {
+            (true, 0) => {
+                i += 1;
+                note(&format!("{name} {i}"))?;
+                queue.send_timeout(&recorded_message(i, longest), timeout).map(|()| "ok".to_owned())
+            }
+            (true, _) => {
+                let messages: Vec<_> = (i + 1..=i + many).map(|i| recorded_message(i, longest)).collect();
+                note(&format!("{name} {} {many}", i + 1))?;
+                i += many;
+                queue.send_many_timeout(&messages, timeout).map(|sent| format!("ok {sent}"))
+            }
+            (false, 0) => {
+                note(&name)?;
+                queue.recv_timeout(timeout).map(|bytes| told([&*bytes], longest))
+            }
+            (false, _) => {
+                note(&format!("{name} {many}"))?;
+                let mut batch = Batch::new();
+                queue.recv_many_timeout(&mut batch, many as usize, timeout).map(|_| told(batch.iter(), longest))
+            }
         };
         closed = result == Err(Error::Closed);
         let hangs = result == Err(Error::TimedOut) && timeout == LONG;
@@ -288,6 +299,16 @@ fn history(name: &str, log: &str, first: u64, role: &str, seconds: u32) -> Outco
         }
     }
     Ok(())
+}
+
+/// What is said of messages that were received: their numbers.
+fn told<'a>(messages: impl IntoIterator<Item = &'a [u8]>, longest: usize) -> String {
+    let number = |bytes: &[u8]| {
+        let i = u64::from_le_bytes(*bytes.first_chunk()?);
+        (bytes == recorded_message(i, longest)).then(|| format!(" {i}"))
+    };
+    let numbers: Option<String> = messages.into_iter().map(number).collect();
+    numbers.map_or("torn".into(), |numbers| format!("ok{numbers}"))
 }
 
 /// Eight bytes of the number, and from none to as many bytes as there is room for, in a pattern that follows from it.

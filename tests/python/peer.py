@@ -146,17 +146,25 @@ def queue_history(name: str, log: str, first: str, role: str, seconds: str) -> N
         while outcome != "closed":
             sends = role == "send" or (role == "both" and chance.random() < 0.5)
             verb = "send" if sends else "recv"
+            # One message, or so many in one call.
+            many = 0 if chance.random() < 0.75 else chance.randint(1, 5)
+            verb += "_many" if many else ""
             name, timeout = chance.choice([(verb, BOUND), (f"try_{verb}", 0), (f"{verb}_timeout", chance.uniform(0, 0.003))])
-            number += sends
-            note(f"{name} {number}" if sends else name)
+            fresh = range(number + 1, number + 1 + max(many, 1)) if sends else range(0)
+            number += len(fresh)
+            note(" ".join(map(str, [name, *fresh[:1], *([many] if many else [])])))
             outcome = "ok"
             try:
-                if sends:
+                if many and sends:
+                    sent = queue.send_many([recorded_message(i, longest) for i in fresh], timeout)
+                    outcome = f"ok {sent}"
+                elif sends:
                     queue.send(recorded_message(number, longest), timeout)
                 else:
-                    received = queue.recv(timeout)
-                    came = int.from_bytes(received[:8], "little")
-                    outcome = f"ok {came}" if received == recorded_message(came, longest) else "torn"
+                    messages = queue.recv_many(many, timeout) if many else [queue.recv(timeout)]
+                    came = [int.from_bytes(message[:8], "little") for message in messages]
+                    is_torn = messages != [recorded_message(i, longest) for i in came]
+                    outcome = "torn" if is_torn else " ".join(map(str, ["ok", *came]))
             except rsipc.Timeout:
                 outcome = "timed_out"
             except rsipc.WouldBlock:

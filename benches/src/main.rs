@@ -52,7 +52,7 @@ fn run(arguments: &Arguments, dir: &RunDir) -> Result<()> {
     let allowed = processes::allowed()?;
     ensure!(allowed.len() >= 2, "two processes at once need two processors, and this one may use only {}", allowed.len());
     processes::restrict(&allowed[..2])?;
-    let machine = machine(&allowed[..2])?;
+    let machine = machine(&allowed[..2], rounds(arguments.effort))?;
     println!("{machine}");
 
     let ground = Ground { dir: dir.clone(), python: arguments.python.clone(), c_program: arguments.c_program.clone() };
@@ -89,8 +89,8 @@ fn run(arguments: &Arguments, dir: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// On what the run is made.
-fn machine(cpus: &[usize]) -> Result<String> {
+/// On what the run is made, and of how many rounds.
+fn machine(cpus: &[usize], rounds: u64) -> Result<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = info
         .lines()
@@ -101,7 +101,7 @@ fn machine(cpus: &[usize]) -> Result<String> {
     let load = std::fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or("?");
     Ok(format!(
-        "{model}, {count} processors, of which {} and {} are used; Linux {}; load before the run: {load}.\n",
+        "{model}, {count} processors, of which {} and {} are used; Linux {}; load before the run: {load}; rounds: {rounds}.\n",
         cpus[0],
         cpus[1],
         kernel.trim()

@@ -4,7 +4,7 @@ use crate::channel::round_trips;
 use crate::harness::{Better, Scenario, Subject, Wanted};
 use crate::peers::iceoryx::{Events, Spinning};
 use crate::peers::kernel::{Descriptors, PosixQueue};
-use crate::peers::raw;
+use crate::peers::raw::{self, BareRing};
 use crate::peers::rsipc::{RsipcQueue, TriedQueue};
 use crate::processes::Cpus;
 use crate::scenarios::Ground;
@@ -37,6 +37,9 @@ fn spinning(ground: &Ground) -> Scenario {
                 round_trips::<LEN>(Cpus::Any, &TriedQueue(there), &TriedQueue(back), n)
             })
             .wanted(Wanted::Ratio(2.2)),
+            Subject::new("bare ring, no safety (spins)", against, |n| {
+                round_trips::<LEN>(Cpus::Any, &BareRing::new(), &BareRing::new(), n)
+            }),
             Subject::new("iceoryx2 (spins)", against, move |n| {
                 let [there, back] = [of_iceoryx.iceoryx()?, of_iceoryx.iceoryx()?];
                 round_trips::<LEN>(Cpus::Any, &Spinning(there), &Spinning(back), n)

@@ -21,6 +21,12 @@
 //! not older than what those saw who have woken somebody on it. Who is woken takes over the view of its waker. Sleeps last for ever, unless their
 //! time is shorter than the library's backstop (`sync::lock::LOOK`): so if a wake-up is lost, nobody can go on, which is a failure. A thread that dies stops
 //! right there, none of its destructors has any effect, and then the kernel sees to the words on its robust list, step by step.
+//!
+//! # The compiler
+//!
+//! A death comes between two of the machine's instructions, and the compiler may have put a store behind others of the same thread that it stands before in the
+//! source: up to the next Release, fence or system call. So one of the dead thread's last stores may not have been made, though later ones were, unless somebody has
+//! seen it. (Read-modify-writes stay where they are: what follows them depends on what they found. So do copies of bytes.)
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -224,6 +230,19 @@ struct Thread {
     slept_late: bool,
     /// Its deadlines have passed.
     expired: bool,
+    /// If it may die: its stores since the last step that keeps the compiler from moving them down.
+    late: Vec<Late>,
+}
+
+/// A store which the compiler may have moved behind those that follow it.
+struct Late {
+    address: usize,
+    /// Which one of the word's.
+    store: usize,
+    /// How many bytes the word has.
+    len: usize,
+    /// Something has followed it.
+    overtaken: bool,
 }
 
 struct Sleeper {
@@ -450,6 +469,7 @@ impl World {
     }
 
     fn see(&mut self, address: usize, store: usize, ordering: Ordering) -> u64 {
+        self.is_seen(address, store);
         let word = &self.words[&address];
         let (number, value, view) = (word.number, word.stores[store].value, Rc::clone(&word.stores[store].view));
         let me = self.me();
@@ -460,6 +480,54 @@ impl World {
             me.seen.join(&view);
         }
         value
+    }
+
+    /// Another thread sees a store: it has been made.
+    fn is_seen(&mut self, address: usize, store: usize) {
+        let current = self.current;
+        for (index, thread) in self.threads.iter_mut().enumerate() {
+            if index != current && !thread.late.is_empty() {
+                thread.late.retain(|late| late.address != address || late.store > store);
+            }
+        }
+    }
+
+    /// What the current thread has stored before stays before what it does from here on.
+    fn keep_order(&mut self) {
+        self.me().late.clear();
+    }
+
+    /// The current thread has stored something to a word; of `late` bytes, if the compiler may have moved that down.
+    fn overtake(&mut self, address: usize, ordering: Ordering, late: Option<usize>) {
+        if matches!(ordering, Ordering::Release | Ordering::AcqRel) {
+            self.keep_order();
+        }
+        self.me().late.iter_mut().for_each(|late| late.overtaken |= late.address != address);
+        if let Some(len) = late.filter(|_| self.threads[self.current].may_die) {
+            let store = self.words[&address].stores.len() - 1;
+            self.me().late.push(Late { address, store, len, overtaken: false });
+        }
+    }
+
+    /// The current thread dies: one of its last stores may not have been made.
+    fn lose_one(&mut self) {
+        let mut late = std::mem::take(&mut self.me().late);
+        late.retain(|late| late.overtaken && self.words[&late.address].stores.len() == late.store + 1);
+        let taken = self.path.choose(late.len() as u32 + 1, Price::Free) as usize;
+        let Some(Late { address, len, store, .. }) = taken.checked_sub(1).map(|taken| late.swap_remove(taken)) else { return };
+        let word = self.words.get_mut(&address).expect("it was stored to");
+        word.stores.pop();
+        let (number, value) = (word.number, word.stores[store - 1].value);
+        self.me().view.words[number] = store as u32 - 1;
+        self.note(|| format!("(the compiler has moved the last store to {address:#x} down: it is {value:#x})"));
+        // SAFETY: it lies in an arena, which lives as long as the execution; one coroutine runs at a time.
+        unsafe {
+            if len == 8 {
+                std::ptr::with_exposed_provenance_mut::<u64>(address).write(value);
+            } else {
+                std::ptr::with_exposed_provenance_mut::<u32>(address).write(value as u32);
+            }
+        }
     }
 
     fn append(&mut self, address: usize, value: u64, ordering: Ordering, carried: Option<Rc<View>>) {
@@ -657,6 +725,7 @@ fn may_die_here() {
 fn die() -> ! {
     world(|w| {
         w.note(|| "DIES".into());
+        w.lose_one();
         let me = w.me();
         (me.doomed, me.may_die, me.dead) = (false, false, true);
     });
@@ -687,9 +756,9 @@ pub fn load(address: usize, now: impl Fn() -> u64, ordering: Ordering) -> u64 {
     .unwrap_or(now)
 }
 
-/// A store. Says whether it has an effect.
+/// A store to a word of so many bytes. Says whether it has an effect.
 #[track_caller]
-pub fn store(address: usize, now: impl Fn() -> u64, value: u64, ordering: Ordering) -> bool {
+pub fn store(address: usize, now: impl Fn() -> u64, (value, len): (u64, usize), ordering: Ordering) -> bool {
     let at = Location::caller();
     let acts = step_on(address, true);
     let now = now();
@@ -698,6 +767,7 @@ pub fn store(address: usize, now: impl Fn() -> u64, value: u64, ordering: Orderi
         if acts {
             w.word(address, now);
             w.append(address, value, ordering, None);
+            w.overtake(address, ordering, Some(len));
             w.note(|| format!("store {value:#x} {ordering:?} to {address:#x} {at}"));
         }
     });
@@ -725,6 +795,7 @@ fn rmw(w: &mut World, address: usize, now: u64, value: u64, ordering: Ordering) 
     w.see(address, newest, ordering);
     let carried = Rc::clone(&w.words[&address].stores[newest].view);
     w.append(address, value, ordering, Some(carried));
+    w.overtake(address, ordering, None);
 }
 
 /// The step of a read-modify-write, before it reads.
@@ -777,6 +848,7 @@ pub fn fence(ordering: Ordering) {
             return;
         }
         w.note(|| format!("fence {at}"));
+        w.keep_order();
         w.fence(w.current, change == Some(Change::WeakFence));
     });
 }
@@ -794,6 +866,7 @@ pub fn fence_everywhere() {
                 w.acted(at, Act::Fence);
                 change = w.mutated(at);
             }
+            w.keep_order();
             let is_weak = change == Some(Change::WeakFence);
             if acts && (thread.is_none() || !is_weak) {
                 w.note(|| format!("fence of {thread:?} {at}"));
@@ -801,6 +874,11 @@ pub fn fence_everywhere() {
             }
         });
     }
+}
+
+/// Keeps the compiler from moving anything.
+pub fn compiler_fence() {
+    world(World::keep_order);
 }
 
 /// A copy of bytes, of which some may be in shared memory. Says whether it has an effect.
@@ -827,6 +905,7 @@ pub fn clear(start: usize, end: usize) -> bool {
             return;
         }
         w.note(|| format!("clear {start:#x} to {end:#x}"));
+        w.keep_order();
         let mut words: Vec<_> = w.words.keys().copied().filter(|word| (start..end).contains(word)).collect();
         words.sort_unstable();
         for word in words {
@@ -858,6 +937,7 @@ pub fn sleep(words: &[(usize, u64, u32, u32)], can_time_out: bool) -> Woken {
     let next = world(|w| {
         let current = w.current;
         assert_ne!(current, MAIN, "the main thread would have to wait");
+        w.keep_order();
         let mut late = false;
         for &(address, now, expected, _) in words {
             let oldest = w.word(address, now).kernel;
@@ -865,6 +945,7 @@ pub fn sleep(words: &[(usize, u64, u32, u32)], can_time_out: bool) -> Woken {
             let value = w.words[&address].stores[store].value;
             let number = w.words[&address].number;
             late |= (w.me().view.word(number) as usize) < store;
+            w.is_seen(address, store);
             if value != u64::from(expected) {
                 w.note(|| format!("no sleep on {address:#x}, which is {value:#x} and not {expected:#x}"));
                 return Next::Return(Woken::NotAtAll);
@@ -922,6 +1003,7 @@ pub fn wake(address: usize, now: u64, most: u32, mask: u32) -> u32 {
             Some(Change::NoWake) => 0,
             _ => most,
         };
+        w.keep_order();
         if acts && most != 0 { wake_some(w, address, now, most, mask) } else { 0 }
     })
     .unwrap_or(0)
@@ -952,6 +1034,7 @@ pub fn me() -> u32 {
 pub fn is_gone(id: u32) -> bool {
     step();
     world(|w| {
+        w.keep_order();
         let thread = (id as usize).checked_sub(100).and_then(|t| w.threads.get(t));
         let Some(view) = thread.filter(|thread| thread.gone).map(|thread| thread.view.clone()) else { return thread.is_none() };
         // All that it did is done.
@@ -964,6 +1047,7 @@ pub fn is_gone(id: u32) -> bool {
 /// What `list_op_pending` names from here on; says what it was.
 pub fn set_pending(word: Option<usize>) -> Option<usize> {
     may_die_here();
+    compiler_fence();
     world(|w| if w.acts() { std::mem::replace(&mut w.me().pending, word) } else { None }).flatten()
 }
 
@@ -973,6 +1057,7 @@ pub fn pending() -> Option<usize> {
 
 pub fn link(word: usize) {
     may_die_here();
+    compiler_fence();
     world(|w| {
         if w.acts() {
             w.me().linked.push(word)
@@ -982,6 +1067,7 @@ pub fn link(word: usize) {
 
 pub fn unlink(word: usize) {
     may_die_here();
+    compiler_fence();
     world(|w| {
         if w.acts() {
             w.me().linked.retain(|linked| *linked != word)
@@ -1236,6 +1322,7 @@ fn thread(name: &'static str, may_die: bool) -> Thread {
         linked: Vec::new(),
         slept_late: false,
         expired: false,
+        late: Vec::new(),
     }
 }
 
@@ -1304,10 +1391,11 @@ fn run_threads(model: &dyn Fn(&mut Model), stacks: &mut Vec<DefaultStack>) {
 /// What a coroutine runs.
 fn body(index: usize, yielder: &Yielder<(), ()>, work: Work) {
     world(|w| w.threads[index].yielder = yielder);
-    // It may die before it has begun.
+    // It may die before it has begun, and after its last step.
     let result = catch_unwind(AssertUnwindSafe(|| {
         may_die_here();
         work();
+        may_die_here();
     }));
     match result {
         Ok(()) => {

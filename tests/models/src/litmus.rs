@@ -195,6 +195,24 @@ fn sleeping(model: &mut Model, careful: bool, deaths: bool) {
     if deaths { model.mortal("waker", wake) } else { model.thread("waker", wake) }
 }
 
+/// A death between two stores: may the later one have been made, and not the earlier one?
+fn overtaking(model: &mut Model, second: Ordering, third: Ordering) {
+    let words = words();
+    let victim = Rc::clone(&words);
+    model.mortal("victim", move || {
+        victim[0].store(1, Relaxed);
+        victim[1].store(1, second);
+        victim[2].store(1, third);
+    });
+    // All matter to another one.
+    let other = Rc::clone(&words);
+    model.thread("other", move || other.iter().for_each(|word| _ = word.fetch_add(2, Relaxed)));
+    model.finally(move |_| {
+        let [first, second, third] = [0, 1, 2].map(|word| words[word].load(Relaxed) % 2);
+        assert!(first >= second && second >= third, "{first} {second} {third}");
+    });
+}
+
 /// A sleep that may time out is none that is lost.
 fn sleeping_for_a_while(model: &mut Model) {
     let words = words();
@@ -227,6 +245,9 @@ pub fn all() -> Vec<(&'static str, Report)> {
         ("sleeping beside the flag", run(BOUNDS, &|m| sleeping(m, false, false))),
         ("sleeping on the flag: none", run(BOUNDS, &|m| sleeping(m, true, false))),
         ("sleeping, and the waker dies", run(one_death, &|m| sleeping(m, true, true))),
+        ("overtaking without Release", run(one_death, &|m| overtaking(m, Relaxed, Release))),
+        ("overtaking without Release at the end", run(one_death, &|m| overtaking(m, Release, Relaxed))),
+        ("overtaking: none", run(one_death, &|m| overtaking(m, Release, Release))),
         ("sleeping for a while: none", run(BOUNDS, &sleeping_for_a_while)),
     ]
 }

@@ -6,8 +6,10 @@ pub(crate) use std::sync::atomic::Ordering;
 use crate::engine;
 pub(crate) use engine::fence;
 
-/// Those of the machine's instructions: the engine gives no more order than that of the instructions.
-pub(crate) fn light_barrier() {}
+/// Those of the machine's instructions: the engine gives no more order than that of the instructions, but for the compiler.
+pub(crate) fn light_barrier() {
+    engine::compiler_fence();
+}
 
 #[track_caller]
 pub(crate) fn barrier_everywhere() {
@@ -94,7 +96,7 @@ macro_rules! atomic {
 
             #[track_caller]
             pub(crate) fn store(&self, value: $value, ordering: Ordering) {
-                if !engine::is_tracked(self.address()) || engine::store(self.address(), || self.raw(), value as u64, ordering) {
+                if !engine::is_tracked(self.address()) || engine::store(self.address(), || self.raw(), (value as u64, size_of::<$value>()), ordering) {
                     self.0.store(value, Ordering::Relaxed);
                 }
             }

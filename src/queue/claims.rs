@@ -8,7 +8,7 @@ use crate::queue::blocks::{Claim, State, owner_of};
 use crate::queue::store::{LeaseTicket, Store};
 use crate::queue::watch::{Lessees, Watch, sleep_beside};
 use crate::shm::layout::Side;
-use crate::sync::lock;
+use crate::sync::lock::{self, TID};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::memory::fence_after_rmw;
@@ -113,10 +113,27 @@ impl Store {
     #[cold]
     pub(crate) fn take_from_the_dead(&self, call: &Call<'_>, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
+        let passing = self.take_what_was_passed_on(call, deadline)?;
         Self::acquire(call, &shared.recv, deadline)?;
         let result = self.take_from_the_dead_locked();
         Self::release(call, &shared.recv);
-        result
+        if passing { result.map(|_| Dead::Blocks) } else { result }
+    }
+
+    /// Sees to the block that a sender was passing on when it died, which may be the only one: who sends next sees to it as well, but may need a block first. Says
+    /// whether there was one. The call works on the receiving lock's word before and after.
+    fn take_what_was_passed_on(&self, call: &Call<'_>, deadline: Deadline) -> Result<bool> {
+        let side = &self.shared.send;
+        if side.transit.load(Relaxed) == 0 || side.lock.load(Relaxed) & TID != 0 {
+            return Ok(false);
+        }
+        call.turn_to(&side.lock);
+        Self::acquire(call, side, deadline)?;
+        let passing = side.transit.load(Relaxed) != 0;
+        let mended = if passing { self.mend_sending() } else { Ok(()) };
+        Self::release(call, side);
+        call.turn_to(&self.shared.recv.lock);
+        mended.map(|()| passing)
     }
 
     pub(crate) fn take_from_the_dead_locked(&self) -> Result<Dead> {

@@ -213,7 +213,7 @@ impl Store {
 
     /// Sees to what an owner of the sending lock left, who died while it passed a block on.
     #[cold]
-    fn mend_sending(&self) -> Result<()> {
+    pub(crate) fn mend_sending(&self) -> Result<()> {
         let side = &self.shared.send;
         let index = (side.transit.load(Acquire) & BLOCK).wrapping_sub(1);
         self.shared.counts.recovered(1, 1);

@@ -100,12 +100,16 @@ pub enum Change {
     /// One that is Acquire and Release, but not SeqCst.
     WeakFence,
     NoWake,
+    /// One is woken, of those who are to be.
+    WakeOne,
 }
 
 /// The most threads of a model, with the main one.
 const MOST_THREADS: usize = 8;
 /// The thread that sets up and looks at what is left, while no other one runs.
 const MAIN: usize = 0;
+/// Its number; the others' follow.
+const FIRST_ID: u32 = 100;
 /// An execution of more steps is endless.
 const MOST_STEPS: u32 = 20_000;
 /// In a random execution every so many choices deviate.
@@ -1001,6 +1005,7 @@ pub fn wake(address: usize, now: u64, most: u32, mask: u32) -> u32 {
         w.acted(at, Act::Wake { all: most == u32::MAX });
         let most = match w.mutated(at) {
             Some(Change::NoWake) => 0,
+            Some(Change::WakeOne) => most.min(1),
             _ => most,
         };
         w.keep_order();
@@ -1027,7 +1032,7 @@ fn wake_some(w: &mut World, address: usize, now: u64, most: u32, mask: u32) -> u
 
 /// The current thread's number, which is its id as a thread and as a process.
 pub fn me() -> u32 {
-    world(|w| w.current as u32 + 100).unwrap_or(100)
+    world(|w| w.current as u32 + FIRST_ID).unwrap_or(FIRST_ID)
 }
 
 /// Whether the thread of a number has ended.
@@ -1035,7 +1040,7 @@ pub fn is_gone(id: u32) -> bool {
     step();
     world(|w| {
         w.keep_order();
-        let thread = (id as usize).checked_sub(100).and_then(|t| w.threads.get(t));
+        let thread = (id as usize).checked_sub(FIRST_ID as usize).and_then(|t| w.threads.get(t));
         let Some(view) = thread.filter(|thread| thread.gone).map(|thread| thread.view.clone()) else { return thread.is_none() };
         // All that it did is done.
         w.me().view.join(&view);
@@ -1169,12 +1174,17 @@ pub struct Model {
 
 /// Which threads died.
 pub struct Outcome {
-    died: Vec<&'static str>,
+    /// With their numbers.
+    died: Vec<(u32, &'static str)>,
 }
 
 impl Outcome {
     pub fn died(&self, name: &str) -> bool {
-        self.died.contains(&name)
+        self.died.iter().any(|died| died.1 == name)
+    }
+
+    pub fn is_dead(&self, id: u32) -> bool {
+        self.died.iter().any(|died| died.0 == id)
     }
 
     pub fn anybody_died(&self) -> bool {
@@ -1380,7 +1390,8 @@ fn run_threads(model: &dyn Fn(&mut Model), stacks: &mut Vec<DefaultStack>) {
             w.me().view.join(&view);
         }
         w.threads.iter_mut().skip(1).for_each(|t| t.gone = true);
-        w.threads.iter().filter(|t| t.dead).map(|t| t.name).collect()
+        let dead = (FIRST_ID..).zip(&w.threads).filter(|(_, thread)| thread.dead);
+        dead.map(|(id, thread)| (id, thread.name)).collect()
     });
     if let Some(finally) = built.finally {
         let outcome = Outcome { died: died.unwrap_or_default() };

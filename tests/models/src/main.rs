@@ -40,7 +40,8 @@ fn try_scene(scene: &Scene, bounds: Bounds) -> Result<u64, String> {
     }
 }
 
-/// `scenes [NAME]` tries the scenes in full; `mutations [SCENE]` weakens the library, and the scenes must notice.
+/// `scenes [NAME]` tries the scenes in full, `short [NAME]` as the tests do; `mutations [SCENE]` weakens the library, and the scenes must notice; `open [PLACE [EXECUTIONS]]` tries
+/// whether a scene notices what none is known to.
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let name = arguments.get(1).map_or("", String::as_str);
@@ -67,9 +68,13 @@ fn main() {
                 }
             }
         }
+    } else if arguments.first().is_some_and(|what| what == "open") {
+        let random = arguments.get(2).map_or(1000, |random| random.parse().expect("a number of executions"));
+        mutations::try_open(&scenes, name, random);
     } else {
+        let is_short = arguments.first().is_some_and(|what| what == "short");
         for scene in scenes.iter().filter(|scene| scene.name.contains(name)) {
-            match try_scene(scene, scene.full) {
+            match try_scene(scene, if is_short { scene.short } else { scene.full }) {
                 Ok(executions) => println!("{:60} {executions:>10} executions", scene.name),
                 Err(why) => {
                     println!("{why}");

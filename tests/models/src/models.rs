@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::engine::{Bounds, Model, Outcome};
 use crate::error::Error;
 use crate::queue::attached::LEASES;
+use crate::queue::blocks::{State, owner_of};
 use crate::queue::options::{Envelope, QueueOptions};
 use crate::queue::sources::{Receiving, Sending};
 use crate::queue::store::{LeaseTicket, Messages, Sink, Store, Take};
@@ -176,6 +177,7 @@ pub fn all() -> Vec<Scene> {
         );
     }
     scenes.push(scene("ring of 1: a sender waits for the only block", 1, 0, the_only_block));
+    scenes.push(scene("ring of 1: a sender dies with the only block", 0, 1, dies_with_the_only_block));
     scenes.push(scene("ring of 1: one waits, another one for two queues, and dies", 1, 1, dies_beside_one_that_waits));
     scenes.push(scene("rendezvous: one waits until a receiver waits", 2, 0, until_a_receiver_waits));
     scenes
@@ -619,6 +621,7 @@ impl Play {
                 while let Ok((message, _)) = receive(&store, Take::Whole, Deadline::Now) {
                     book.received.borrow_mut().push((10 + at, message));
                 }
+                check_blocks(&store, outcome);
             }
             self.check(outcome, &book);
         });
@@ -682,6 +685,18 @@ impl Play {
             }
         }
     }
+}
+
+/// All that are not free were the dead's, and are to be had again.
+fn check_blocks(store: &Store, outcome: &Outcome) {
+    let states = || store.blocks.all().map(|(index, head)| (index, head.owner.load(Relaxed)));
+    for (index, word) in states() {
+        let is_had = matches!(State::in_word(word), State::Held | State::Leased);
+        assert!(!is_had || outcome.is_dead(owner_of(word).pid()), "block {index} is {word:#x}, and its owner lives");
+    }
+    store.gets_back();
+    while receive(store, Take::Whole, Deadline::Now).is_ok() {}
+    states().for_each(|(index, word)| assert_eq!(word, 0, "block {index} is lost"));
 }
 
 fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
@@ -765,6 +780,23 @@ fn the_only_block(model: &mut Model) {
         for message in [10, 11] {
             sends.send(&[], &text(message, true), Deadline::Never, None).unwrap();
         }
+    });
+}
+
+/// What one has that dies is to be had again: by the next one that sends, and nobody else has called before.
+fn dies_with_the_only_block(model: &mut Model) {
+    let shared = Play { kind: Kind::Ring(1), long: true, blocks: 1, ..Play::default() }.queue();
+    let sends = Store::new(shared.clone(), None).unwrap();
+    model.mortal("sends 0", move || sends.send(&[], &text(10, true), Deadline::Never, None).unwrap());
+    // Somebody must be there to whom it matters.
+    let looks = Store::new(shared.clone(), None).unwrap();
+    model.thread("looks", move || _ = looks.len());
+    model.finally(move |outcome| {
+        let store = Store::new(shared, None).unwrap();
+        let sent = receive(&store, Take::Whole, Deadline::Now);
+        assert!(sent.is_ok() || outcome.anybody_died(), "{sent:?}");
+        store.send(&[], &text(11, true), Deadline::Now, None).unwrap();
+        assert_eq!(receive(&store, Take::Whole, Deadline::Now).unwrap().0, 11);
     });
 }
 

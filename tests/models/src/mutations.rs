@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::engine::{Act, Bounds, Change, Mutation, Report, Run, Site, explore};
+use crate::engine::{Act, Bounds, Change, Mutation, OrderingKind, Report, Run, Site, explore};
 use crate::models::Scene;
 
 mod caught;
@@ -125,6 +125,65 @@ pub fn try_one(caught: &Caught, scenes: &[Scene]) -> Result<u64, String> {
     let mut run = Run { mutation: Some(Mutation { site: *site, change: weaker.change() }), ..Run::default() };
     let Report { executions, failure } = explore(bounds, &mut run, &scene.model);
     failure.map(|_| executions).ok_or_else(|| format!("{what}: {} does not notice it in {executions} executions", scene.name))
+}
+
+/// Tries all that is not noticed with every scene that does it, and with so many more executions at random: says which scenes notice it after all.
+pub fn try_open(scenes: &[Scene], name: &str, random: u32) {
+    use std::sync::atomic::Ordering::{Acquire, Release};
+    let done: Vec<_> = scenes
+        .iter()
+        .map(|scene| {
+            let mut whole = Run { acts: Some(BTreeMap::new()), ..Run::default() };
+            explore(scene.short, &mut whole, &scene.model);
+            whole.acts.unwrap_or_default()
+        })
+        .collect();
+    for place in
+        OPEN.iter().flat_map(|open| open.places).filter(|place| format!("{}: {}", place.file, place.function).contains(name))
+    {
+        let source = source(place.file);
+        let Ok(at) = place.find(&source) else { continue };
+        let here = |acts: &BTreeMap<(Site, Act), u64>| {
+            acts.keys().filter(|(site, _)| place.has(site, &source, &at)).copied().collect::<Vec<_>>()
+        };
+        let mut sites: Vec<_> = done.iter().flat_map(&here).collect();
+        sites.sort_unstable();
+        sites.dedup();
+        println!(
+            "{}, {}: `{}`{}",
+            place.file,
+            place.function,
+            place.piece,
+            if sites.is_empty() { ": no scene comes there" } else { "" }
+        );
+        for (site, act) in sites {
+            let changes: &[Change] = match act {
+                Act::Ordering(OrderingKind::AcqRel) => {
+                    &[Change::Ordering(Relaxed), Change::Ordering(Acquire), Change::Ordering(Release)]
+                }
+                Act::Ordering(_) => &[Change::Ordering(Relaxed)],
+                Act::Fence => &[Change::WeakFence],
+                Act::Wake { all: false } => &[Change::NoWake],
+                Act::Wake { all: true } => &[Change::NoWake, Change::WakeOne],
+            };
+            for &change in changes {
+                let mut tried = 0;
+                let doing = scenes.iter().zip(&done).filter(|(_, acts)| acts.contains_key(&(site, act)));
+                let found = doing.into_iter().find_map(|(scene, _)| {
+                    let mut run = Run { mutation: Some(Mutation { site, change }), ..Run::default() };
+                    let Report { executions, failure } = explore(Bounds { random, ..scene.short }, &mut run, &scene.model);
+                    tried += executions;
+                    failure.map(|why| (scene.name, executions, why))
+                });
+                match found {
+                    Some((scene, executions, why)) => {
+                        println!("  {change:?}: {scene}, in {executions} executions: {}", why.lines().next().unwrap_or_default());
+                    }
+                    None => println!("  {change:?}: not noticed in {tried} executions"),
+                }
+            }
+        }
+    }
 }
 
 /// The files whose orderings, fences and wakes are accounted for.

@@ -96,7 +96,9 @@ macro_rules! atomic {
 
             #[track_caller]
             pub(crate) fn store(&self, value: $value, ordering: Ordering) {
-                if !engine::is_tracked(self.address()) || engine::store(self.address(), || self.raw(), (value as u64, size_of::<$value>()), ordering) {
+                if !engine::is_tracked(self.address())
+                    || engine::store(self.address(), || self.raw(), (value as u64, size_of::<$value>()), ordering)
+                {
                     self.0.store(value, Ordering::Relaxed);
                 }
             }

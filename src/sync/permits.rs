@@ -144,7 +144,7 @@ impl Permits {
         let Some(rest) = holder.value.load(Relaxed).checked_sub(count) else { return false };
         shared.free.store(shared.free.load(Relaxed).saturating_add(count).min(shared.total.load(Relaxed)), Relaxed);
         // die here: we still hold them, and the next who takes the lock adds up what is free.
-        // Release: with the Acquire in `wait`: who sees that we hold nothing sees what is free.
+        // Release: with the Acquire in `watch_lives`: who sees that we hold nothing sees what is free.
         holder.value.store(rest, Release);
         true
     }
@@ -401,7 +401,7 @@ impl Source for Permits {
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
         let mut ended = false;
         for (peer, life) in self.shared.holders.table.iter().zip(&self.shared.lives) {
-            // Acquire: with the Release in `release`.
+            // Acquire: with the Release in `give`.
             if peer.value.load(Acquire) == 0 || peer.identity().is_none() || is_mine(peer) {
                 continue;
             }
@@ -414,7 +414,8 @@ impl Source for Permits {
                 ended = true;
             }
         }
-        ended
+        // Who was left out, and gave its permits back after the last look, may have died before it told anybody.
+        ended || self.shared.free.load(Relaxed) != 0
     }
 }
 

@@ -37,8 +37,8 @@ pub(crate) trait Source: Send + Sync {
         false
     }
 
-    /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether one is marked
-    /// already, whose process may be gone in a moment.
+    /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether to look again in a moment: one is
+    /// marked already, whose process will be gone then, or it is ready by now.
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
         let _ = words;
         false

@@ -162,8 +162,8 @@ impl Queue {
             && (entry.value.load(Relaxed) & LEASES == 0 || entry.life.load(Relaxed) != life)
         {
             entry.life.store(life, Relaxed);
-            // Release: with the Acquire in `Lessees::lives`, for the life.
-            entry.value.fetch_or(LEASES, Release);
+            // Who sees this and not the life is woken below.
+            entry.value.fetch_or(LEASES, Relaxed);
             is_new = true;
         }
         // Also where this handle could not be put on the table: then others look for our death now and then.

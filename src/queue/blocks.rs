@@ -355,10 +355,10 @@ impl Blocks {
             && *known.entry(owner.0).or_insert_with(|| self.users.is_gone(owner))
     }
 
-    /// Lets a message that was on lease be received again.
+    /// Lets a message that was on lease to a dead process be received again. The caller holds the receiving lock.
     pub(crate) fn give_back(&self, head: &BlockHead) {
-        // Release: with the Acquire in `first_returned`, for the message's bytes.
-        head.owner.store(State::Returned.nobodys(), Release);
+        // The receiving lock passes on what the lessee did, who had the message under it.
+        head.owner.store(State::Returned.nobodys(), Relaxed);
         // die here: receivers find it when they find the queue empty, since `leased` is set.
         self.say_returned();
     }

@@ -100,10 +100,10 @@ impl Store {
     /// Clears a side's transit, and frees the block that was in it, if there is one to be freed. The caller holds the side's lock.
     pub(crate) fn end_transit(&self, side: &Side, free: Option<u32>) -> Result<()> {
         if let Some(index) = free {
-            // Release: with the Acquire in `mend_sending` and `mend_receiving`: now it is held by a process that can be seen to live.
-            self.blocks.head(index)?.owner.store(self.blocks.mine(State::Held), Release);
+            self.blocks.head(index)?.owner.store(self.blocks.mine(State::Held), Relaxed);
         }
         // die here: done once more, with the same result: nobody else touches the block while it is in transit.
+        // Release: with the Acquire in `take_from_the_dead`: now it is held by a process that can be seen to live.
         side.transit.store(0, Release);
         // die here: the block is held by a dead process.
         free.map_or(Ok(()), |index| self.blocks.free(index))

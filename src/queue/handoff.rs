@@ -33,7 +33,7 @@ use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::sync::lock::{self, GENERATION, Left, TID, WAITERS};
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::memory::AtomicU32;
-use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::memory::fence_after_rmw;
 use crate::sys::thread::{Call, Owners};
 use crate::time::Deadline;
@@ -117,8 +117,8 @@ impl Store {
 
     /// Lets go of a block's word. The call works on the receiving lock's word afterwards.
     pub(crate) fn leave_word(&self, call: &Call<'_>, claim: &Claim<'_>) {
-        // Release: with the Acquire in `own_word`.
-        claim.head.word.store(0, Release);
+        // Who owns it next asks nothing of what we did: the block has an owner of its own.
+        claim.head.word.store(0, Relaxed);
         // die here: nothing of ours is left but the block, if we still have it.
         call.turn_to(&self.shared.recv.lock);
     }
@@ -147,8 +147,7 @@ impl Store {
         let seen = word.load(Relaxed);
         // A sender that died while it woke somebody was not marked.
         let is_free = seen & TID == 0 || call.is_gone(seen & TID);
-        // Acquire: with the Release in `leave_word`.
-        is_free && word.compare_exchange(seen, call.owner(), Acquire, Relaxed).is_ok()
+        is_free && word.compare_exchange(seen, call.owner(), Relaxed, Relaxed).is_ok()
     }
 
     /// Offers the message in a block; says whether it was taken, or not since the queue was shut down. Withdrawn in all other cases.
@@ -170,8 +169,8 @@ impl Store {
         if matches!(result, Ok(true)) {
             return result;
         }
-        // Acquire: with the Release in `take_offer`: the receiver has done with us.
-        match head.offer.compare_exchange(number | OPEN, number | WITHDRAWN, Acquire, Acquire) {
+        // Acquire where it fails: as in `until_taken`.
+        match head.offer.compare_exchange(number | OPEN, number | WITHDRAWN, Relaxed, Acquire) {
             Ok(_) => {
                 // Who said that it spins may have died. Who lives says it again.
                 shared.recv.looking.store(0, Relaxed);
@@ -198,7 +197,7 @@ impl Store {
         loop {
             let slept = Cell::new(false);
             let change = || {
-                // Acquire: with the Release in `take_offer`: the receiver has what it needs.
+                // Acquire: with the Release in `take_offer`: who meets a receiver sees what that did before.
                 if claim.head.offer.load(Acquire) != number | OPEN {
                     return Ok(Some(Noticed::Taken));
                 }
@@ -314,19 +313,19 @@ impl Store {
         let recv = &self.shared.recv;
         recv.transit_place.store(offer, Relaxed);
         let flag = if take == Take::OnLease { ON_LEASE } else { 0 };
-        // Release: with the Acquire in `mend_receiving`.
-        recv.transit.store((index + 1) | flag, Release);
-        // die here: the offer is still open.
-        // Release: with the Acquire in `until_taken`. Acquire: with the Release in `offer`.
-        if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed).is_err() {
+        recv.transit.store((index + 1) | flag, Relaxed);
+        // die here: the offer is still open, whatever is said of the transit.
+        // Release: with the Acquire in `until_taken`; and the two stores come before it. `open_offer` has acquired the offer.
+        if head.offer.compare_exchange(offer, offer & !STATE | TAKEN, Release, Relaxed).is_err() {
             // Withdrawn.
-            recv.transit.store(0, Release);
+            recv.transit.store(0, Relaxed);
             return None;
         }
         // die here: taken; the next owner of the lock wakes the sender, and frees the block or returns its message.
         self.mark(head, take, 1);
         let woken = self.wake_sender(index);
-        recv.transit.store(0, Release);
+        // After the fence in there.
+        recv.transit.store(0, Relaxed);
         // die here: the block is a dead process's.
         recv.handed_over.add_alone(1);
         recv.bytes.add_alone(len as u64);
@@ -372,9 +371,9 @@ impl Store {
         Some((index, head, into, woken))
     }
 
-    /// Whether an offer was taken, where a receiver died that was about to.
+    /// Whether an offer was taken, where a receiver died that was about to. The caller holds the receiving lock, and so sees what that one did.
     pub(crate) fn was_accepted(&self, head: &BlockHead, offer: u64) -> bool {
-        head.offer.load(Acquire) == offer & !STATE | TAKEN
+        head.offer.load(Relaxed) == offer & !STATE | TAKEN
     }
 
     /// Wakes the sender whose offer was taken, if it sleeps; says how many it woke. The caller holds the receiving lock.
@@ -402,7 +401,8 @@ impl Store {
         // Should we die, the kernel wakes who sleeps on one word: that where somebody does. It wakes the others.
         let receivers_sleep = shared.send.lock.load(Relaxed) & WAITERS != 0;
         let call = self.users.enter(if receivers_sleep { &shared.send.lock } else { &shared.recv.lock })?;
-        shared.phase.swap(CLOSED, Release);
+        // Nothing is left in a queue that keeps no messages.
+        shared.phase.swap(CLOSED, Relaxed);
         self.wake_for_the_end(&call);
         Ok(())
     }

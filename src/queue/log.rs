@@ -223,12 +223,9 @@ impl Log {
         backed.min(self.to_the_end(place) as u64)
     }
 
-    /// Whether everything in the log has been received. The caller holds one of the locks; or looks for itself, for a moment's truth.
+    /// Whether everything in the log has been received, for a moment's truth: nothing is read or written for that.
     pub(crate) fn is_empty(&self) -> bool {
-        // Acquire: with the Release in `commit`, for what receivers have read.
-        let begin = self.shared.recv.log.load(Acquire);
-        // Acquire: with the Release in `commit_appended`, for the records.
-        self.shared.send.log.load(Acquire) == begin
+        self.shared.send.log.load(Relaxed) == self.shared.recv.log.load(Relaxed)
     }
 
     /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that receivers write to
@@ -481,7 +478,8 @@ impl Log {
         // Read before a sender may write there.
         let number = head.number.load(Relaxed);
         self.commit(next);
-        recv.log_taken.store(number.wrapping_add(1), Relaxed);
+        // Release: with the Acquire in `len`: who sees this sees where the log begins since then.
+        recv.log_taken.store(number.wrapping_add(1), Release);
         recv.bytes.add_alone(bytes as u64);
     }
 
@@ -524,9 +522,9 @@ impl Log {
         }
     }
 
-    /// Whether a place has been received.
+    /// Whether a place has been received. The caller holds the receiving lock, and so sees what a dead owner did.
     pub(crate) fn is_taken(&self, place: u64) -> bool {
-        between(place, self.shared.recv.log.load(Acquire)).cast_signed() > 0
+        between(place, self.shared.recv.log.load(Relaxed)).cast_signed() > 0
     }
 
     /// How many messages were ever taken out of it.
@@ -572,7 +570,11 @@ impl Log {
     pub(crate) fn len(&self) -> Result<usize> {
         let (send, recv) = (&self.shared.send, &self.shared.recv);
         for _ in 0..100 {
-            let (taken, begin) = (recv.log_taken.load(Acquire), recv.log.load(Acquire));
+            // Acquire: with the Release in `commit`, for how many were taken before that.
+            let begin = recv.log.load(Acquire);
+            // Acquire: with the Release in `commit_taken`: if it counts more, the log begins elsewhere by now.
+            let taken = recv.log_taken.load(Acquire);
+            // Acquire: as in `put_in`.
             let end = send.log.load(Acquire);
             if end == begin {
                 return Ok(0);
@@ -583,7 +585,7 @@ impl Log {
             // Where the log ends there is memory as long as it ends there, and what comes before is never asked for.
             let Some(number) = self.number_at(end)? else { continue };
             // If nothing was received or sent meanwhile, all belong to one moment.
-            if recv.log.load(Acquire) == begin {
+            if recv.log.load(Relaxed) == begin {
                 return Ok(usize::try_from(number.wrapping_sub(taken)).unwrap_or(0).min(self.bytes.len()));
             }
         }

@@ -321,8 +321,8 @@ impl Store {
     /// The log, if that is where the messages are that come after those in the ring, whose slots before `position` are empty.
     #[inline]
     pub(crate) fn log_is_next(&self, position: u64) -> Option<&Log> {
-        // Acquire: with the Release in `send_locked`.
-        self.log.as_ref().filter(|_| self.shared.log_from.load(Acquire) == position.wrapping_add(1))
+        // An old value may lead to the log, or not there, once; where a record is found there, this has been asked after it, or there was one all the time.
+        self.log.as_ref().filter(|_| self.shared.log_from.load(Relaxed) == position.wrapping_add(1))
     }
 
     /// Takes a message, if there is one. The caller holds the receiving lock.
@@ -451,7 +451,8 @@ impl Store {
     fn recv_block(&self, slot: Slot<'_>, position: u64, sink: &mut impl Sink, take: Take) -> Result<Received> {
         let index = slot.block().load(Relaxed);
         let head = self.blocks.head(index)?;
-        if State::in_word(head.owner.load(Acquire)) != State::Queued {
+        // The slot was acquired, which was filled after this was stored.
+        if State::in_word(head.owner.load(Relaxed)) != State::Queued {
             return Err(Error::Corrupted("a slot refers to a block that is not queued"));
         }
         let (from, len) = self.split(head.len.load(Relaxed), self.blocks.size())?;
@@ -518,7 +519,8 @@ impl Store {
         self.mark(head, take, 1);
         commit()?;
         // die here: the message is ours; the next owner of the lock sees that, and that we are dead.
-        recv.transit.store(0, Release);
+        // After the commit, behind which a hint is stored (Release).
+        recv.transit.store(0, Relaxed);
         Ok(())
     }
 
@@ -531,8 +533,8 @@ impl Store {
     #[cold]
     pub(crate) fn mend_receiving(&self) -> Result<()> {
         let recv = &self.shared.recv;
-        // Acquire: with the Release in `pass_to_me`.
-        let transit = recv.transit.load(Acquire);
+        // What the dead owner did is seen by who has the lock.
+        let transit = recv.transit.load(Relaxed);
         self.shared.counts.recovered(1, 1);
         let (index, place) = ((transit & BLOCK).wrapping_sub(1), recv.transit_place.load(Relaxed));
         let head = self.blocks.head(index)?;
@@ -550,7 +552,7 @@ impl Store {
                 self.mark(head, Take::OnLease, 1);
             }
         }
-        let free = match State::in_word(head.owner.load(Acquire)) {
+        let free = match State::in_word(head.owner.load(Relaxed)) {
             State::Returned => None,
             State::Leased if taken => {
                 self.blocks.give_back(head);
@@ -560,7 +562,7 @@ impl Store {
             _ => {
                 // An offer is still its sender's.
                 if !self.is_rendezvous() {
-                    head.owner.store(State::Queued.nobodys(), Release);
+                    head.owner.store(State::Queued.nobodys(), Relaxed);
                 }
                 None
             }

@@ -9,7 +9,7 @@ use crate::queue::watch::Watch;
 use crate::shm::layout::{BlockHead, ENVELOPED};
 use crate::shm::slots::Slot;
 use crate::sync::lock;
-use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -182,14 +182,12 @@ impl Store {
             }
             _ if self.log.is_none() => return Ok(false),
             _ => {
-                // Release: with the Acquire in `log_is_next`, for the slots before this position.
-                shared.log_from.store(position.wrapping_add(1), Release);
+                shared.log_from.store(position.wrapping_add(1), Relaxed);
                 // die here: the log is empty, and the next sender puts the first message into it.
                 let sent = self.send_into_log(payload);
                 if sent.is_err() {
                     // There is no memory for this one: others, which are shorter, may find room in the ring.
-                    // Release: as in `must_log`.
-                    shared.log_from.store(0, Release);
+                    shared.log_from.store(0, Relaxed);
                 }
                 return sent;
             }
@@ -202,20 +200,21 @@ impl Store {
     pub(crate) fn put_block(&self, slot: Slot<'_>, position: u64, (index, head): (u32, &BlockHead), len: usize) {
         let side = &self.shared.send;
         side.transit_place.store(position, Relaxed);
-        // Release, all three: each store is seen after those before it, by who finds the lock of a dead owner.
-        side.transit.store(index + 1, Release);
+        side.transit.store(index + 1, Relaxed);
         // die here: the slot is not filled, so the next owner of the lock frees the block.
+        // Release: the two stores come before it. Until then the block is that of a dead process, as it was.
         head.owner.store(State::Queued.nobodys(), Release);
         self.ring.put_block(slot, position, index, len);
         // die here: the message is sent, and the next owner of the lock sees it.
-        side.transit.store(0, Release);
+        // After the slot's, between which and this the hint is stored (Release).
+        side.transit.store(0, Relaxed);
     }
 
     /// Sees to what an owner of the sending lock left, who died while it passed a block on.
     #[cold]
     pub(crate) fn mend_sending(&self) -> Result<()> {
         let side = &self.shared.send;
-        let index = (side.transit.load(Acquire) & BLOCK).wrapping_sub(1);
+        let index = (side.transit.load(Relaxed) & BLOCK).wrapping_sub(1);
         self.shared.counts.recovered(1, 1);
         let (filled, _) = self.ring.history(side.transit_place.load(Relaxed))?;
         self.end_transit(side, (!filled).then_some(index))
@@ -227,8 +226,7 @@ impl Store {
         if self.log.as_ref().is_some_and(Log::may_hold_something) {
             return true;
         }
-        // Release: with the Acquire in `log_is_next`.
-        self.shared.log_from.store(0, Release);
+        self.shared.log_from.store(0, Relaxed);
         false
     }
 

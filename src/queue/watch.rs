@@ -11,7 +11,7 @@ use crate::sync::lives::{self, Ending};
 use crate::sync::lock;
 use crate::sys::futex::{self, Kind, Slept};
 use crate::sys::memory::AtomicU32;
-use crate::sys::memory::Ordering::{Acquire, Relaxed};
+use crate::sys::memory::Ordering::Relaxed;
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
@@ -102,8 +102,8 @@ impl Store {
             return;
         }
         for peer in &self.shared.peers.table {
-            // Acquire: with the Release in `show_life`.
-            if peer.value.load(Acquire) & LEASES == 0 || peer.identity().is_none_or(|identity| self.users.is_me(identity)) {
+            // Who shows its life wakes all who wait after that: who has looked before it was to be seen looks again.
+            if peer.value.load(Relaxed) & LEASES == 0 || peer.identity().is_none_or(|identity| self.users.is_me(identity)) {
                 continue;
             }
             match self.life_of(peer) {

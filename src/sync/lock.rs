@@ -278,7 +278,8 @@ fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32) -> Option<Left> {
 
 /// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.
 fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, seen: u32) -> bool {
-    call.is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Relaxed, Relaxed).is_ok()
+    // Release: with the Acquire of `acquire`, for what the dead owner did: who sees that it is gone sees all of that. So does the kernel.
+    call.is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed).is_ok()
 }
 
 /// What everybody does who was woken: if WAITERS is gone, whoever forgot it may have died before it woke the others.
@@ -508,8 +509,9 @@ impl On<'_> {
     /// Sets WAITERS in the word; says how it is then, and whether it was not set before.
     fn set_waiters(&self, word: &AtomicU32) -> (u32, bool) {
         loop {
-            // Acquire: with the Release of whoever woke last, for the generation that it left.
-            let seen = word.load(Acquire);
+            // What the last owner did is seen after the fence that follows. The generation may be an old one: it is asked for where WAITERS is gone, and
+            // then nobody was left behind (see "A look and a sleep").
+            let seen = word.load(Relaxed);
             if seen & WAITERS != 0 {
                 return (seen, false);
             }
@@ -590,7 +592,8 @@ fn wait<T>(
     let mut slept = false;
     loop {
         let (seen, is_mine) = on.set_waiters(word);
-        // With the Release of the last owner, whose word was read above: its changes are seen below. With the fence in `notify`.
+        // With the Release of the last owner, whose word was read above: its changes are seen below, since it is an Acquire fence, too. With the fence in
+        // `notify`.
         fence_against(seen);
         if let Some(found) = change().transpose() {
             // Another one may have looked before there was anything, and be about to sleep on what the word was then, and is again.

@@ -338,6 +338,8 @@ struct World {
     arenas: Vec<(usize, usize)>,
     words: Map<Word>,
     bytes: Map<Touched>,
+    /// What was cleared, of which nothing was touched before: from where to where, by whom and when.
+    cleared: Vec<(usize, usize, Touched)>,
     fences: View,
     sleepers: Vec<Sleeper>,
     steps: u32,
@@ -568,7 +570,8 @@ impl World {
             let known = self.threads[current].view.steps;
             let mut race = None;
             for at in start / 4..(start + len).div_ceil(4) {
-                let touched = self.bytes.entry(at).or_default();
+                let cleared = || self.cleared.iter().rev().find(|(from, to, _)| (*from..*to).contains(&(at * 4)));
+                let touched = self.bytes.entry(at).or_insert_with(|| cleared().map(|cleared| cleared.2).unwrap_or_default());
                 if touched.written > known[touched.writer] {
                     race = Some((touched.writer, "written"));
                 }
@@ -714,6 +717,11 @@ fn step() -> bool {
     }
 }
 
+/// The current thread may die from here on.
+pub fn is_mortal_from_here() {
+    world(|w| w.me().may_die = true);
+}
+
 /// Between two steps the current thread may die.
 fn may_die_here() {
     let dies = world(|w| {
@@ -818,7 +826,7 @@ pub fn exchange(
 ) -> (u64, bool) {
     let at = Location::caller();
     world(|w| {
-        let success = w.ordering(at, success);
+        let (success, failure) = (w.ordering(at, success), w.ordering(at, failure));
         if !w.acts() {
             return (now, false);
         }
@@ -920,6 +928,9 @@ pub fn clear(start: usize, end: usize) -> bool {
         for at in touched {
             w.touch(0, at * 4, 4);
         }
+        let writer = w.current;
+        let written = w.me().view.steps[writer];
+        w.cleared.push((start, end, Touched { writer, written, ..Touched::default() }));
     });
     acts
 }
@@ -1292,6 +1303,7 @@ fn execute(
         arenas: Vec::new(),
         words: Map::default(),
         bytes: Map::default(),
+        cleared: Vec::new(),
         fences: View::default(),
         sleepers: Vec::new(),
         steps: 0,

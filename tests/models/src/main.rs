@@ -40,7 +40,7 @@ fn try_scene(scene: &Scene, bounds: Bounds) -> Result<u64, String> {
     }
 }
 
-/// `scenes [NAME]` tries the scenes in full, `short [NAME]` as the tests do; `mutations [SCENE]` weakens the library, and the scenes must notice; `open [PLACE [EXECUTIONS]]` tries
+/// `scenes [NAME]` tries the scenes in full, `short [NAME]` as the tests do; `mutations [SCENE]` weakens the library, and the scenes must notice; `open [PLACE [EXECUTIONS [SCENE]]]` tries
 /// whether a scene notices what none is known to.
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -70,7 +70,9 @@ fn main() {
         }
     } else if arguments.first().is_some_and(|what| what == "open") {
         let random = arguments.get(2).map_or(1000, |random| random.parse().expect("a number of executions"));
-        mutations::try_open(&scenes, name, random);
+        let mine: Vec<_> =
+            scenes.into_iter().filter(|scene| scene.name.contains(arguments.get(3).map_or("", String::as_str))).collect();
+        mutations::try_open(&mine, name, random);
     } else {
         let is_short = arguments.first().is_some_and(|what| what == "short");
         for scene in scenes.iter().filter(|scene| scene.name.contains(name)) {

@@ -26,6 +26,8 @@ use crate::sys::memory::{AtomicU32, copy, set_obeys_barriers};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
+mod corners;
+
 /// A scene, and how far it is tried: in short, and in full.
 pub struct Scene {
     pub name: &'static str,
@@ -82,7 +84,7 @@ pub fn all() -> Vec<Scene> {
             let deviations = if matches!(kind, Kind::Ring(1)) { deviations } else { std::cmp::min(deviations, 1) };
             let dies = play.dies.is_some();
             let deviations = if dies && !matches!(kind, Kind::Ring(1)) { 0 } else { deviations };
-            scenes.push(scene(name, deviations, u32::from(dies), move |m| play.set_up(m)));
+            scenes.push(scene(name, deviations, u32::from(dies), move |m| _ = play.set_up(m)));
         };
         add("one sends, one receives", 2, Play { senders: &[3], receivers: &[Take::Whole], ..base });
         add("two send, one receives", 1, Play { senders: &[2, 1], receivers: &[Take::Whole], ..base });
@@ -178,8 +180,10 @@ pub fn all() -> Vec<Scene> {
     }
     scenes.push(scene("ring of 1: a sender waits for the only block", 1, 0, the_only_block));
     scenes.push(scene("ring of 1: a sender dies with the only block", 0, 1, dies_with_the_only_block));
-    scenes.push(scene("ring of 1: one waits, another one for two queues, and dies", 1, 1, dies_beside_one_that_waits));
+    let beside = |m: &mut Model| corners::dies_beside_one_that_waits(m, Kind::Ring(1));
+    scenes.push(scene("ring of 1: one waits, another one for two queues, and dies", 1, 1, beside));
     scenes.push(scene("rendezvous: one waits until a receiver waits", 2, 0, until_a_receiver_waits));
+    scenes.extend(corners::all());
     scenes
 }
 
@@ -566,15 +570,14 @@ impl Play {
             shared.log_kept.store(128, Relaxed);
         }
         shared.header.namespace.store(1, Relaxed);
-        if self.receivers.contains(&Take::OnLease) {
-            shared.roles.store(LEASES, Relaxed);
-        }
         shared
     }
 
-    fn set_up(self, model: &mut Model) {
+    /// Gives the queue.
+    fn set_up(self, model: &mut Model) -> Shared<QueueLayout> {
         set_obeys_barriers(self.biased);
         let (shared, book) = (self.queue(), Rc::new(Book::default()));
+        let queue = shared.clone();
         lives::are(if self.receivers.contains(&Take::OnLease) { self.receivers.len() } else { 0 });
         let other = (self.watches != 0).then(|| self.queue());
         book.senders_left.set(self.senders.len());
@@ -584,17 +587,14 @@ impl Play {
         let names = ["receives 0", "receives 1"];
         for (index, &take) in self.receivers.iter().enumerate() {
             let (store, book) = (Store::new(shared.clone(), Some("/".into())).unwrap(), Rc::clone(&book));
-            if take == Take::OnLease {
-                let peer = &shared.peers.table[index];
-                peer.identity.store(101 + index as u64, Relaxed);
-                peer.life.store(1 + index as u32, Relaxed);
-                peer.value.store(LEASES, Relaxed);
-            }
+            let queue = shared.clone();
+            shared.peers.table[index].identity.store(101 + index as u64, Relaxed);
             add(
                 names[index],
                 Box::new(move || {
                     if take == Take::OnLease {
                         lives::begin(1 + index as u32);
+                        show_life(&store, &queue, index);
                     }
                     if self.many { receive_batches(index, &store, &book) } else { receive_all(index, &store, take, &book) }
                 }),
@@ -622,9 +622,14 @@ impl Play {
                     book.received.borrow_mut().push((10 + at, message));
                 }
                 check_blocks(&store, outcome);
+                if store.is_rendezvous() && !outcome.anybody_died() {
+                    let (handed_out, sent) = (store.shared.recv.leases.load(Relaxed), book.sent.borrow().len() as u64);
+                    assert!(self.watches != 0 || handed_out == sent, "{handed_out} have a number of the {sent} that were sent");
+                }
             }
             self.check(outcome, &book);
         });
+        queue
     }
 
     fn send_all(self, index: usize, count: u8, hurried: bool, store: &Store, all: &[Store], book: &Book) {
@@ -697,6 +702,15 @@ fn check_blocks(store: &Store, outcome: &Outcome) {
     store.gets_back();
     while receive(store, Take::Whole, Deadline::Now).is_ok() {}
     states().for_each(|(index, word)| assert_eq!(word, 0, "block {index} is lost"));
+}
+
+/// As an attached handle does before it takes a message on lease (`queue::attached`).
+fn show_life(store: &Store, queue: &QueueLayout, index: usize) {
+    let peer = &queue.peers.table[index];
+    peer.life.store(1 + index as u32, Relaxed);
+    peer.value.fetch_or(LEASES, Relaxed);
+    queue.roles.fetch_or(LEASES, Relaxed);
+    store.wake_all_who_wait();
 }
 
 fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
@@ -797,26 +811,6 @@ fn dies_with_the_only_block(model: &mut Model) {
         assert!(sent.is_ok() || outcome.anybody_died(), "{sent:?}");
         store.send(&[], &text(11, true), Deadline::Now, None).unwrap();
         assert_eq!(receive(&store, Take::Whole, Deadline::Now).unwrap().0, 11);
-    });
-}
-
-/// The kernel passes on what the death of one that waits for two queues takes from the first of them, and not from the second.
-fn dies_beside_one_that_waits(model: &mut Model) {
-    let play = Play { kind: Kind::Ring(1), ..Play::default() };
-    let (first, second) = (play.queue(), play.queue());
-    let [sends, receives, watches] = [0; 3].map(|_| Store::new(second.clone(), None).unwrap());
-    let other = Store::new(first, None).unwrap();
-    model.mortal("watches", move || {
-        let sources = [Receiving(&other), Receiving(&watches)];
-        let sources: Vec<&dyn Source> = sources.iter().map(|source| source as &dyn Source).collect();
-        // The message may have come and gone.
-        Sleeper::new().sleep(&sources, None, LOOK / 2).unwrap();
-    });
-    model.thread("receives 0", move || {
-        receive(&receives, Take::Whole, Deadline::Never).unwrap();
-    });
-    model.thread("sends 0", move || {
-        sends.send(&[], &text(10, false), Deadline::Never, None).unwrap();
     });
 }
 

@@ -32,6 +32,8 @@ pub enum Weaker {
     /// A SeqCst fence becomes one of Acquire and Release.
     ToAcqRel,
     NoWake,
+    /// One is woken, where all are to be.
+    WakeOne,
 }
 
 impl Weaker {
@@ -40,6 +42,7 @@ impl Weaker {
             Self::ToRelaxed => Change::Ordering(Relaxed),
             Self::ToAcqRel => Change::WeakFence,
             Self::NoWake => Change::NoWake,
+            Self::WakeOne => Change::WakeOne,
         }
     }
 
@@ -48,6 +51,7 @@ impl Weaker {
             Self::ToRelaxed => matches!(act, Act::Ordering(_)),
             Self::ToAcqRel => act == Act::Fence,
             Self::NoWake => matches!(act, Act::Wake { .. }),
+            Self::WakeOne => act == Act::Wake { all: true },
         }
     }
 }
@@ -66,7 +70,7 @@ pub struct Caught {
     pub executions: u64,
 }
 
-/// Those that no scene is known to notice, and why not, as far as that is known.
+/// Those that no scene is known to notice, and why not.
 pub struct Open {
     pub places: &'static [Place],
     pub what: &'static str,

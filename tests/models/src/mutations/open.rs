@@ -1,4 +1,4 @@
-//! What is not noticed. "It is thought" is no proof, and "unknown" is what it says.
+//! What is not noticed, and why.
 
 use super::{Open, Place};
 
@@ -10,41 +10,38 @@ pub const OPEN: &[Open] = &[
     Open {
         places: &[place("sync/lock.rs", "wake_one", "futex::wake(word, 1, Kind::Lock)")],
         what: "NoWake",
-        why: "then nobody seems to be asleep, the word is made quiet, and all are woken: only more is done than is needed",
+        why: "nothing is lost: nobody seems to be asleep then, so the word is made quiet, and all are woken; or it has another owner by then, who keeps WAITERS and does the same",
     },
     Open {
         places: &[place("sync/lock.rs", "release_and_wake", "futex::wake(word, 1, Kind::Change)")],
         what: "NoWake",
-        why: "unknown: where nobody else was woken all are, which hides it; a scene is missing in which one that wants the lock sleeps, too",
+        why: "nothing is lost, but it comes later: who is woken for the lock takes it and releases it, and the last such release finds nobody who wants it, and wakes all",
     },
     Open {
-        places: &[place("sync/lock.rs", "notify_slow", "futex::wake(event, count, Kind::Any)")],
+        places: &[
+            place("sync/lock.rs", "notify_slow", "futex::wake(event, count, Kind::Any)"),
+            place(
+                "sync/lock.rs",
+                "notify_beside",
+                "futex::wake(event, if is_watched(watched) { u32::MAX } else { 1 }, Kind::Any)",
+            ),
+        ],
         what: "NoWake",
-        why: "as in `release_slow`",
+        why: "nothing is lost: as in `wake_one`. (Where `notify_beside` wakes one instead of all, that is noticed)",
     },
     Open {
         places: &[place(
             "sync/lock.rs",
-            "notify_beside",
-            "futex::wake(event, if is_watched(watched) { u32::MAX } else { 1 }, Kind::Any)",
+            "take_from_the_gone",
+            "word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed)",
         )],
-        what: "NoWake, WakeOne",
-        why: "without the wake: as in `release_slow`. With one woken: unknown",
-    },
-    Open {
-        places: &[place("sync/lock.rs", "wake_all", "futex::wake(word, u32::MAX, Kind::Any)")],
-        what: "WakeOne",
-        why: "unknown: who is woken and sees WAITERS gone wakes all, which may make it the same. Its callers are not tried one by one",
-    },
-    Open {
-        places: &[place("sync/lock.rs", "set_waiters", "word.load(Acquire)")],
         what: "ToRelaxed",
-        why: "unknown: it needs two releases and two sleepers, deeper than was tried. The fence that follows orders the look that follows it; what is left is the generation, read between the two",
+        why: "not modelled: it is for owners that the kernel does not mark, strangers of another pid namespace above all",
     },
     Open {
         places: &[place("sync/source.rs", "pass_on", "lock::wake_all(source.event().1)")],
         what: "NoWake",
-        why: "not tried: `wake_all` is weakened for all its callers at once",
+        why: "tried by hand, and no scene fails: who changes something for one that waits for several things wakes all already. It is for others who were not asleep yet, and sleep on what the word is once more",
     },
     Open {
         places: &[
@@ -52,28 +49,7 @@ pub const OPEN: &[Open] = &[
             place("queue/receiving.rs", "recv_whole", "lock::wake_all(&shared.recv.lock)"),
         ],
         what: "NoWake",
-        why: "not tried: as above",
-    },
-    Open {
-        places: &[
-            place("sync/permits.rs", "give", "holder.value.store(rest, Release)"),
-            place("sync/permits.rs", "watch_lives", "peer.value.load(Acquire)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: who watches too many lives, or one too few, may only be late; what is free is counted under the lock",
-    },
-    Open {
-        places: &[
-            place("sync/peers.rs", "identity", "self.identity.load(Acquire)"),
-            place("sync/peers.rs", "join", "peer.identity.store(me.0, Release)"),
-        ],
-        what: "ToRelaxed",
-        why: "hardly modelled: identities are set before the threads begin, but for those of holders of permits",
-    },
-    Open {
-        places: &[place("queue/watch.rs", "watch_lessees", "peer.value.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "not modelled: lives are shown before the threads begin",
+        why: "tried by hand, and no scene fails: a release follows, which wakes all where it wakes nobody else. Where it does, the last one does",
     },
     Open {
         places: &[
@@ -81,226 +57,34 @@ pub const OPEN: &[Open] = &[
             place("sync/bias.rs", "end_mine", "word.compare_exchange(seen, seen & !BIASED, Acquire, Relaxed)"),
         ],
         what: "ToRelaxed",
-        why: "it is thought needed: else a lock might be biased anew between the beginning of `take` and its barrier, and a third thread set WAITERS after that. Not met in 190,000 executions of \"biased lock: two others come\"",
+        why: "needed, and deeper than is tried (190,000 executions of \"biased lock: two others come\"): one announces itself, and stops before its barrier; the user ends the bias, releases the lock, takes it, and does not see `is_shared`, so that it begins anew; the barrier and the look at `busy`; the user enters; a third thread sets WAITERS; and the first one's exchange finds the word that it wants",
     },
     Open {
-        places: &[place(
-            "queue/ring.rs",
-            "look",
-            "Ok(Look { slot, position: side.position.load(Acquire), ready: true, behind: false })",
-        )],
+        places: &[place("queue/log.rs", "number_at", "number.load(Acquire)")],
         what: "ToRelaxed",
-        why: "unknown: no scene comes there",
-    },
-    Open {
-        places: &[
-            place("queue/ring.rs", "commit_filled", "self.shared.send.position.store(position, Release)"),
-            place("queue/ring.rs", "commit_emptied", "self.shared.recv.position.store(position, Release)"),
-            place("queue/ring.rs", "commit_emptied_at_hint", "side.position.store(self.next(position), Release)"),
-            place("queue/ring.rs", "put_many", "side.position.store(position, Release)"),
-            place("queue/ring.rs", "take_many", "side.position.store(position, Release)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: a hint, which `look` corrects by the slots",
-    },
-    Open {
-        places: &[place("queue/ring.rs", "history", "slot.head().sequence.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "unknown: the scenes have such deaths, and none fails. The kernel's own change of the dead owner's word may order it; the models have that as Acquire and Release",
-    },
-    Open {
-        places: &[
-            place("queue/log.rs", "is_empty", "self.shared.recv.log.load(Acquire)"),
-            place("queue/log.rs", "is_empty", "self.shared.send.log.load(Acquire)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: how far receivers are matters where the log's bytes are used again, which takes more messages than a scene has",
-    },
-    Open {
-        places: &[
-            place("queue/log.rs", "look_at_receivers", "recv.log_given_back.load(Acquire)"),
-            place("queue/log.rs", "give_back", "given_back.store(from, Release)"),
-        ],
-        what: "ToRelaxed",
-        why: "not modelled: no scene gives memory of the log back, which takes more messages than it has. To be looked at first",
-    },
-    Open {
-        places: &[place("queue/log.rs", "is_taken", "self.shared.recv.log.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "unknown: the scenes have such deaths, and none fails. The kernel's own change of the dead owner's word may order it; the models have that as Acquire and Release",
-    },
-    Open {
-        places: &[
-            place("queue/log.rs", "len", "(recv.log_taken.load(Acquire), recv.log.load(Acquire))"),
-            place("queue/log.rs", "len", "let end = send.log.load(Acquire)"),
-            place("queue/log.rs", "len", "recv.log.load(Acquire) == begin"),
-        ],
-        what: "ToRelaxed",
-        why: "not modelled: no scene asks for the length",
-    },
-    Open {
-        places: &[
-            place("queue/log.rs", "put_in", "let end = send.log.load(Acquire)"),
-            place("queue/log.rs", "number_at", "number.load(Acquire)"),
-            place("queue/log.rs", "number_at", "self.shared.send.log.load(Acquire) == end"),
-        ],
-        what: "ToRelaxed",
-        why: "not modelled: no scene asks for the counters",
-    },
-    Open {
-        places: &[place("queue/blocks.rs", "take_from_the_dead", "self.shared.send.transit.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "unknown: the scenes have such deaths, and none fails. The kernel's own change of the dead owner's word may order it; the models have that as Acquire and Release",
-    },
-    Open {
-        places: &[place("queue/blocks.rs", "give_back", "head.owner.store(State::Returned.nobodys(), Release)")],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the lock of this side: who looks has it from the last owner, or from the kernel, which marked it",
-    },
-    Open {
-        places: &[
-            place("queue/blocks.rs", "say_returned", "self.shared.recv.returned.swap(1, Release)"),
-            place("queue/blocks.rs", "first_returned", "self.shared.recv.returned.swap(0, Acquire)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: a hint; receivers that are told of the end look at the blocks themselves",
-    },
-    Open {
-        places: &[place(
-            "sync/lock.rs",
-            "try_acquire_awaited",
-            "word.compare_exchange(seen, call.owner() | seen, Acquire, Relaxed)",
-        )],
-        what: "ToRelaxed",
-        why: "unknown: who takes an offer so has acquired the offer itself, and does not take the lock of a dead owner so, which is what left something to be mended",
-    },
-    Open {
-        places: &[
-            place("queue/handoff.rs", "leave_word", "claim.head.word.store(0, Release)"),
-            place("queue/handoff.rs", "own_word", "word.compare_exchange(seen, call.owner(), Acquire, Relaxed)"),
-        ],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the block's owner, which is taken with Acquire before the word",
-    },
-    Open {
-        places: &[
-            place(
-                "queue/handoff.rs",
-                "offer",
-                "head.offer.compare_exchange(number | OPEN, number | WITHDRAWN, Acquire, Acquire)",
-            ),
-            place("queue/handoff.rs", "until_taken", "claim.head.offer.load(Acquire)"),
-        ],
-        what: "ToRelaxed, FailureToRelaxed",
-        why: "unknown: the sender seems to read nothing after this that a receiver wrote",
-    },
-    Open {
-        places: &[place("queue/handoff.rs", "until_taken", "futex::wake(&side.lock, u32::MAX, Kind::Any)")],
-        what: "NoWake, WakeOne",
-        why: "unknown: it is for a receiver that dies with a wake-up, in a scene with more senders than there are here",
-    },
-    Open {
-        places: &[
-            place("queue/handoff.rs", "take_offer", "recv.transit.store((index + 1) | flag, Release)"),
-            place("queue/handoff.rs", "take_offer", "recv.transit.store(0, Release);\n            return None"),
-            place(
-                "queue/handoff.rs",
-                "take_offer",
-                "let woken = self.wake_sender(index);\n        recv.transit.store(0, Release)",
-            ),
-        ],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the lock of this side: who looks has it from the last owner, or from the kernel, which marked it",
-    },
-    Open {
-        places: &[place(
-            "queue/handoff.rs",
-            "take_offer",
-            "head.offer.compare_exchange(offer, offer & !STATE | TAKEN, AcqRel, Relaxed)",
-        )],
-        what: "ToAcquire, ToRelease",
-        why: "Acquire: `open_offer` has acquired the same offer. Release: as in `until_taken`",
-    },
-    Open {
-        places: &[place("queue/handoff.rs", "was_accepted", "head.offer.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the lock of this side: who looks has it from the last owner, or from the kernel, which marked it",
+        why: "it keeps the look at the log's end behind it; the engine makes loads in the order of the source",
     },
     Open {
         places: &[
             place("queue/handoff.rs", "wake_sender", "fence_after_rmw()"),
             place("queue/handoff.rs", "wake_sender", "futex::wake(word, u32::MAX, Kind::One(index))"),
-            place("queue/handoff.rs", "release_sender", "futex::wake(&side.lock, u32::MAX, Kind::One(index))"),
         ],
-        what: "ToAcqRel, NoWake, WakeOne",
-        why: "unknown: each of the two wakes seems to stand in for the other, and the lock's release reads the newest word and wakes all where it woke nobody",
+        what: "ToAcqRel, NoWake",
+        why: "nothing is lost: `release_sender` wakes the same one where this has woken nobody, and its exchange reads the newest word. (What is stored after the fence comes after it for a death, too: a compiler's fence, which is not weakened.)",
     },
     Open {
-        places: &[place("queue/handoff.rs", "end_handoffs", "shared.phase.swap(CLOSED, Release)")],
-        what: "ToRelaxed",
-        why: "unknown: there is nothing in a rendezvous that a closed one must still give",
-    },
-    Open {
-        places: &[place("queue/claims.rs", "wait_for_block", "futex::wake(&side.lock, 1, Kind::Change)")],
+        places: &[place("queue/handoff.rs", "release_sender", "futex::wake(&side.lock, u32::MAX, Kind::One(index))")],
         what: "NoWake",
-        why: "no scene comes there in few executions: it is for a wake-up of the kernel that came to the wrong one, after a death",
+        why: "deeper than is tried: a sender looks between the taking of the lock and that of its offer, and sleeps between the first wake and the release; then the release must wake another receiver, who takes an offer of one that sleeps, so that its release does not wake all, and receives no more",
+    },
+    Open {
+        places: &[place("queue/handoff.rs", "until_taken", "futex::wake(&side.lock, u32::MAX, Kind::Any)")],
+        what: "NoWake, WakeOne",
+        why: "deeper than is tried: what `release_sender` is there for, and its author dies between the release and the wake. Others that want the lock are woken by `lock::wait` as well (\"rendezvous: a receiver dies with the lock that another wants\")",
     },
     Open {
         places: &[place("queue/receiving.rs", "wake_emptied", "futex::wake(&self.shared.recv.lock, u32::MAX, FOR_A_BLOCK)")],
-        what: "NoWake, WakeOne",
-        why: "unknown: no scene comes there in few executions",
-    },
-    Open {
-        places: &[
-            place(
-                "queue/claims.rs",
-                "end_transit",
-                "self.blocks.head(index)?.owner.store(self.blocks.mine(State::Held), Release)",
-            ),
-            place("queue/claims.rs", "end_transit", "side.transit.store(0, Release)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: the scenes have such deaths, and none fails. The kernel's own change of the dead owner's word may order it; the models have that as Acquire and Release",
-    },
-    Open {
-        places: &[
-            place("queue/sending.rs", "send_locked", "shared.log_from.store(position.wrapping_add(1), Release)"),
-            place("queue/sending.rs", "send_locked", "shared.log_from.store(0, Release)"),
-            place("queue/sending.rs", "must_log", "self.shared.log_from.store(0, Release)"),
-            place("queue/receiving.rs", "log_is_next", "self.shared.log_from.load(Acquire)"),
-        ],
-        what: "ToRelaxed",
-        why: "unknown: thousands of executions at random of `log: two send, one receives` did not fail; the second place is one where no scene comes, for want of memory",
-    },
-    Open {
-        places: &[
-            place("queue/sending.rs", "put_block", "side.transit.store(index + 1, Release)"),
-            place("queue/sending.rs", "put_block", "head.owner.store(State::Queued.nobodys(), Release)"),
-            place("queue/sending.rs", "put_block", "side.transit.store(0, Release)"),
-            place("queue/sending.rs", "mend_sending", "side.transit.load(Acquire)"),
-        ],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the lock of this side: who looks has it from the last owner, or from the kernel, which marked it",
-    },
-    Open {
-        places: &[place("queue/receiving.rs", "recv_block", "head.owner.load(Acquire)")],
-        what: "ToRelaxed",
-        why: "covered by the slot's sequence number, which `look` has acquired: it is stored after the owner",
-    },
-    Open {
-        places: &[place("queue/receiving.rs", "mark", "head.owner.store(self.blocks.mine(state), Release)")],
-        what: "ToRelaxed",
-        why: "unknown: the scenes have such deaths, and none fails. The kernel's own change of the dead owner's word may order it; the models have that as Acquire and Release",
-    },
-    Open {
-        places: &[
-            place("queue/receiving.rs", "pass_to_me", "recv.transit.store((index + 1) | flags, Release)"),
-            place("queue/receiving.rs", "pass_to_me", "recv.transit.store(0, Release)"),
-            place("queue/receiving.rs", "mend_receiving", "recv.transit.load(Acquire)"),
-            place("queue/receiving.rs", "mend_receiving", "let free = match State::in_word(head.owner.load(Acquire))"),
-            place("queue/receiving.rs", "mend_receiving", "head.owner.store(State::Queued.nobodys(), Release)"),
-        ],
-        what: "ToRelaxed",
-        why: "covered, it is thought, by the lock of this side: who looks has it from the last owner, or from the kernel, which marked it",
+        what: "WakeOne",
+        why: "not tried: it takes two that wait for a block, for one message. (That one is woken is noticed)",
     },
 ];

@@ -377,7 +377,7 @@ impl Blocks {
             // There may be more: the hint stays, for those who look meanwhile.
             return returned;
         }
-        // Acquire: with the Release in `give_back`.
+        // Acquire: with the Release in `say_returned`.
         self.shared.recv.returned.swap(0, Acquire);
         let returned = self.look_for_returned();
         if returned.is_some() {
@@ -387,7 +387,7 @@ impl Blocks {
     }
 
     fn look_for_returned(&self) -> Option<(u32, &BlockHead)> {
-        // Acquire: with the Release in `give_back`.
+        // Acquire: with the Release in `Store::finish`, for the message's bytes.
         let returned = self.all().filter(|(_, head)| State::in_word(head.owner.load(Acquire)) == State::Returned);
         returned.min_by_key(|(_, head)| head.order.load(Relaxed))
     }

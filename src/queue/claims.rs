@@ -197,7 +197,7 @@ impl Store {
         }
         let next = if done { State::Held.of_owner(owner_of(word)) } else { State::Returned.nobodys() };
         // Another thread may end the same lease at the same moment.
-        // Release: with the Acquire in `first_returned`, for the message's bytes.
+        // Release: with the Acquire in `look_for_returned`, for the message's bytes.
         if head.owner.compare_exchange(word, next, Release, Relaxed).is_err() {
             return Err(lost);
         }

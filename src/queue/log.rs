@@ -279,7 +279,7 @@ impl Log {
         self.head(next)?.number.store(head.number.load(Relaxed), Relaxed);
         head.len.store(how, Relaxed);
         // die here: the log ends where it did.
-        // Release: with the Acquire in `next` and `is_empty`.
+        // Release: with the Acquire in `next` and `len`.
         self.shared.send.log.store(next, Release);
         // die here: the log has a record more, which is no message.
         Ok(next)
@@ -367,7 +367,7 @@ impl Log {
         head.len.store(len, Relaxed);
         after.number.store(head.number.load(Relaxed).wrapping_add(1), Relaxed);
         // die here: the log ends where it did, whatever bytes are behind it.
-        // Release: with the Acquire in `next` and `is_empty`: the record is seen whole.
+        // Release: with the Acquire in `next` and `len`: the record is seen whole.
         send.log.store(next, Release);
         // die here: the message is sent.
         send.bytes.add_alone(bytes as u64);
@@ -486,7 +486,7 @@ impl Log {
     #[inline]
     pub(crate) fn commit(&self, next: u64) {
         // die here: the message is still there, for the next receiver.
-        // Release: with the Acquire in `look_at_receivers` and `is_empty`.
+        // Release: with the Acquire in `look_at_receivers` and `len`.
         self.shared.recv.log.store(next, Release);
         // die here: the message is gone with us.
     }

@@ -493,7 +493,7 @@ impl Store {
             head.order.store(order, Relaxed);
         }
         head.deliveries.store(deliveries, Relaxed);
-        // Release: with the Acquire in `take_from_the_dead`, for what was stored before.
+        // Release: what is above is stored before it, also for who takes it from us if we die in between.
         head.owner.store(self.blocks.mine(state), Release);
     }
 
@@ -513,7 +513,7 @@ impl Store {
             head.len.store((from + len) as u32 | if from == 0 { 0 } else { ENVELOPED }, Relaxed);
         }
         recv.transit_place.store(place, Relaxed);
-        // Release: with the Acquire in `mend_receiving`.
+        // Release: what is above is stored before it, for who mends what we leave if we die in between.
         recv.transit.store((index + 1) | flags, Release);
         // die here: the message is where it was, as the next owner of the lock sees, who gives the block back to who had it.
         self.mark(head, take, 1);

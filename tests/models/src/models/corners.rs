@@ -68,7 +68,7 @@ fn log_gives_back(model: &mut Model) {
     shared.log_kept.store(KEPT as u32, Relaxed);
     // In this round the pages of the places are those of the memory.
     let given_back = (PAGE / KEPT - 1) * long / PAGE * PAGE + PAGE;
-    let begin = given_back + long - 48 | 1;
+    let begin = (given_back + long - 48) | 1;
     for side in [&shared.send, &shared.recv] {
         side.log.store(begin, Relaxed);
         side.log_seen.store(begin, Relaxed);

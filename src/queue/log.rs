@@ -545,7 +545,7 @@ impl Log {
             // Without a lock: receivers may have come here meanwhile, and have given the memory back.
             memory::read_if_there(number)
         };
-        let is_there = self.shared.send.log.load(Acquire) == end;
+        let is_there = self.shared.send.log.load(Relaxed) == end;
         if is_there && number.is_none() {
             // It says why.
             self.bytes.populate_to_read(at, at + HEAD)?;

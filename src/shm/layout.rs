@@ -496,7 +496,7 @@ macro_rules! objects {
 objects! {
     RegionLayout: Region, 0, 1, lock;
     MutexLayout: Mutex, 0, 4, word, counts;
-    SemaphoreLayout: Semaphore, SIGNALS, 2, lock, counts;
+    SemaphoreLayout: Semaphore, SIGNALS, 3, lock, counts;
     PermitsLayout: Semaphore, PERMITS, 3, holders.lock, counts;
     QueueLayout: Queue, 0, 7, peers.lock, counts;
 }

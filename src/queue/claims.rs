@@ -113,7 +113,7 @@ impl Store {
     #[cold]
     pub(crate) fn take_from_the_dead(&self, call: &Call<'_>, deadline: Deadline) -> Result<Dead> {
         let shared = &*self.shared;
-        let passing = self.take_what_was_passed_on(call, deadline)?;
+        let passing = self.take_what_was_passed_on(call)?;
         Self::acquire(call, &shared.recv, deadline)?;
         let result = self.take_from_the_dead_locked();
         Self::release(call, &shared.recv);
@@ -122,18 +122,27 @@ impl Store {
 
     /// Sees to the block that a sender was passing on when it died, which may be the only one: who sends next sees to it as well, but may need a block first. Says
     /// whether there was one. The call works on the receiving lock's word before and after.
-    fn take_what_was_passed_on(&self, call: &Call<'_>, deadline: Deadline) -> Result<bool> {
+    fn take_what_was_passed_on(&self, call: &Call<'_>) -> Result<bool> {
         let side = &self.shared.send;
-        if side.transit.load(Relaxed) == 0 || side.lock.load(Relaxed) & TID != 0 {
+        let owner = side.lock.load(Relaxed) & TID;
+        // The kernel does not mark the word of a stranger (`sync::strangers`).
+        if side.transit.load(Relaxed) == 0 || owner != 0 && !call.is_gone(owner) {
             return Ok(false);
         }
         call.turn_to(&side.lock);
-        Self::acquire(call, side, deadline)?;
-        let passing = side.transit.load(Relaxed) != 0;
-        let mended = if passing { self.mend_sending() } else { Ok(()) };
-        Self::release(call, side);
+        let mended = match Self::acquire(call, side, Deadline::Now) {
+            Ok(_) => {
+                let passing = side.transit.load(Relaxed) != 0;
+                let mended = if passing { self.mend_sending() } else { Ok(()) };
+                Self::release(call, side);
+                mended.map(|()| passing)
+            }
+            // Who has the lock sees to it.
+            Err(Error::WouldBlock) => Ok(false),
+            Err(e) => Err(e),
+        };
         call.turn_to(&self.shared.recv.lock);
-        mended.map(|()| passing)
+        mended
     }
 
     pub(crate) fn take_from_the_dead_locked(&self) -> Result<Dead> {

@@ -519,8 +519,8 @@ impl Store {
         self.mark(head, take, 1);
         commit()?;
         // die here: the message is ours; the next owner of the lock sees that, and that we are dead.
-        // After the commit, behind which a hint is stored (Release).
-        recv.transit.store(0, Relaxed);
+        // Release: the commit is made before it, also if we die in between.
+        recv.transit.store(0, Release);
         Ok(())
     }
 

@@ -182,7 +182,8 @@ impl Store {
             }
             _ if self.log.is_none() => return Ok(false),
             _ => {
-                shared.log_from.store(position.wrapping_add(1), Relaxed);
+                // Release: the slots before this position are filled before it, also if we die in between.
+                shared.log_from.store(position.wrapping_add(1), Release);
                 // die here: the log is empty, and the next sender puts the first message into it.
                 let sent = self.send_into_log(payload);
                 if sent.is_err() {
@@ -206,8 +207,8 @@ impl Store {
         head.owner.store(State::Queued.nobodys(), Release);
         self.ring.put_block(slot, position, index, len);
         // die here: the message is sent, and the next owner of the lock sees it.
-        // After the slot's, between which and this the hint is stored (Release).
-        side.transit.store(0, Relaxed);
+        // Release: the slot's is made before it, also if we die in between.
+        side.transit.store(0, Release);
     }
 
     /// Sees to what an owner of the sending lock left, who died while it passed a block on.

@@ -289,6 +289,8 @@ pub const SCENES: &[Entry] = &[
     ("strangers: rendezvous: recv, two offers", |t| strangers(t, scene(t, Rendezvous, Recv, before::nothing, (Send, 2)))),
     ("strangers: unbounded: send into the log", |t| strangers(t, scene(t, Unbounded, Send, before::in_log, (Recv, 0)))),
     ("strangers: long: send", |t| strangers(t, scene(t, Long, Send, before::one, (Recv, 0)))),
+    ("strangers: long: send, ONE block", |t| strangers(t, scene(t, LongOne, Send, before::nothing, (Recv, 0)))),
+    ("long: send, ONE block", |t| scene(t, LongOne, Send, before::nothing, (Recv, 0))),
     ("strangers: long: recv, senders asleep", |t| strangers(t, scene(t, Long, Recv, before::two, (Send, 2)))),
     ("strangers: lease", |t| strangers(t, scene(t, Bounded, Lease, before::two, (Recv, 0)))),
     ("strangers: finish a lease", |t| strangers(t, scene(t, Bounded, Finish, before::two, (Recv, 0)))),

@@ -25,8 +25,8 @@
 //! # The compiler
 //!
 //! A death comes between two of the machine's instructions, and the compiler may have put a store behind others of the same thread that it stands before in the
-//! source: up to the next Release, fence or system call. So one of the dead thread's last stores may not have been made, though later ones were, unless somebody has
-//! seen it. (Read-modify-writes stay where they are: what follows them depends on what they found. So do copies of bytes.)
+//! source, up to the next fence or system call; a Release store it may only put behind others together with what stands before it. So one of the dead thread's last stores
+//! may not have been made, and with it none of the Release stores behind it, though later ones were, unless somebody has seen it. (Read-modify-writes stay where they are: what follows them depends on what they found. So do copies of bytes.)
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -247,6 +247,7 @@ struct Late {
     len: usize,
     /// Something has followed it.
     overtaken: bool,
+    is_release: bool,
 }
 
 struct Sleeper {
@@ -451,6 +452,8 @@ impl World {
         let it = &mut self.threads[thread];
         it.view.join(&it.seen);
         if !is_weak {
+            // What others see by it has been made.
+            it.late.clear();
             it.view.join_words(&self.fences);
             self.fences.join_words(&it.view);
         }
@@ -493,6 +496,11 @@ impl World {
         let current = self.current;
         for (index, thread) in self.threads.iter_mut().enumerate() {
             if index != current && !thread.late.is_empty() {
+                let seen = thread.late.iter().position(|late| late.address == address && late.store == store);
+                // And so have those before it.
+                if let Some(index) = seen.filter(|&index| thread.late[index].is_release) {
+                    thread.late.drain(..index);
+                }
                 thread.late.retain(|late| late.address != address || late.store > store);
             }
         }
@@ -505,33 +513,46 @@ impl World {
 
     /// The current thread has stored something to a word; of `late` bytes, if the compiler may have moved that down.
     fn overtake(&mut self, address: usize, ordering: Ordering, late: Option<usize>) {
-        if matches!(ordering, Ordering::Release | Ordering::AcqRel) {
+        let is_release = matches!(ordering, Ordering::Release | Ordering::AcqRel);
+        if is_release && late.is_none() {
             self.keep_order();
         }
         self.me().late.iter_mut().for_each(|late| late.overtaken |= late.address != address);
         if let Some(len) = late.filter(|_| self.threads[self.current].may_die) {
             let store = self.words[&address].stores.len() - 1;
-            self.me().late.push(Late { address, store, len, overtaken: false });
+            self.me().late.push(Late { address, store, len, overtaken: false, is_release });
         }
     }
 
-    /// The current thread dies: one of its last stores may not have been made.
+    /// The current thread dies: one of its last stores may not have been made, and with it none of the Release stores behind that.
     fn lose_one(&mut self) {
-        let mut late = std::mem::take(&mut self.me().late);
-        late.retain(|late| late.overtaken && self.words[&late.address].stores.len() == late.store + 1);
-        let taken = self.path.choose(late.len() as u32 + 1, Price::Free) as usize;
-        let Some(Late { address, len, store, .. }) = taken.checked_sub(1).map(|taken| late.swap_remove(taken)) else { return };
-        let word = self.words.get_mut(&address).expect("it was stored to");
-        word.stores.pop();
-        let (number, value) = (word.number, word.stores[store - 1].value);
-        self.me().view.words[number] = store as u32 - 1;
-        self.note(|| format!("(the compiler has moved the last store to {address:#x} down: it is {value:#x})"));
-        // SAFETY: it lies in an arena, which lives as long as the execution; one coroutine runs at a time.
-        unsafe {
-            if len == 8 {
-                std::ptr::with_exposed_provenance_mut::<u64>(address).write(value);
-            } else {
-                std::ptr::with_exposed_provenance_mut::<u32>(address).write(value as u32);
+        let late = std::mem::take(&mut self.me().late);
+        let lost_with = |first: usize| std::iter::once(first).chain((first + 1..late.len()).filter(|&i| late[i].is_release));
+        // Of each word they have to be the last ones.
+        let can_be_lost = |first: usize| {
+            lost_with(first).all(|i| {
+                let (address, newest) = (late[i].address, self.words[&late[i].address].stores.len());
+                (late[i].store..newest)
+                    .all(|store| lost_with(first).any(|j| late[j].address == address && late[j].store == store))
+            })
+        };
+        let firsts: Vec<usize> = (0..late.len()).filter(|&first| late[first].overtaken && can_be_lost(first)).collect();
+        let taken = self.path.choose(firsts.len() as u32 + 1, Price::Free) as usize;
+        let Some(first) = taken.checked_sub(1).map(|taken| firsts[taken]) else { return };
+        let lost: Vec<usize> = lost_with(first).collect();
+        for Late { address, store, len, .. } in lost.into_iter().rev().map(|i| &late[i]) {
+            let word = self.words.get_mut(address).expect("it was stored to");
+            word.stores.pop();
+            let (number, value) = (word.number, word.stores[store - 1].value);
+            self.me().view.words[number] = *store as u32 - 1;
+            self.note(|| format!("(the compiler has moved the last store to {address:#x} down: it is {value:#x})"));
+            // SAFETY: it lies in an arena, which lives as long as the execution; one coroutine runs at a time.
+            unsafe {
+                if *len == 8 {
+                    std::ptr::with_exposed_provenance_mut::<u64>(*address).write(value);
+                } else {
+                    std::ptr::with_exposed_provenance_mut::<u32>(*address).write(value as u32);
+                }
             }
         }
     }

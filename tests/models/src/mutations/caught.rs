@@ -535,4 +535,25 @@ pub const CAUGHT: &[Caught] = &[
         (0, 100),
         100,
     ),
+    caught(
+        ("queue/sending.rs", "put_block", "side.transit.store(0, Release)"),
+        ToRelaxed,
+        "ring of 1: a sender dies with the only block",
+        (0, 100),
+        100,
+    ),
+    caught(
+        ("queue/receiving.rs", "pass_to_me", "recv.transit.store(0, Release)"),
+        ToRelaxed,
+        "ring of 1: a receiver of long ones dies",
+        (0, 100),
+        100,
+    ),
+    caught(
+        ("queue/sending.rs", "send_locked", "shared.log_from.store(position.wrapping_add(1), Release)"),
+        ToRelaxed,
+        "log: a sender of a batch dies",
+        (0, 100),
+        100,
+    ),
 ];

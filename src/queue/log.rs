@@ -566,7 +566,8 @@ impl Log {
         Ok(self.taken())
     }
 
-    /// How many messages wait in the log, at this moment.
+    /// How many messages wait in the log, at this moment; one more where a receiver has died between its commit and the count of it, until the next one is
+    /// received.
     pub(crate) fn len(&self) -> Result<usize> {
         let (send, recv) = (&self.shared.send, &self.shared.recv);
         for _ in 0..100 {

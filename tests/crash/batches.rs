@@ -253,6 +253,11 @@ impl Scene for BatchScene<'_> {
         self.sleepers.1
     }
 
+    fn first_is_woken_last(&self) -> bool {
+        // As in the scenes of single messages.
+        self.kind == Kind::Rendezvous && self.sleepers == (Asleep::Send, 2)
+    }
+
     fn sleep(&self, index: usize) -> u64 {
         if self.sleepers.0 == Asleep::Send {
             self.queue.send(&message(SLEEPER + index as u64, 150)).map(|()| 1).unwrap()

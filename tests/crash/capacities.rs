@@ -197,6 +197,13 @@ pub mod before {
         two(scene);
     }
 
+    /// All who wait have been woken once more than without this. Each time the free word of a lock that somebody waits at changes between looking
+    /// to its next owner as it should, and as if the last one had died; then that wakes all of them, whose wake-ups are not needed any more.
+    pub fn all_woken(scene: &CapacityScene) {
+        // Who leases for the first time wakes all.
+        assert_eq!(scene.queue.lease_timeout(SHORT).err(), Some(Error::TimedOut));
+    }
+
     /// The ring of an unbounded queue is full.
     pub fn ring_full(scene: &CapacityScene) {
         scene.put(256, 30);
@@ -673,6 +680,11 @@ impl Scene for CapacityScene<'_> {
 
     fn sleepers(&self) -> usize {
         self.sleepers.1
+    }
+
+    fn first_is_woken_last(&self) -> bool {
+        // Whose offer is taken first is not the one whom a wake-up for anybody would reach.
+        self.kind == Rendezvous && self.sleepers == (Act::Send, 2)
     }
 
     fn sleepers_come_later(&self) -> bool {

@@ -81,9 +81,10 @@ FAULTS = [
         "{ 0 } else { futex::wake(word, u32::MAX, Kind::One(index)) }",
         "{ 0 } else { 1 }",
         "two offers",
-        r"rendezvous: recv, two offers: killed after \d+ of \d+: late: woken after \d+ ms\n",
+        r"rendezvous: recv, two offers(, all woken before)?: killed after \d+ of \d+: late: woken after \d+ ms\n",
         (
-            r"rendezvous: lease, two offers: killed after \d+ of \d+: late: woken after \d+ ms\n",
+            r"rendezvous: lease, two offers(, all woken before)?: killed after \d+ of \d+: late: woken after \d+ ms\n",
+            r"rendezvous: view, two offers(, all woken before)?: killed after \d+ of \d+: late: woken after \d+ ms\n",
             r"rendezvous: receive a batch, two offers: killed after \d+ of \d+: late: woken after \d+ ms\n",
         ),
     ),

@@ -11,6 +11,10 @@ use crate::victim::{Ran, Server, Trace, Victim, in_words};
 pub const HANG: Duration = Duration::from_secs(5);
 /// A sleeper that runs later than this was not woken, but looked by itself.
 pub const LATE: u64 = 50_000_000;
+/// Who sleeps looks every 100 ms, and one that fell asleep longer ago than this could be back in less than [`LATE`] without having been woken.
+const FRESH: Duration = Duration::from_millis(30);
+/// In this time one that sleeps has looked by itself.
+const LOOK: Duration = Duration::from_millis(150);
 /// Where two die at nearly the same moment, a survivor may have to look by itself, which it does every 100 ms.
 pub const LATE_AFTER_TWO: u64 = 100_000_000 + LATE;
 /// So often a late wake-up must repeat itself: the machine may be busy.
@@ -61,6 +65,10 @@ pub trait Scene {
     /// In sleeper number `index`: the call that sleeps. What it says is told to `finish`.
     fn sleep(&self, _index: usize) -> u64 {
         0
+    }
+    /// Whether the kernel would wake the first of them, who came first, last.
+    fn first_is_woken_last(&self) -> bool {
+        false
     }
     /// Whether the sleepers fall asleep only once the victim sleeps, behind it.
     fn sleepers_come_later(&self) -> bool {
@@ -123,15 +131,24 @@ pub struct Sleepers {
     children: Vec<Child>,
     /// For each: whether it is done, what its call said, and when.
     board: Board,
+    /// Since when they sleep.
+    since: Instant,
 }
 
 impl Sleepers {
+    fn none(room: usize) -> Self {
+        Self { children: vec![], board: Board::new(3 * room), since: Instant::now() }
+    }
+
     fn start(scene: &dyn Scene) -> Self {
-        let mut sleepers = Self { children: vec![], board: Board::new(3 * (scene.sleepers() + 1)) };
+        let mut sleepers = Self::none(scene.sleepers() + 1);
         for i in 0..scene.sleepers() {
             sleepers.add(scene, i);
+            sleepers.children[i].wait_asleep();
         }
-        sleepers.children.iter().for_each(Child::wait_asleep);
+        if scene.first_is_woken_last() {
+            sleepers.children[0].fall_asleep_anew();
+        }
         sleepers
     }
 
@@ -151,6 +168,22 @@ impl Sleepers {
         let i = self.children.len();
         self.add(scene, i);
         wait_for("another to sleep or be done", || self.board.get(3 * i) == 1 || self.children[i].is_asleep());
+    }
+
+    /// If they have slept for long: waits until they have looked by themselves, so that one that is not woken now sleeps for long.
+    fn let_them_look(&self, scene: &dyn Scene) {
+        if self.since.elapsed() < FRESH {
+            return;
+        }
+        let end = Instant::now() + LOOK;
+        let before: Vec<_> = self.children.iter().map(Child::pauses).collect();
+        let has_looked = |i: usize| self.children[i].pauses() != before[i] && self.children[i].is_asleep();
+        while (0..before.len()).any(|i| self.board.get(3 * i) == 0 && !has_looked(i)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        if scene.first_is_woken_last() && self.children[0].is_asleep() {
+            self.children[0].fall_asleep_anew();
+        }
     }
 
     pub fn done(&self) -> usize {
@@ -526,10 +559,11 @@ fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, sec
         scene.take_away();
         sleepers = Some(Sleepers::start(scene));
     }
-    let mut sleepers = sleepers.unwrap_or_else(|| Sleepers { children: vec![], board: Board::new(3) });
+    let mut sleepers = sleepers.unwrap_or_else(|| Sleepers::none(1));
     if scene.another_comes() {
         sleepers.add_another(scene);
     }
+    sleepers.let_them_look(scene);
     if scene.stands_still() {
         victim.go_on();
     }

@@ -129,6 +129,9 @@ impl Scene for Strangers<'_> {
     fn sleepers(&self) -> usize {
         self.inner.sleepers()
     }
+    fn first_is_woken_last(&self) -> bool {
+        self.inner.first_is_woken_last()
+    }
     fn sleep(&self, index: usize) -> u64 {
         self.inner.sleep(index)
     }

@@ -208,6 +208,22 @@ impl Child {
     pub fn is_asleep(&self) -> bool {
         is_asleep(self.pid)
     }
+
+    /// How often it has gone to sleep, on whatever.
+    pub fn pauses(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count.map_or(0, |count| count.trim().parse().unwrap())
+    }
+
+    /// While it sleeps on a futex: lets it fall asleep anew, so that the kernel wakes it after those who sleep there by now.
+    pub fn fall_asleep_anew(&self) {
+        let pauses = self.pauses();
+        self.signal(Signal::SIGSTOP);
+        wait_for(&format!("the child {:?} to stop", self.what), || self.pauses() > pauses);
+        self.signal(Signal::SIGCONT);
+        wait_for(&format!("the child {:?} to sleep again", self.what), || self.pauses() > pauses + 1 && self.is_asleep());
+    }
 }
 
 impl Drop for Child {
@@ -223,7 +239,8 @@ pub fn is_asleep(pid: Pid) -> bool {
     let number = words.next().and_then(|number| number.parse::<i64>().ok());
     let operation = words.nth(1).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
     match number {
-        Some(libc::SYS_futex) => operation == Some(libc::FUTEX_WAIT_BITSET),
+        // The second is a wait that goes on after a stop.
+        Some(libc::SYS_futex | libc::SYS_restart_syscall) => operation == Some(libc::FUTEX_WAIT_BITSET),
         // futex_wait(2) is not yet in the libc crate.
         Some(number) => [libc::SYS_futex_waitv, 455].contains(&number),
         None => false,

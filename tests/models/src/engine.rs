@@ -11,7 +11,8 @@
 //!
 //! Each word has a history of stores. A thread has a *view*: for each word, the oldest store that it may still see. A load gives any store from there on;
 //! Release stores carry their author's view, and Acquire loads take it over; relaxed stores carry that of the last release fence; read-modify-writes
-//! read the newest store, and carry on what it carried; SeqCst fences share one view. This is C++20's model, with two things left out: stores of a word take effect
+//! read the newest store, and carry on what it carried; SeqCst fences share one view. A fence that x86 has in the read-modify-write before it lies there:
+//! what the thread has stored since is not in that view yet. This is C++20's model, with two things left out: stores of a word take effect
 //! in the order in which they are made, and no load sees a store that is made after it. SeqCst loads and stores are refused. Views also have the steps of each
 //! thread, so that copies of bytes are known to be ordered; if they are not, that is a data race.
 //!
@@ -236,6 +237,8 @@ struct Thread {
     expired: bool,
     /// If it may die: its stores since the last step that keeps the compiler from moving them down.
     late: Vec<Late>,
+    /// Its stores since its last read-modify-write or fence: the word's number, and which of the word's stores it knew of before.
+    since_update: Vec<(usize, u32)>,
 }
 
 /// A store which the compiler may have moved behind those that follow it.
@@ -248,6 +251,16 @@ struct Late {
     /// Something has followed it.
     overtaken: bool,
     is_release: bool,
+}
+
+/// What a SeqCst fence is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    Whole,
+    /// It lies where the thread's last read-modify-write does: what was stored since may be seen later than what is loaded after it.
+    AtUpdate,
+    /// None: it orders as an AcqRel fence does.
+    Weak,
 }
 
 struct Sleeper {
@@ -448,14 +461,20 @@ impl World {
         self.note(|| format!("  ({name} wakes up: {woken:?})"));
     }
 
-    fn fence(&mut self, thread: usize, is_weak: bool) {
+    fn fence(&mut self, thread: usize, kind: Fence) {
         let it = &mut self.threads[thread];
         it.view.join(&it.seen);
-        if !is_weak {
+        if kind != Fence::Weak {
             // What others see by it has been made.
             it.late.clear();
+            let mut told = it.view.clone();
+            if kind == Fence::AtUpdate {
+                it.since_update.iter().rev().for_each(|&(word, before)| told.words[word] = before);
+            } else {
+                it.since_update.clear();
+            }
             it.view.join_words(&self.fences);
-            self.fences.join_words(&it.view);
+            self.fences.join_words(&told);
         }
         it.fenced = Rc::new(it.view.clone());
     }
@@ -798,7 +817,9 @@ pub fn store(address: usize, now: impl Fn() -> u64, (value, len): (u64, usize), 
     world(|w| {
         let ordering = w.ordering(at, ordering);
         if acts {
-            w.word(address, now);
+            let number = w.word(address, now).number;
+            let before = w.me().view.word(number);
+            w.me().since_update.push((number, before));
             w.append(address, value, ordering, None);
             w.overtake(address, ordering, Some(len));
             w.note(|| format!("store {value:#x} {ordering:?} to {address:#x} {at}"));
@@ -825,6 +846,7 @@ pub fn update(address: usize, now: u64, value: u64, ordering: Ordering) -> bool 
 
 fn rmw(w: &mut World, address: usize, now: u64, value: u64, ordering: Ordering) {
     let newest = w.word(address, now).stores.len() - 1;
+    w.me().since_update.clear();
     w.see(address, newest, ordering);
     let carried = Rc::clone(&w.words[&address].stores[newest].view);
     w.append(address, value, ordering, Some(carried));
@@ -851,6 +873,8 @@ pub fn exchange(
         if !w.acts() {
             return (now, false);
         }
+        // Also where it fails.
+        w.me().since_update.clear();
         if now == expected && !(weak && w.path.choose(2, Price::Deviation) != 0) {
             rmw(w, address, now, value, success);
             w.note(|| format!("exchange {now:#x} for {value:#x} {success:?} at {address:#x} {at}"));
@@ -872,6 +896,17 @@ pub fn exchange(
 #[track_caller]
 pub fn fence(ordering: Ordering) {
     assert_eq!(ordering, Ordering::SeqCst, "other fences are not modelled");
+    fence_of(Fence::Whole);
+}
+
+/// What keeps the compiler from moving anything, where the machine's read-modify-writes are fences.
+#[track_caller]
+pub fn fence_after_update() {
+    fence_of(Fence::AtUpdate);
+}
+
+#[track_caller]
+fn fence_of(kind: Fence) {
     let at = Location::caller();
     let acts = step();
     world(|w| {
@@ -882,7 +917,7 @@ pub fn fence(ordering: Ordering) {
         }
         w.note(|| format!("fence {at}"));
         w.keep_order();
-        w.fence(w.current, change == Some(Change::WeakFence));
+        w.fence(w.current, if change == Some(Change::WeakFence) { Fence::Weak } else { kind });
     });
 }
 
@@ -900,10 +935,10 @@ pub fn fence_everywhere() {
                 change = w.mutated(at);
             }
             w.keep_order();
-            let is_weak = change == Some(Change::WeakFence);
-            if acts && (thread.is_none() || !is_weak) {
+            let kind = if change == Some(Change::WeakFence) { Fence::Weak } else { Fence::Whole };
+            if acts && (thread.is_none() || kind == Fence::Whole) {
                 w.note(|| format!("fence of {thread:?} {at}"));
-                w.fence(thread.unwrap_or(w.current), is_weak);
+                w.fence(thread.unwrap_or(w.current), kind);
             }
         });
     }
@@ -974,6 +1009,8 @@ pub fn sleep(words: &[(usize, u64, u32, u32)], can_time_out: bool) -> Woken {
         let current = w.current;
         assert_ne!(current, MAIN, "the main thread would have to wait");
         w.keep_order();
+        // As when it wakes.
+        w.me().since_update.clear();
         let mut late = false;
         for &(address, now, expected, _) in words {
             let oldest = w.word(address, now).kernel;
@@ -1041,7 +1078,12 @@ pub fn wake(address: usize, now: u64, most: u32, mask: u32) -> u32 {
             _ => most,
         };
         w.keep_order();
-        if acts && most != 0 { wake_some(w, address, now, most, mask) } else { 0 }
+        if !acts || most == 0 {
+            return 0;
+        }
+        // The kernel has a fence there, before it looks for sleepers.
+        w.me().since_update.clear();
+        wake_some(w, address, now, most, mask)
     })
     .unwrap_or(0)
 }
@@ -1366,6 +1408,7 @@ fn thread(name: &'static str, may_die: bool) -> Thread {
         slept_late: false,
         expired: false,
         late: Vec::new(),
+        since_update: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::shm::Shared;
 use crate::sync::lock::LOOK;
 use crate::sys::futex::{self, Kind};
 use crate::sys::memory::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sys::memory::{AtomicU32, Ordering, copy, fence};
+use crate::sys::memory::{AtomicU32, Ordering, copy, fence, fence_after_rmw};
 
 const BOUNDS: Bounds = Bounds { deviations: 4, deaths: 0, random: 0 };
 
@@ -31,6 +31,27 @@ fn store_buffering(model: &mut Model, fenced: bool) {
             if fenced {
                 fence(SeqCst);
             }
+            let value = words[other].load(Relaxed);
+            seen.set(seen.get() + value);
+        });
+    }
+    model.finally(move |_| assert_ne!(seen.get(), 0));
+}
+
+/// As `store_buffering`, with a read-modify-write of another word behind the store, or before it, and the fence that comes after one.
+fn store_buffering_beside_update(model: &mut Model, update_behind: bool) {
+    let (words, seen) = (words(), Rc::new(Cell::new(0)));
+    for (name, mine, other) in [("a", 0, 1), ("b", 1, 0)] {
+        let (words, seen) = (Rc::clone(&words), Rc::clone(&seen));
+        model.thread(name, move || {
+            if !update_behind {
+                words[2].fetch_add(1, Relaxed);
+            }
+            words[mine].store(1, Relaxed);
+            if update_behind {
+                words[2].fetch_add(1, Relaxed);
+            }
+            fence_after_rmw();
             let value = words[other].load(Relaxed);
             seen.set(seen.get() + value);
         });
@@ -227,6 +248,8 @@ pub fn all() -> Vec<(&'static str, Report)> {
     vec![
         ("store buffering", run(BOUNDS, &|m| store_buffering(m, false))),
         ("store buffering with fences: none", run(BOUNDS, &|m| store_buffering(m, true))),
+        ("store buffering behind updates", run(BOUNDS, &|m| store_buffering_beside_update(m, false))),
+        ("store buffering before updates: none", run(BOUNDS, &|m| store_buffering_beside_update(m, true))),
         ("message passing without Release", run(BOUNDS, &|m| message_passing(m, Relaxed, Acquire))),
         ("message passing without Acquire", run(BOUNDS, &|m| message_passing(m, Release, Relaxed))),
         ("message passing: none", run(BOUNDS, &|m| message_passing(m, Release, Acquire))),

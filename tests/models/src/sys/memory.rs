@@ -33,7 +33,7 @@ pub(crate) fn obeys_barriers() -> bool {
 
 #[track_caller]
 pub(crate) fn fence_after_rmw() {
-    engine::fence(Ordering::SeqCst);
+    engine::fence_after_update();
 }
 
 /// Nothing depends on what is counted: it is no step.

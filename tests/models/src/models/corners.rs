@@ -16,6 +16,7 @@ use crate::sync::lock::{GENERATION, LOOK, OWNER_DIED};
 use crate::sync::permits::Permits;
 use crate::sync::source::{Sleeper, Source};
 use crate::sys::memory::Ordering::{Relaxed, Release};
+use crate::sys::memory::set_obeys_barriers;
 use crate::sys::process::Identity;
 use crate::sys::thread::Call;
 use crate::time::Deadline;
@@ -44,7 +45,10 @@ pub fn all() -> Vec<Scene> {
             let play = Play { kind: Kind::Rendezvous, senders: &[1], dies: Some("receives 0"), ..Play::default() };
             _ = Play { receivers: &[Take::Whole, Take::Whole], ..play }.set_up(m);
         }),
-        scene("permits: one dies when it has given its own back", 1, 1, dies_after_giving),
+        scene("permits: one dies when it has given its own back", 1, 1, |m| dies_giving(m, &["takes"], false)),
+        scene("permits: one dies when it has given its own back, and a third one looks", 0, 1, |m| {
+            dies_giving(m, &["takes"], true)
+        }),
         scene("rendezvous: two receive what is there", 1, 0, two_receive),
         scene("permits: one joins", 2, 0, joins),
     ]
@@ -323,16 +327,17 @@ pub(super) fn dies_beside_one_that_waits(model: &mut Model, kind: Kind) {
     model.thread("sends 0", move || short(&sends, 10));
 }
 
-/// One waits for the permit of another one, who dies when it has given it back, and has told nobody.
-fn dies_after_giving(model: &mut Model) {
-    let shared = Shared::<PermitsLayout>::new(0);
-    shared.total.store(1, Relaxed);
-    for (index, value) in [(0, 1), (1, 0)] {
+/// As many as there are permits wait for those of another one, who dies before it gives them back, or when it has and has told nobody.
+fn dies_giving(model: &mut Model, takers: &[&'static str], one_looks: bool) {
+    set_obeys_barriers(true);
+    let (shared, total) = (Shared::<PermitsLayout>::new(0), takers.len() as u32);
+    shared.total.store(total, Relaxed);
+    for (index, value) in (0..=takers.len()).map(|index| (index, if index == 0 { total } else { 0 })) {
         let peer = &shared.holders.table[index];
         peer.identity.store(101 + index as u64, Relaxed);
         peer.value.store(value, Relaxed);
     }
-    let [gives, takes, main] = [0; 3].map(|_| Permits::new(shared.clone()));
+    let gives = Permits::new(shared.clone());
     model.mortal("gives", move || {
         let word = &gives.shared.lives[0].word;
         let call = Call::enter(word).unwrap();
@@ -340,10 +345,17 @@ fn dies_after_giving(model: &mut Model) {
         // SAFETY: nothing is needed here.
         unsafe { call.link(word) };
         drop(call);
-        gives.release(1, Deadline::Never).unwrap();
+        gives.release(total, Deadline::Never).unwrap();
     });
-    model.thread("takes", move || takes.acquire(Deadline::Never).unwrap());
-    model.finally(move |_| assert_eq!(main.free(), Ok(1)));
+    for name in takers {
+        let takes = Permits::new(shared.clone());
+        model.thread(name, move || takes.acquire(Deadline::Never).unwrap());
+    }
+    if one_looks {
+        let looks = Permits::new(shared.clone());
+        model.thread("looks", move || _ = looks.free());
+    }
+    model.finally(move |_| assert_eq!(Permits::new(shared).free(), Ok(total)));
 }
 
 /// Who sees somebody on a table sees who it is.

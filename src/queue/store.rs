@@ -17,8 +17,10 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -118,8 +120,13 @@ pub(crate) struct Store {
     /// The directory that the queue's name is in.
     dir: Option<PathBuf>,
     /// The lives there, once they were needed; None where there are none.
-    lives: OnceLock<Option<Arc<Lives>>>,
+    lives: OnceBox<Option<Arc<Lives>>>,
     pub(crate) users: Arc<Users>,
+}
+
+thread_local! {
+    /// This thread looks for the lives of a queue's users.
+    static FINDING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Store {
@@ -147,7 +154,7 @@ impl Store {
             recv_spin,
             looked: AtomicU64::new(0),
             dir,
-            lives: OnceLock::new(),
+            lives: OnceBox::new(),
             users,
             shared,
         })
@@ -166,7 +173,17 @@ impl Store {
             };
             Lives::of(&dir).ok()
         };
-        self.lives.get_or_init(find).as_deref()
+        if let Some(lives) = self.lives.get() {
+            return lives.as_deref();
+        }
+        // A signal handler that interrupted the search does without.
+        if FINDING.replace(true) {
+            return None;
+        }
+        let found = find();
+        FINDING.set(false);
+        // Several threads may look for it at once. None waits for another one, which a child of fork does not have.
+        self.lives.get_or_init(|| Box::new(found)).as_deref()
     }
 
     /// Whether who finds messages, and so never waits, should look now for what comes back from the dead: every [`lock::LOOK`].

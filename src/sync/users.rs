@@ -1,7 +1,9 @@
 //! The users of one object: threads of its own pid namespace, until the first process of another one comes, and strangers from then on.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use once_cell::race::OnceBox;
 
 use crate::error::{Error, Result};
 use crate::shm::Shared;
@@ -20,7 +22,7 @@ pub(crate) struct Users {
     dir: Option<PathBuf>,
     /// Whether it was opened in its own pid namespace. (A child that is forked into another one makes no calls there.)
     from_home: bool,
-    strangers: OnceLock<Arc<Strangers>>,
+    strangers: OnceBox<Arc<Strangers>>,
 }
 
 impl Users {
@@ -34,7 +36,7 @@ impl Users {
         let counts = object.part(T::counts);
         // The program may go to another directory before it has to know this.
         let dir = dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
-        let mut users = Self { header, counts, dir, from_home: true, strangers: OnceLock::new() };
+        let mut users = Self { header, counts, dir, from_home: true, strangers: OnceBox::new() };
         users.from_home = users.are_at_home();
         if !users.from_home {
             users.become_strangers()?;
@@ -46,7 +48,7 @@ impl Users {
     pub(crate) fn seen<T: Counted>(object: &Shared<T>, dir: PathBuf) -> Result<Self> {
         let header = Shared::new(Arc::clone(object.mapping()), object.offset())?;
         let counts = object.part(T::counts);
-        Ok(Self { header, counts, dir: Some(dir), from_home: true, strangers: OnceLock::new() })
+        Ok(Self { header, counts, dir: Some(dir), from_home: true, strangers: OnceBox::new() })
     }
 
     /// Whether the object is of this process's pid namespace.
@@ -82,7 +84,7 @@ impl Users {
         }
         let dir = self.dir.as_ref().ok_or(Error::Corrupted("an object in a region has strangers among its users"))?;
         let strangers = Strangers::of(dir)?;
-        Ok(self.strangers.get_or_init(|| strangers))
+        Ok(self.strangers.get_or_init(|| Box::new(strangers)))
     }
 
     /// The table by which they are known.

@@ -11,11 +11,12 @@
 //! such a look, since SIGNALLED was stored before the eventfd was written. And while a backlog is drained, nobody is woken.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ const SIGNALLED: u32 = 1;
 struct Watch {
     source: Box<dyn Source>,
     state: AtomicU32,
-    event: OnceLock<Event>,
+    event: OnceBox<Event>,
     #[cfg(feature = "async")]
     wakers: Mutex<Vec<(u64, std::task::Waker)>>,
     watcher: Arc<Watcher>,
@@ -108,7 +109,7 @@ impl Watchers {
         let watch = Arc::new(Watch {
             source,
             state: AtomicU32::new(SIGNALLED),
-            event: OnceLock::new(),
+            event: OnceBox::new(),
             #[cfg(feature = "async")]
             wakers: Mutex::default(),
             watcher: Arc::clone(&watcher),
@@ -206,7 +207,7 @@ impl Readiness {
             Some(event) => event,
             None => {
                 let event = Event::new_set()?;
-                watch.event.get_or_init(|| event)
+                watch.event.get_or_init(|| Box::new(event))
             }
         };
         if !watch.source.ready(true) {

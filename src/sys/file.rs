@@ -3,10 +3,10 @@
 //! `open(2)` with O_TMPFILE, `linkat(2)`, `memfd_create(2)`, `fallocate(2)`, `madvise(2)` with MADV_POPULATE_WRITE (Linux 5.14),
 //! `mremap(2)` with an old size of 0, which maps shared pages once more without a descriptor.
 
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -16,6 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{ftruncate, linkat};
+use once_cell::race::OnceNonZeroUsize;
 
 use crate::error::{Error, Result};
 use crate::sys::thread::Uncancelled;
@@ -281,9 +282,10 @@ impl Annex {
 /// How long a page is on this machine.
 #[inline]
 pub(crate) fn page_size() -> usize {
-    static SIZE: OnceLock<usize> = OnceLock::new();
+    static SIZE: OnceNonZeroUsize = OnceNonZeroUsize::new();
     // SAFETY: no preconditions.
-    *SIZE.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(PAGE))
+    let ask = || usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().and_then(NonZeroUsize::new);
+    SIZE.get_or_init(|| ask().unwrap_or(const { NonZeroUsize::new(PAGE).unwrap() })).get()
 }
 
 /// The smallest page that Linux has: memory is reserved in steps of it, or of more.

@@ -210,7 +210,7 @@ pub const CAUGHT: &[Caught] = &[
     ),
     caught(("queue/ring.rs", "take_many", "head.sequence.load(Acquire)"), ToRelaxed, "ring of 2: batches", (0, 200), 200),
     caught(
-        ("queue/ring.rs", "take_many", "head.sequence.store(sequence + 1, Release)"),
+        ("queue/ring.rs", "take_many", "head.sequence.store(sequence.wrapping_add(1), Release)"),
         ToRelaxed,
         "ring of 2: batches",
         (0, 200),

@@ -762,9 +762,21 @@ fn descriptors_of_readiness_work_among_strangers() {
 
 #[test]
 fn a_process_in_another_time_namespace_is_not_taken_for_dead() {
+    for has_asked_before in [false, true] {
+        another_time_namespace(has_asked_before);
+    }
+}
+
+/// `has_asked_before`: the process around the namespace has found out what its own time is.
+fn another_time_namespace(has_asked_before: bool) {
     let test = Test::new("time namespaces");
     let board = Board::new(1);
     let around = fork("around", || {
+        if has_asked_before {
+            Queue::create(test.name("before"), &QueueOptions::new()).unwrap().send(b"job").unwrap();
+            fork("another", || drop(Queue::open(test.name("before")).unwrap().lease().unwrap())).join();
+            Queue::open(test.name("before")).unwrap().lease().unwrap().finish().unwrap();
+        }
         // SAFETY: no preconditions. CLONE_NEWTIME is for the children alone.
         assert_eq!(unsafe { libc::unshare(0x80) }, 0, "making a time namespace");
         std::fs::write("/proc/self/timens_offsets", "boottime 1000 0").unwrap();

@@ -232,8 +232,9 @@ fn stat(process: &str) -> Option<Stat> {
 
 /// Whether times since boot are those of the machine here.
 fn has_the_machines_time() -> bool {
-    static KNOWN: AtomicU8 = AtomicU8::new(0);
-    let known = KNOWN.load(Relaxed);
+    // A child of fork may be in another time namespace than its parent.
+    static KNOWN: PerProcess<AtomicU8> = PerProcess::new();
+    let known = KNOWN.get().load(Relaxed);
     if known != 0 {
         return known == 1;
     }
@@ -247,7 +248,7 @@ fn has_the_machines_time() -> bool {
         }
     };
     if offsets.is_ok() {
-        KNOWN.store(if is_ours { 1 } else { 2 }, Relaxed);
+        KNOWN.get().store(if is_ours { 1 } else { 2 }, Relaxed);
     }
     is_ours
 }

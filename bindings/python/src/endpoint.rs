@@ -9,11 +9,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
-use rsipc::Namespace;
+use rsipc::{Error, Namespace};
 
 use crate::args::{self, Bytes};
 use crate::counters::counters;
-use crate::errors::Doing;
+use crate::errors::{Doing, exception};
 use crate::handle::Handle;
 use crate::queue::{Queue, options};
 use crate::tasks::in_task;
@@ -348,7 +348,13 @@ impl Message {
     #[pyo3(signature = (data))]
     fn reply(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
         let data = data.as_slice();
-        call(py, || self.lock().reply(data))
+        // Attached, as all that lock it are: a child of fork is never left with a message that another thread was at.
+        loop {
+            match self.lock().reply(data) {
+                Err(Error::Interrupted) => py.check_signals()?,
+                result => return result.map_err(|e| exception(py, &e, Doing::Other)),
+            }
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -28,7 +28,7 @@ use crate::sys::file::{self, Annex};
 use crate::sys::futex::{self, Kind};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::memory::{AtomicU32, AtomicU64};
-use crate::sys::process::{Identity, PerProcess, me, thread_is_gone};
+use crate::sys::process::{Identity, PerProcess, me, own_thread_is_gone};
 use crate::sys::thread::{Call, Uncancelled, forks};
 use crate::time::Deadline;
 
@@ -146,7 +146,7 @@ impl Lives {
     fn own(&self, call: &Call<'_>) {
         let (word, owner) = (self.own.word(LIFE_BACK), self.owner.load(Relaxed));
         let me = u64::from(forks()) << 32 | u64::from(call.tid());
-        let lives = |tid: u32| tid != 0 && !thread_is_gone(tid);
+        let lives = |tid: u32| tid != 0 && !own_thread_is_gone(tid);
         let seen = word.load(Relaxed) & TID;
         if owner != me && owner >> 32 == me >> 32 && lives(owner as u32) {
             return;
@@ -276,7 +276,7 @@ mod tests {
         let there = Lives::of(&other).unwrap();
         let life = std::thread::scope(|scope| scope.spawn(|| there.mine().unwrap()).join().unwrap());
         let end = Instant::now() + Duration::from_secs(10);
-        while there.table.watch(life).is_some() || !thread_is_gone(there.owner.load(Relaxed) as u32) {
+        while there.table.watch(life).is_some() || !own_thread_is_gone(there.owner.load(Relaxed) as u32) {
             assert!(Instant::now() < end);
         }
         assert_eq!(there.mine(), Ok(life));

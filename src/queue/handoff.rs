@@ -235,7 +235,8 @@ impl Store {
                 Noticed::Died => {
                     call.turn_to(&side.lock);
                     // die here: nobody knows that the offer's sender is dead, until its block is looked at.
-                    if let Ok(left) = lock::acquire_brief(call, &side.lock, lock::Beside::Nothing, deadline) {
+                    let acquired = lock::acquire_brief(call, &side.lock, lock::Beside::Nothing, deadline);
+                    if let Ok(left) = acquired {
                         if left == Left::Died {
                             lock::wake_all(&side.lock);
                         }
@@ -244,6 +245,9 @@ impl Store {
                         mended?;
                     }
                     call.turn_to(&claim.head.word);
+                    if acquired == Err(Error::Interrupted) {
+                        return Err(Error::Interrupted);
+                    }
                 }
             }
         }

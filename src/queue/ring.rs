@@ -278,7 +278,7 @@ impl Ring {
                 into.keep(len);
                 // die here, and below: as in `commit_emptied`.
                 // Release: as there.
-                head.sequence.store(sequence + 1, Release);
+                head.sequence.store(sequence.wrapping_add(1), Release);
                 position = self.next(position);
                 side.position.store(position, Release);
                 side.bytes.add_alone(len as u64);

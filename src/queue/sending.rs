@@ -112,12 +112,15 @@ impl Store {
             claim.fill(envelope, message)?;
             claim.head.len.store((envelope.len() + message.len()) as u32 | flag, Relaxed);
             call.turn_to(&self.shared.send.lock);
-            if self.send_payload(call, Payload::InBlock(&claim, message.len()), deadline)? {
+            let is_sent = self.send_payload(call, Payload::InBlock(&claim, message.len()), deadline);
+            if is_sent == Ok(true) {
                 claim.pass_on();
                 return Ok(());
             }
             // Another sender was faster. Who waits keeps no block from others: receivers may need one to make room.
+            // The block is given back under the receiving lock, where somebody may sleep for it.
             call.turn_to(&self.shared.recv.lock);
+            is_sent?;
         }
     }
 

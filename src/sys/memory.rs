@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::sys::thread::watch_forks;
+use crate::sys::thread::{Uncancelled, watch_forks};
 
 /// A SeqCst fence right after a read-modify-write, which on x86 is one already.
 #[inline]
@@ -31,6 +31,7 @@ pub(crate) fn light_barrier() {
 pub(crate) fn barrier_everywhere() {
     fence(Ordering::SeqCst);
     if !membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
+        let _uncancelled = Uncancelled::new();
         // This process may not, and another one might. No processor keeps a store to itself for so long.
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -124,6 +124,41 @@ fn a_future_that_is_dropped_takes_nothing() {
     assert_eq!(Arc::strong_count(&count), 1);
 }
 
+/// Ends its task when it is woken.
+struct Ending(std::sync::Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for Ending {
+    fn wake(self: Arc<Self>) {
+        let task = self.0.lock().unwrap().take();
+        drop(task);
+    }
+}
+
+#[test]
+fn a_task_may_end_while_it_is_woken() {
+    let test = Test::new("ending");
+    let queue = Arc::new(small(&test, "q"));
+    for i in 0..3 {
+        let of_task = Arc::clone(&queue);
+        let mut future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drop(of_task.recv_async().await) });
+        let ending = Arc::new(Ending(std::sync::Mutex::new(None)));
+        let waker = Waker::from(Arc::clone(&ending));
+        assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        *ending.0.lock().unwrap() = Some(future);
+        queue.send(&message(i, 16)).unwrap();
+        wait_for("the task to end", || ending.0.try_lock().is_ok_and(|task| task.is_none()));
+        // Others are woken as before.
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        assert_eq!(number(&queue.try_recv().unwrap()), i);
+        let mut future = Box::pin(queue.recv_async());
+        assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        queue.send(&message(i, 16)).unwrap();
+        wait_for("the next task to be woken", || count.0.load(SeqCst) > 0);
+        assert_eq!(number(&queue.try_recv().unwrap()), i);
+    }
+}
+
 #[test]
 fn several_tasks_and_a_thread_receive_from_one_queue() {
     const EACH: u64 = 3_000;

@@ -54,8 +54,10 @@ impl Watch {
             event.set();
         }
         #[cfg(feature = "async")]
-        for (_, waker) in std::mem::take(&mut *self.wakers.lock()) {
-            waker.wake();
+        {
+            // What a waker does may come back here: the lock is not held meanwhile.
+            let wakers = std::mem::take(&mut *self.wakers.lock());
+            wakers.into_iter().for_each(|(_, waker)| waker.wake());
         }
     }
 
@@ -251,12 +253,18 @@ impl Readiness {
             Some(task) if Arc::ptr_eq(&task.watch, watch) => task,
             task => task.insert(Task { watch: Arc::clone(watch), id: LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) }),
         };
+        let new = (task.id, waker.clone());
         let mut wakers = watch.wakers.lock();
-        match wakers.iter_mut().find(|(id, _)| *id == task.id) {
-            Some((_, old)) => old.clone_from(waker),
-            None => wakers.push((task.id, waker.clone())),
-        }
+        let old = match wakers.iter_mut().find(|(id, _)| *id == task.id) {
+            Some(old) => Some(std::mem::replace(old, new)),
+            None => {
+                wakers.push(new);
+                None
+            }
+        };
         drop(wakers);
+        // What its end does may come back here, too.
+        drop(old);
         watch.arm();
         Ok(())
     }
@@ -267,7 +275,10 @@ impl Drop for Task {
     fn drop(&mut self) {
         // A parent's lock may be held by a thread that does not exist here.
         if self.watch.forks == forks() {
-            self.watch.wakers.lock().retain(|(id, _)| *id != self.id);
+            let mut wakers = self.watch.wakers.lock();
+            let own: Vec<_> = wakers.extract_if(.., |(id, _)| *id == self.id).collect();
+            drop(wakers);
+            drop(own);
         }
     }
 }

@@ -350,7 +350,9 @@ impl Message {
         let data = data.as_slice();
         // Attached, as all that lock it are: a child of fork is never left with a message that another thread was at.
         loop {
-            match self.lock().reply(data) {
+            let result = self.lock().reply(data);
+            // It is not locked any more: a handler may want it.
+            match result {
                 Err(Error::Interrupted) => py.check_signals()?,
                 result => return result.map_err(|e| exception(py, &e, Doing::Other)),
             }

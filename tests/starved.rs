@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -445,6 +446,55 @@ fn a_request_that_is_dropped_without_descriptors_ends_its_callers_wait_later() {
     caller(&|mine| assert_eq!(mine.call_timeout(mine.find("server").unwrap(), b"request", LONG), Err(Error::NoReply)));
     caller(&|mine| assert_eq!(mine.call_mailbox_timeout(&mailbox, b"request", LONG).unwrap(), b"reply"));
     board.set(0, 2);
+    server.join();
+}
+
+/// It needs no further call: neither while its server waits for the next message, nor when that has closed its endpoint and lives on.
+#[test]
+fn a_request_that_was_dropped_without_descriptors_needs_no_further_call_of_its_server() {
+    let test = Test::new("dropped, and then nothing");
+    let board = Board::new(2);
+    let server = fork("server", || {
+        let server = Endpoint::open_named(test.name("server"), &QueueOptions::new()).unwrap();
+        board.set(0, 1);
+        let starve = |free| limit(Resource::RLIMIT_NOFILE, free);
+        let drop_one = || {
+            wait_for("the request", || server.len() == Ok(1));
+            starve(0);
+            assert!(server.recv().unwrap().wants_reply());
+        };
+        drop_one();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // It waits meanwhile.
+                std::thread::sleep(Duration::from_millis(50));
+                starve(1000);
+            });
+            assert_eq!(server.recv_timeout(LONG).unwrap().bytes(), b"told");
+        });
+        drop_one();
+        board.set(0, 2);
+        // One is not even received.
+        wait_for("another request", || server.len() == Ok(1));
+        drop(server);
+        starve(1000);
+        board.wait(0, 3);
+    });
+    board.wait(0, 1);
+    let caller = |name, when| {
+        fork(name, || {
+            let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+            board.wait(0, when);
+            assert_eq!(mine.call_timeout(mine.find("server").unwrap(), b"request", LONG), Err(Error::NoReply));
+        })
+    };
+    caller("the first", 1).join();
+    let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+    mine.send(mine.find("server").unwrap(), b"told").unwrap();
+    let (second, third) = (caller("the second", 1), caller("the third", 2));
+    second.join();
+    third.join();
+    board.set(0, 3);
     server.join();
 }
 

@@ -79,7 +79,7 @@ fn options() -> QueueOptions {
 impl Drop for Inbox {
     fn drop(&mut self) {
         if self.forks == forks() {
-            self.place.remove(self.address, None);
+            self.place.remove(self.address);
             // Who has it open learns that it is not used any more.
             let _ = self.queue.close();
         }

@@ -3,13 +3,12 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use crate::direct::address::Address;
-use crate::direct::envelope::{Envelope, Kind};
-use crate::direct::message::answer;
+use crate::direct::envelope::Envelope;
+use crate::direct::owed::give_what_is_left;
 use crate::direct::place::{DirId, Place};
 use crate::direct::target::Target;
 use crate::error::{Error, Result};
@@ -29,10 +28,6 @@ pub(super) struct Inner {
     pub(super) forks: u32,
     /// The inboxes that it has sent to.
     targets: Mutex<HashMap<Address, Arc<Target>>>,
-    /// Requests that were dropped, whose senders could not be told yet: there was no descriptor, say, to open their inboxes with.
-    unanswered: Mutex<Vec<Envelope>>,
-    /// How many those are: a hint.
-    unanswered_count: AtomicUsize,
 }
 
 /// So many inboxes of others are kept open.
@@ -69,24 +64,14 @@ impl Inner {
             match Queue::create_owned(&place.namespace.address(&name), options, &address.owner(life)) {
                 // It is left from before an exec that nobody noticed.
                 Err(Error::AlreadyExists { .. }) if shm::namespace_of_file(&place.path(address)) == Some(me().namespace) => {
-                    place.remove(address, None);
+                    place.remove(address);
                 }
                 // A process of another pid namespace has it.
                 Err(Error::AlreadyExists { .. }) => serial += 1,
                 inbox => {
                     let inbox = inbox?;
                     open.insert(key);
-                    let (targets, unanswered) = (Mutex::default(), Mutex::default());
-                    let unanswered_count = AtomicUsize::new(0);
-                    return Ok(Self {
-                        place: Arc::new(place),
-                        inbox,
-                        address,
-                        forks: forks(),
-                        targets,
-                        unanswered,
-                        unanswered_count,
-                    });
+                    return Ok(Self { place: Arc::new(place), inbox, address, forks: forks(), targets: Mutex::default() });
                 }
             }
         }
@@ -101,30 +86,8 @@ impl Inner {
         }
         let inside = Inside::enter()?;
         self.place.life();
-        if self.unanswered_count.load(Relaxed) != 0 {
-            self.answer_dropped();
-        }
+        give_what_is_left();
         Ok(inside)
-    }
-
-    /// Tells the sender of a request that it was dropped: now, or in a later call if something is lacking.
-    pub(super) fn drop_request(&self, request: Envelope) {
-        use Error::{LimitReached, NoMemory, NoSpace, TooManyFiles, WouldBlock};
-        let told = answer(self, &request, Kind::NoReply, 0, b"");
-        // In all other cases it was told, or is gone, or will never be told.
-        if let Err(NoSpace(_) | NoMemory(_) | TooManyFiles(_) | LimitReached(_) | WouldBlock) = told {
-            let mut unanswered = self.unanswered.lock();
-            unanswered.push(request);
-            self.unanswered_count.store(unanswered.len(), Relaxed);
-        }
-    }
-
-    /// Tells those who could not be told before.
-    #[cold]
-    pub(super) fn answer_dropped(&self) {
-        let unanswered = std::mem::take(&mut *self.unanswered.lock());
-        self.unanswered_count.store(0, Relaxed);
-        unanswered.into_iter().for_each(|request| self.drop_request(request));
     }
 
     /// Sends to an address; gives what the wait for a reply watches.

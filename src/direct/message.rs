@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::direct::address::Address;
 use crate::direct::envelope::{Envelope, Kind};
 use crate::direct::inner::Inner;
+use crate::direct::owed::Owed;
 use crate::error::{Error, Result};
 use crate::sys::thread::forks;
 use crate::time::Deadline;
@@ -15,8 +16,8 @@ use crate::time::Deadline;
 ///
 /// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the endpoint has
 /// been closed. A message that wants a reply and is dropped without one ends its sender's wait with [`Error::NoReply`]; where this process dies
-/// the wait ends with [`Error::PeerGone`]. (Where this process lacks the descriptors or the memory to tell it, it is told in the next call on
-/// the endpoint for which there are some.)
+/// the wait ends with [`Error::PeerGone`]. (Where this process lacks the descriptors or the memory to tell it, it is told within 100 ms of
+/// the moment when there are some, also if the endpoint is closed by then.)
 pub struct Message {
     bytes: Vec<u8>,
     from: Address,
@@ -94,7 +95,7 @@ impl Drop for Message {
         if let Some(request) = self.request
             && self.inner.forks == forks()
         {
-            self.inner.drop_request(request);
+            Owed::Answer { inner: Arc::clone(&self.inner), request, kind: Kind::NoReply, life: 0 }.give();
         }
     }
 }

@@ -8,6 +8,7 @@ mod call;
 mod envelope;
 mod inner;
 mod message;
+mod owed;
 mod place;
 mod target;
 
@@ -25,6 +26,7 @@ use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
 use inner::{Inner, OPEN, recv_from};
+use owed::Owed;
 
 pub use address::Address;
 pub use call::Call;
@@ -478,12 +480,18 @@ impl Endpoint {
         let _inside = self.inner.enter()?;
         let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(sink, deadline)?;
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
-        if let Some(request) = &envelope {
+        if let Some(request) = envelope {
             // die here: another one receives it.
-            let told = message::answer(&self.inner, request, Kind::Taken, self.inner.place.life(), b"");
-            if let Err(e @ (Error::NoSpace(_) | Error::NoMemory(_) | Error::TooManyFiles(_))) = told {
-                mailbox.end_lease(&ticket, false)?;
-                return Err(e);
+            let life = self.inner.place.life();
+            let taken = Owed::Answer { inner: Arc::clone(&self.inner), request, kind: Kind::Taken, life };
+            match taken.try_give() {
+                // Its sender's own inbox is in the way, which must not keep all others waiting.
+                Err(Error::LimitReached(_) | Error::WouldBlock) => taken.give(),
+                Err(e) => {
+                    mailbox.end_lease(&ticket, false)?;
+                    return Err(e);
+                }
+                Ok(()) => {}
             }
             // die here: another one receives it as well, for nobody: what the sender was told says that nobody replies.
         }
@@ -500,14 +508,14 @@ impl Drop for Endpoint {
             return;
         }
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
-        inner.place.remove(inner.address, self.name.as_deref());
-        inner.answer_dropped();
+        let named = self.name.take().zip(inner.place.inode(&inner.address.file_name()));
+        if let Some((name, inode)) = named {
+            Owed::Name { inner: Arc::clone(inner), name, inode }.give();
+        }
+        inner.place.remove(inner.address);
         let _ = inner.inbox.close();
         // die here: those who wait for a reply learn that this process is gone.
-        // What has no envelope is the work of somebody who scribbles: of that there may be any number.
-        while let Ok((_, envelope @ Some(_))) = recv_from(&inner.inbox, Deadline::Now, None) {
-            drop(Message::new(inner, Vec::new(), envelope));
-        }
+        Owed::Inbox(Arc::clone(inner)).give();
         OPEN.get().lock().remove(&(inner.place.id, inner.address.serial()));
     }
 }

@@ -94,7 +94,8 @@ impl Place {
         if dead.is_empty() {
             return;
         }
-        self.locked(|| {
+        // Where somebody is in the way the next one will.
+        let _ = self.locked(|| {
             for (file, inode) in dead {
                 for (name, _) in files.iter().filter(|(name, other)| other == inode && !name.starts_with(['@', '.'])) {
                     self.unlink_if(name, *inode);
@@ -111,17 +112,22 @@ impl Place {
         let Some(inode) = self.inode(name) else { return };
         let owner = Queue::open_owned(&self.namespace.name(name)).ok().and_then(|inbox| inbox.owner());
         if owner.is_some_and(|owner| owner.identity.is_gone(me().namespace)) {
-            self.locked(|| self.unlink_if(name, inode));
+            let _ = self.remove_name(name, inode);
         }
     }
 
-    /// Takes away the files of an inbox that is closed.
-    pub(super) fn remove(&self, address: Address, name: Option<&str>) {
-        let file = address.file_name();
-        if let Some((name, inode)) = name.zip(self.inode(&file)) {
-            self.locked(|| self.unlink_if(name, inode));
-        }
-        let _ = fs::remove_file(self.dir.join(file));
+    /// Takes away the file of an inbox that is closed.
+    pub(super) fn remove(&self, address: Address) {
+        let _ = fs::remove_file(self.path(address));
+    }
+
+    /// Takes a chosen name away if it is that of this file.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where somebody was stopped who takes names away.
+    pub(super) fn remove_name(&self, name: &str, inode: u64) -> Result<()> {
+        self.locked(|| self.unlink_if(name, inode))
     }
 
     /// Which file a name is.
@@ -136,16 +142,15 @@ impl Place {
         }
     }
 
-    /// Does something while nobody else takes names away. Not at all where somebody was stopped doing so: the next one will.
-    fn locked(&self, act: impl FnOnce()) {
+    /// Does something while nobody else takes names away. Not at all where somebody was stopped doing so.
+    fn locked(&self, act: impl FnOnce()) -> Result<()> {
         let word = self.lives.files();
-        if let Ok(call) = Call::enter(word)
-            && lock::acquire_brief(&call, word, lock::Beside::Nothing, Deadline::Now).is_ok()
-        {
-            act();
-            // die here: the kernel frees the lock.
-            lock::release(&call, word);
-        }
+        let call = Call::enter(word)?;
+        lock::acquire_brief(&call, word, lock::Beside::Nothing, Deadline::Now)?;
+        act();
+        // die here: the kernel frees the lock.
+        lock::release(&call, word);
+        Ok(())
     }
 
     /// Gives an inbox a chosen name; says false where it is taken.
@@ -160,4 +165,45 @@ impl Place {
 
 fn os(error: &std::io::Error, doing: String) -> Error {
     Error::os(error.raw_os_error().unwrap_or(0), doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+    use crate::queue::QueueOptions;
+    use crate::sync::lock::LOOK;
+    use crate::{Endpoint, Namespace};
+
+    #[test]
+    fn a_name_goes_when_who_held_up_its_going_goes_on() {
+        let dir = std::env::temp_dir().join(format!("rsipc-unit-held-up-{}", std::process::id()));
+        let space = Namespace::at(&dir);
+        let open = || Endpoint::open_named(space.name("name"), &QueueOptions::new());
+        let endpoint = open().unwrap();
+        let place = Place::of(&space.name("name")).unwrap();
+        let (is_held, may_go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let held = place.locked(|| {
+                    is_held.wait();
+                    may_go_on.wait();
+                });
+                held.unwrap();
+            });
+            is_held.wait();
+            drop(endpoint);
+            assert!(place.inode("name").is_some(), "somebody holds it up");
+            may_go_on.wait();
+        });
+        for _ in 0..100 {
+            if place.inode("name").is_none() {
+                break;
+            }
+            sleep(LOOK);
+        }
+        open().unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -138,3 +138,127 @@ fn a_handler_is_served_or_refused_whatever_its_thread_was_in_the_middle_of() {
     }
     assert!(allocations >= 10, "there is little to interrupt: {allocations}");
 }
+
+/// What C does, in the place of whose allocations a handler may do it as well.
+#[cfg(feature = "capi")]
+mod in_c {
+    use std::ffi::CString;
+    use std::mem::MaybeUninit;
+    use std::os::unix::ffi::OsStrExt;
+    use std::ptr::{null, null_mut};
+
+    use rsipc::ffi::ipc_result::{IPC_ERR_REENTRANT, IPC_ERR_TIMED_OUT, IPC_OK};
+    use rsipc::ffi::*;
+
+    use super::*;
+
+    /// Handles for each [`call`].
+    struct Handles {
+        watched: *mut ipc_queue,
+        unwatched: *mut ipc_queue,
+        endpoint: *mut ipc_endpoint,
+        request: *mut ipc_request,
+        /// One of all, and the address of another.
+        common: *mut ipc_endpoint,
+        elsewhere: ipc_address,
+    }
+
+    const CALLS: u32 = 5;
+
+    /// Makes the call of that number.
+    ///
+    /// # Safety
+    ///
+    /// Nobody has closed the handles.
+    unsafe fn call(number: u32, handles: &Handles) -> ipc_result {
+        // SAFETY: the caller's promise, and the other places are there.
+        unsafe {
+            match number {
+                0 => ipc_queue_readiness_fd(handles.unwatched, &mut 0),
+                1 => ipc_queue_close(handles.watched),
+                2 => ipc_endpoint_send(handles.common, handles.elsewhere, c"x".as_ptr().cast(), 1, 0),
+                3 => ipc_request_close(handles.request),
+                _ => ipc_endpoint_close(handles.endpoint),
+            }
+        }
+    }
+
+    fn open_endpoint(options: &ipc_options) -> (*mut ipc_endpoint, ipc_address) {
+        let (mut endpoint, mut address) = (null_mut(), MaybeUninit::uninit());
+        // SAFETY: the places are there.
+        unsafe {
+            assert_eq!(ipc_endpoint_open(null(), null(), options, &mut endpoint), IPC_OK);
+            assert_eq!(ipc_endpoint_address(endpoint, address.as_mut_ptr()), IPC_OK);
+            (endpoint, address.assume_init())
+        }
+    }
+
+    fn open_queue(options: &ipc_options) -> *mut ipc_queue {
+        let mut queue = null_mut();
+        // SAFETY: the name is text, and the places are there.
+        assert_eq!(unsafe { ipc_queue_open(c"queue".as_ptr(), options, &mut queue) }, IPC_OK);
+        queue
+    }
+
+    impl Handles {
+        fn open(options: &ipc_options, (common, own): (*mut ipc_endpoint, ipc_address), elsewhere: ipc_address) -> Self {
+            let (watched, unwatched) = (open_queue(options), open_queue(options));
+            let endpoint = open_endpoint(options).0;
+            let (mut request, mut len) = (null_mut(), 0);
+            // SAFETY: these are handles, and the places are there.
+            unsafe {
+                assert_eq!(ipc_queue_readiness_fd(watched, &mut 0), IPC_OK);
+                // So many are watched that room for more is made in the middle of the next.
+                assert_eq!(ipc_endpoint_readiness_fd(endpoint, &mut 0), IPC_OK);
+                let called = ipc_endpoint_call(endpoint, own, null(), 0, null_mut(), 0, &mut len, 1000);
+                assert_eq!(called, IPC_ERR_TIMED_OUT);
+                assert_eq!(ipc_endpoint_recv(common, null_mut(), 0, &mut len, null_mut(), &mut request, 0), IPC_OK);
+            }
+            Self { watched, unwatched, endpoint, request, common, elsewhere }
+        }
+    }
+
+    static IN_HANDLER: AtomicPtr<Handles> = AtomicPtr::new(null_mut());
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+
+    fn call_in_handler() {
+        // SAFETY: they were set by who is interrupted, who has them still.
+        let result = unsafe { call(CALL.load(Relaxed), &*IN_HANDLER.load(Relaxed)) };
+        assert!(matches!(result, IPC_OK | IPC_ERR_REENTRANT), "{result:?}");
+        REFUSED.store(result == IPC_ERR_REENTRANT, Relaxed);
+    }
+
+    #[test]
+    fn a_handler_that_closes_is_served_or_refused_whatever_its_thread_was_in_the_middle_of() {
+        let test = Test::new("a handler that closes");
+        Queue::create(test.name("queue"), &QueueOptions::new()).unwrap();
+        let dir = CString::new(test.dir.as_os_str().as_bytes()).unwrap();
+        let options = ipc_options { size: size_of::<ipc_options>(), dir: dir.as_ptr(), mode: 0, reserved: 0 };
+        for interrupted in 0..CALLS {
+            for handlers in 0..CALLS {
+                for number in 0.. {
+                    let child = fork(format!("call {handlers} at allocation {number} of call {interrupted}"), || {
+                        let (common, elsewhere) = (open_endpoint(&options), open_endpoint(&options).1);
+                        let handles = Handles::open(&options, common, elsewhere);
+                        let mut in_handler = Handles::open(&options, common, elsewhere);
+                        IN_HANDLER.store(&raw mut in_handler, Relaxed);
+                        CALL.store(handlers, Relaxed);
+                        // SAFETY: nobody else has closed these handles.
+                        let own_call = || assert_eq!(unsafe { call(interrupted, &handles) }, IPC_OK);
+                        let was_interrupted = interrupt(number, call_in_handler, own_call);
+                        if REFUSED.load(Relaxed) {
+                            // SAFETY: the handler did nothing.
+                            assert_eq!(unsafe { call(handlers, &in_handler) }, IPC_OK);
+                        }
+                        support::exit(if was_interrupted { 0 } else { 7 });
+                    });
+                    match child.end() {
+                        nix::sys::wait::WaitStatus::Exited(_, 0) => {}
+                        nix::sys::wait::WaitStatus::Exited(_, 7) => break,
+                        status => panic!("call {handlers} at allocation {number} of call {interrupted}: {status:?}"),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -142,10 +142,10 @@ impl Inner {
 }
 
 /// While it lives, this thread is inside a call of this module: there are locks in it for which a signal handler would wait for ever.
-pub(super) struct Inside;
+pub(crate) struct Inside;
 
 impl Inside {
-    pub(super) fn enter() -> Result<Self> {
+    pub(crate) fn enter() -> Result<Self> {
         if INSIDE.replace(true) { Err(Error::Reentrant) } else { Ok(Self) }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::direct::address::Address;
 use crate::direct::envelope::{Envelope, Kind};
-use crate::direct::inner::Inner;
+use crate::direct::inner::{Inner, Inside};
 use crate::direct::owed::Owed;
 use crate::error::{Error, Result};
 use crate::sys::thread::forks;
@@ -95,6 +95,8 @@ impl Drop for Message {
         if let Some(request) = self.request
             && self.inner.forks == forks()
         {
+            // None: inside a call already.
+            let _inside = Inside::enter();
             Owed::Answer { inner: Arc::clone(&self.inner), request, kind: Kind::NoReply, life: 0 }.give();
         }
     }

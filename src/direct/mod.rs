@@ -6,7 +6,7 @@
 mod address;
 mod call;
 mod envelope;
-mod inner;
+pub(crate) mod inner;
 mod message;
 mod owed;
 mod place;
@@ -25,7 +25,7 @@ use crate::sys::process::me;
 use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
-use inner::{Inner, OPEN, recv_from};
+use inner::{Inner, Inside, OPEN, recv_from};
 use owed::Owed;
 
 pub use address::Address;
@@ -507,6 +507,8 @@ impl Drop for Endpoint {
         if inner.forks != forks() {
             return;
         }
+        // None: inside a call already.
+        let _inside = Inside::enter();
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
         let named = self.name.take().zip(inner.place.inode(&inner.address.file_name()));
         if let Some((name, inode)) = named {

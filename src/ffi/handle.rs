@@ -7,9 +7,10 @@ use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
+use crate::direct::inner::Inside;
 use crate::error::{Error, Result};
 use crate::ffi::{Out, ipc_endpoint, ipc_mutex, ipc_queue, ipc_region, ipc_request, ipc_semaphore, null};
-use crate::sys::thread::Uncancelled;
+use crate::sys::thread::{Call, Uncancelled};
 use crate::{Endpoint, Message, Mutex, Queue, Region, Semaphore};
 
 /// A request, which any thread may reply to.
@@ -160,6 +161,12 @@ unsafe fn object<'a>(cell: *const Cell, kind: &str) -> Result<&'a Object> {
 pub(super) unsafe fn close<H: Handle>(handle: *mut H) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe { get(handle) }?;
+    // Objects take locks of this process at their end, for which a signal handler that interrupted their holder would wait for ever.
+    drop(Inside::enter()?);
+    // A thread that can make no call at all closes its handles all the same.
+    if let Err(Error::Reentrant) = Call::enter_nowhere() {
+        return Err(Error::Reentrant);
+    }
     let _uncancelled = Uncancelled::new();
     let cell = handle.cast::<Cell>();
     // SAFETY: `get` saw a cell. Its object is dropped by the one who closes it.

@@ -231,6 +231,8 @@ impl Drop for Readiness {
     fn drop(&mut self) {
         // The watchers of a parent do not exist here, and its descriptors stay open: their numbers may be somebody else's by now.
         if let Some(watch) = self.current() {
+            // As in `watch`; it fails where this is inside a call already.
+            let _call = Call::enter_nowhere();
             watch.watcher.forget(watch);
         }
     }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rsipc::{Error, Queue, QueueOptions};
 use support::{LONG, Test, fork, message, number, wait_for};
 
@@ -156,6 +157,41 @@ fn a_task_may_end_while_it_is_woken() {
         queue.send(&message(i, 16)).unwrap();
         wait_for("the next task to be woken", || count.0.load(SeqCst) > 0);
         assert_eq!(number(&queue.try_recv().unwrap()), i);
+    }
+}
+
+/// Panics when its task is woken.
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        // Not `panic!`, which says so on standard error.
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_from_being_told() {
+    let test = Test::new("panicking");
+    let (queue, other) = (small(&test, "q"), small(&test, "other"));
+    let fd = other.readiness_fd().unwrap();
+    let panicking = Waker::from(Arc::new(Panicking));
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    for i in 0..3 {
+        assert_eq!(other.try_recv(), Err(Error::WouldBlock));
+        let mut before = Box::pin(queue.recv_async());
+        let mut future = Box::pin(queue.recv_async());
+        assert_eq!(before.as_mut().poll(&mut Context::from_waker(&panicking)), Poll::Pending);
+        assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        let woken = count.0.load(SeqCst);
+        queue.send(&message(i, 16)).unwrap();
+        wait_for("the other task to be woken", || count.0.load(SeqCst) > woken);
+        assert_eq!(number(&queue.try_recv().unwrap()), i);
+        other.send(&message(i, 16)).unwrap();
+        let mut readable = [PollFd::new(fd, PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut readable, PollTimeout::try_from(LONG).unwrap()), Ok(1));
+        assert_eq!(number(&other.try_recv().unwrap()), i);
     }
 }
 

@@ -11,6 +11,8 @@
 //! such a look, since SIGNALLED was stored before the eventfd was written. And while a backlog is drained, nobody is woken.
 
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(feature = "async")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -57,7 +59,10 @@ impl Watch {
         {
             // What a waker does may come back here: the lock is not held meanwhile.
             let wakers = std::mem::take(&mut *self.wakers.lock());
-            wakers.into_iter().for_each(|(_, waker)| waker.wake());
+            for (_, waker) in wakers {
+                // It is the program's own, which has said so if it panics: this thread goes on for all others.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 

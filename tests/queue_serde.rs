@@ -73,12 +73,13 @@ fn waits_end_as_those_of_the_queue() {
 
 #[test]
 fn a_message_that_is_no_value_is_handed_out_as_it_is_and_keeps_nobody_from_the_next() {
+    const LONG_LIST: [u8; 10] = [2, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     let test = Test::new("wrong");
     let queue = Jobs::create(test.name("jobs"), &QueueOptions::new()).unwrap();
     let peer = fork("peer", || {
         let bytes = Queue::open(test.name("jobs")).unwrap();
-        // No variant of that number; a string longer than the message, whose memory nobody is to reserve; one byte too many.
-        for message in [&[7u8][..], &[1, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0, 0], b""] {
+        // No variant of that number; a string and a list longer than the message, whose memory nobody is to reserve; one byte too many.
+        for message in [&[7u8][..], &[1, 0xff, 0xff, 0xff, 0xff, 0x0f], &LONG_LIST, &[0, 0], b""] {
             bytes.send(message).unwrap();
         }
         Jobs::open(test.name("jobs")).unwrap().send(&Job::Stop).unwrap();
@@ -86,6 +87,7 @@ fn a_message_that_is_no_value_is_handed_out_as_it_is_and_keeps_nobody_from_the_n
     peer.join();
     assert_eq!(wrong(&queue.recv().unwrap_err()), [7]);
     assert_eq!(wrong(&queue.recv_timeout(LONG).unwrap_err()), [1, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    assert_eq!(wrong(&queue.recv_timeout(LONG).unwrap_err()), LONG_LIST);
     let error = queue.try_recv().unwrap_err();
     assert_eq!(wrong(&error), [0, 0]);
     assert_eq!(error.to_string(), "a message of 2 bytes is not of this queue's type: 1 byte is left behind the value");

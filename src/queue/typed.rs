@@ -74,6 +74,13 @@ pub enum Plain {}
 /// Its messages are as long as they need to be: [`QueueOptions::max_message`] says how long they may be. The format does not name its fields, so all who
 /// use the queue have the same definition of the type.
 ///
+/// # Peers that are not trusted
+///
+/// A peer that is buggy or hostile can send anything, and for most types that is [`Error::WrongMessage`] or a value. Two kinds of types should
+/// not be received from such a peer. Recursive ones, such as a list or a tree of boxes: a message of some ten thousand bytes can hold as many
+/// levels, each takes a call to read and one to drop, and a stack that overflows ends the process. And collections whose elements take no
+/// bytes, such as `Vec<()>`: a message of a few bytes can say that there are 2⁶⁴ of them, and they may be read for ever.
+///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
 /// # let namespace = rsipc::Namespace::at(std::env::temp_dir().join(format!("rsipc-doc-postcard-{}", std::process::id())));

@@ -53,8 +53,10 @@
  * SIGNALS
  *
  * A call from a signal handler that interrupted another call of the same thread (of this library, or of the C
- * library's robust mutexes) returns IPC_ERR_REENTRANT; nothing hangs. Other calls from handlers are not
- * promised to work.
+ * library's robust mutexes) never waits for that one: it returns IPC_ERR_REENTRANT, with nothing done, or it
+ * is served, where the other one had not begun its work, or had done it. So no handler closes a handle that
+ * what it interrupted is about to use. Nothing more is promised of calls from handlers: they may use the heap,
+ * which waits for itself where the handler interrupted malloc. ipc_catch_truncation is not for handlers.
  *
  * A thread that is cancelled (pthread_cancel) inside a call ends after it, and the call does what it was
  * called for: no call is a cancellation point. Asynchronous cancellation must be off.

@@ -49,7 +49,10 @@
 //! [`WaitSet`] waits for several things at once. [`Queue::readiness_fd`] and [`Semaphore::readiness_fd`] give descriptors for event loops, and with
 //! the cargo feature `async` tasks wait in `Queue::recv_async` and `Queue::stream`.
 //!
-//! No call may be made from a signal handler that interrupted another one on the same thread: it returns [`Error::Reentrant`].
+//! A call from a signal handler that interrupted another one on the same thread never waits for that one: it returns [`Error::Reentrant`],
+//! with nothing done, or it is served, where the other one had not begun its work, or had done it. Nothing more is promised of calls from
+//! handlers: they may use the heap, which waits for itself where the handler interrupted it. To drop a handle cannot be refused, and is not
+//! for handlers, nor is [`catch_truncation`].
 //!
 //! # Counters
 //!

@@ -160,7 +160,8 @@ pub(crate) struct MutexLayout {
     pub(crate) counts: Counts,
     /// How owners let go of the word.
     pub(crate) quiet: Quiet,
-    pub(crate) _reserved: [AtomicU32; 6],
+    pub(crate) holder: Holder,
+    pub(crate) _reserved: [AtomicU32; 4],
 }
 
 /// A signalling semaphore.
@@ -363,6 +364,13 @@ pub(crate) struct Quiet {
     pub(crate) heard: AtomicU32,
 }
 
+/// Whose thread has a mutex (`sync::holder`).
+#[repr(C)]
+pub(crate) struct Holder {
+    /// The owner as `ThreadOf`, or a claim on what it left; 0: nothing is known. Written by the word's owner, and by claims.
+    pub(crate) thread: AtomicU64,
+}
+
 /// The head of a block: memory for one message, which somebody owns.
 #[repr(C, align(64))]
 pub(crate) struct BlockHead {
@@ -471,6 +479,7 @@ layouts!(
     LifeLayout,
     Bias,
     Quiet,
+    Holder,
     AtomicU32
 );
 
@@ -495,7 +504,7 @@ macro_rules! objects {
 }
 objects! {
     RegionLayout: Region, 0, 1, lock;
-    MutexLayout: Mutex, 0, 4, word, counts;
+    MutexLayout: Mutex, 0, 5, word, counts;
     SemaphoreLayout: Semaphore, SIGNALS, 3, lock, counts;
     PermitsLayout: Semaphore, PERMITS, 3, holders.lock, counts;
     QueueLayout: Queue, 0, 7, peers.lock, counts;
@@ -519,6 +528,7 @@ const _: () = {
     assert!(size_of::<RegionLayout>() == 32 && size_of::<RegionLayout>() <= REGION_DATA);
     assert!(size_of::<Counts>() == 32 && align_of::<Counts>() == 8);
     assert!(size_of::<MutexLayout>() == 128 && offset_of!(MutexLayout, counts) == 64 && offset_of!(MutexLayout, quiet) == 96);
+    assert!(offset_of!(MutexLayout, holder) == 104);
     assert!(offset_of!(MutexLayout, word) == 16 && offset_of!(MutexLayout, links) == 20);
     assert!(size_of::<Life>() == 40 && offset_of!(Life, links) == 4);
     assert!(LIFE_BACK >= 4 && LIFE_BACK.is_multiple_of(8) && LIFE_BACK <= 8, "see `Call::can_link`");

@@ -52,13 +52,13 @@
 //! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for what
 //! concerns it alone (as the senders of a rendezvous do, who do not take each other's changes); for a woken sleeper
 //! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
-//! the first that called exec has another id by the time the kernel looks at its words, and strangers (`sync::strangers`) are never told apart by the
+//! the first that called exec has another id by the time the kernel looks at its words (`sync::holder`), and strangers (`sync::strangers`) are never told apart by the
 //! kernel. Those who want the lock ask for it then. They look every [`LOOK`] however often others wake them.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::shm::layout::{Bias, Quiet};
+use crate::shm::layout::{Bias, Holder, Quiet};
 use crate::sync::bias::is_biased;
 use crate::sync::spin::Spin;
 use crate::sys::futex::{self, Kind, Slept};
@@ -107,8 +107,13 @@ pub(crate) fn acquire(call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> 
 
 /// As [`acquire`], of a lock that may be quiet (`sync::quiet`). Who has it has to heed how it is.
 #[inline]
-pub(crate) fn acquire_asking(call: &Call<'_>, word: &AtomicU32, quiet: &Quiet, deadline: Deadline) -> Result<Left> {
-    if try_acquire(call, word) { Ok(Left::Released) } else { acquire_slow(call, word, Beside::Quiet(quiet), deadline) }
+pub(crate) fn acquire_asking(
+    call: &Call<'_>,
+    word: &AtomicU32,
+    (quiet, holder): (&Quiet, Option<&Holder>),
+    deadline: Deadline,
+) -> Result<Left> {
+    if try_acquire(call, word) { Ok(Left::Released) } else { acquire_slow(call, word, Beside::Quiet(quiet, holder), deadline) }
 }
 
 /// Takes the lock of `word` if it is free, and nobody waits for it; otherwise does nothing.
@@ -175,8 +180,14 @@ pub(crate) enum Beside<'a> {
     Nothing,
     /// It may be biased.
     Bias(&'a Bias),
-    /// It may be quiet; whoever has it then has to heed how it is.
-    Quiet(&'a Quiet),
+    /// It may be quiet; whoever has it then has to heed how it is. And whose thread has it, where that is known.
+    Quiet(&'a Quiet, Option<&'a Holder>),
+}
+
+impl<'a> Beside<'a> {
+    fn holder(self) -> Option<&'a Holder> {
+        if let Self::Quiet(_, holder) = self { holder } else { None }
+    }
 }
 
 #[cold]
@@ -203,17 +214,17 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
         }
         let owner = seen & TID;
         if owner == 0 {
-            match take_free(call, word, seen) {
+            match take_free(call, word, seen, beside) {
                 Some(left) => return Ok(left),
                 None => continue,
             }
         }
-        if owner == call.owner() {
+        if owner == call.owner() && !beside.holder().is_some_and(|holder| holder.is_namesake(owner)) {
             return Err(Error::Deadlock);
         }
         let left = match deadline.left(LOOK) {
             Ok(left) => left,
-            Err(_) if take_from_the_gone(call, word, seen) => continue,
+            Err(_) if take_from_the_gone(call, word, seen, beside) => continue,
             Err(e) => return Err(e),
         };
         if !spun {
@@ -227,7 +238,7 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
                     return true;
                 }
                 let now = word.load(Relaxed);
-                taken = if now & TID == 0 { take_free(call, word, now) } else { None };
+                taken = if now & TID == 0 { take_free(call, word, now, beside) } else { None };
                 taken.is_some() || is_biased(seen) && now != seen || is_biased(now) && !is_biased(seen)
             });
             match taken {
@@ -236,14 +247,14 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
             }
         }
         // The kernel does not tell of a stranger's death (`sync::strangers`).
-        if !call.is_seen() && take_from_the_gone(call, word, seen) {
+        if !call.is_seen() && take_from_the_gone(call, word, seen, beside) {
             continue;
         }
         // die here: WAITERS without a waiter costs the next release two system calls.
         if seen & WAITERS == 0 && word.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed).is_err() {
             continue;
         }
-        if let Beside::Quiet(quiet) = beside {
+        if let Beside::Quiet(quiet, _) = beside {
             quiet.ask(word);
         }
         let since = looked.get_or_insert_with(Instant::now);
@@ -258,7 +269,7 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
         }
         if since.elapsed() >= LOOK {
             looked = None;
-            take_from_the_gone(call, word, seen | WAITERS);
+            take_from_the_gone(call, word, seen | WAITERS, beside);
         }
     }
 }
@@ -269,7 +280,12 @@ const TRIES: u32 = 32;
 
 /// Takes the lock of a word that was `seen` free. May fail where nothing has changed.
 #[inline]
-fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32) -> Option<Left> {
+fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32, beside: Beside<'_>) -> Option<Left> {
+    if seen & OWNER_DIED != 0
+        && let Some(holder) = beside.holder()
+    {
+        holder.forget_namesake(call.owner());
+    }
     // Acquire: as in `acquire`.
     word.compare_exchange_weak(seen, call.owner() | (seen & WAITERS), Acquire, Relaxed).ok()?;
     // die here: as in `acquire`.
@@ -277,9 +293,20 @@ fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32) -> Option<Left> {
 }
 
 /// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.
-fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, seen: u32) -> bool {
-    // Release: with the Acquire of `acquire`, for what the dead owner did: who sees that it is gone sees all of that. So does the kernel.
-    call.is_gone(seen & TID) && word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed).is_ok()
+fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, mut seen: u32, beside: Beside<'_>) -> bool {
+    let owner = seen & TID;
+    if !call.is_gone(owner) && !beside.holder().is_some_and(|holder| holder.claim(call, word, owner)) {
+        return false;
+    }
+    loop {
+        // Release: with the Acquire of `acquire`, for what the dead owner did: who sees that it is gone sees all of that. So does the kernel.
+        match word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed) {
+            Ok(_) => return true,
+            // Another one is about to sleep. What was claimed is nobody else's to take.
+            Err(now) if now == seen | WAITERS => seen = now,
+            Err(_) => return false,
+        }
+    }
 }
 
 /// What everybody does who was woken: if WAITERS is gone, whoever forgot it may have died before it woke the others.

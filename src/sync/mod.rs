@@ -2,6 +2,7 @@
 
 pub(crate) mod bias;
 pub(crate) mod counts;
+pub(crate) mod holder;
 pub(crate) mod life_table;
 pub(crate) mod lives;
 pub(crate) mod lock;

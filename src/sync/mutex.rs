@@ -233,6 +233,7 @@ impl<T: Pod> Mutex<T> {
             back_out(call.owner(), &shared.word);
             return false;
         }
+        shared.holder.note(&call);
         // SAFETY: as in `lock_in_any_case`.
         unsafe { call.link(&shared.word) };
         self.held.store(u64::from(forks()) << 32 | u64::from(call.owner()), Relaxed);
@@ -246,11 +247,14 @@ impl<T: Pod> Mutex<T> {
         let call = self.users.enter(&shared.word)?;
         if call.is_seen() {
             call.can_link()?;
-        } else if self.users.are_at_home() && shared.word.load(Relaxed) & TID == call.tid() {
+        } else if self.users.are_at_home()
+            && shared.word.load(Relaxed) & TID == call.tid()
+            && !shared.holder.is_namesake(call.tid())
+        {
             // It took it before the first stranger came.
             return Err(Error::Deadlock);
         }
-        if shared.quiet.acquire(&call, &shared.word, deadline)? == Left::Died {
+        if shared.quiet.acquire(&call, &shared.word, Some(&shared.holder), deadline)? == Left::Died {
             note_death(shared);
         }
         let state = shared.state.load(Relaxed);
@@ -262,6 +266,7 @@ impl<T: Pod> Mutex<T> {
             lock::release_and_wake_all(&shared.word);
             return Err(Error::NotRecoverable);
         }
+        shared.holder.note(&call);
         if call.is_seen() {
             // SAFETY: the links are behind the word; the mapping stays while it is held (see `Drop`); it was not held till now.
             unsafe { call.link(&shared.word) };
@@ -313,6 +318,7 @@ impl<T: Pod> Mutex<T> {
             std::mem::forget(self.shared.clone());
         }
         // die here: the word is still ours, and pending.
+        shared.holder.forget(&call);
         shared.quiet.release((call.owner(), seen), &shared.word, &self.calm);
         true
     }
@@ -334,6 +340,7 @@ impl<T: Pod> Mutex<T> {
         // Of a region that was cut behind it, the mutex is there still, and others wait for it.
         if shared.word.load(Relaxed) & TID == call.owner() {
             // die here: the word is still ours, and pending.
+            shared.holder.forget(&call);
             if shared.state.load(Relaxed) == NOT_RECOVERABLE {
                 lock::release_and_wake_all(&shared.word);
             } else {
@@ -413,6 +420,7 @@ fn back_out(owner: u32, word: &AtomicU32) {
 fn note_death(shared: &MutexLayout) {
     // die here: OWNER_DIED again, and the next one comes here.
     shared.counts.recovered(1, 1);
+    shared.holder.clear();
     if shared.state.load(Relaxed) == CONSISTENT {
         shared.state.store(INCONSISTENT, Relaxed);
     }

@@ -30,7 +30,7 @@
 use std::sync::atomic::AtomicU32 as Private;
 
 use crate::error::Result;
-use crate::shm::layout::Quiet;
+use crate::shm::layout::{Holder, Quiet};
 use crate::sync::QUIET_AFTER;
 use crate::sync::lock::{self, Beside, Left, WAITERS};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release};
@@ -55,14 +55,14 @@ impl Quiet {
         self.heard.store(LOUD, Relaxed);
     }
 
-    /// Takes the lock of `word`, as [`lock::acquire`].
+    /// Takes the lock of `word`, as [`lock::acquire`]. `holder`: where it says there whose thread has it.
     ///
     /// # Errors
     ///
     /// As [`lock::acquire`].
     #[inline]
-    pub(crate) fn acquire(&self, call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
-        let left = lock::acquire_asking(call, word, self, deadline)?;
+    pub(crate) fn acquire(&self, call: &Call<'_>, word: &AtomicU32, holder: Option<&Holder>, deadline: Deadline) -> Result<Left> {
+        let left = lock::acquire_asking(call, word, (self, holder), deadline)?;
         self.heed(word);
         Ok(left)
     }
@@ -74,7 +74,7 @@ impl Quiet {
     /// As there.
     #[inline]
     pub(crate) fn acquire_brief(&self, call: &Call<'_>, word: &AtomicU32, deadline: Deadline) -> Result<Left> {
-        let left = lock::acquire_brief(call, word, Beside::Quiet(self), deadline)?;
+        let left = lock::acquire_brief(call, word, Beside::Quiet(self, None), deadline)?;
         self.heed(word);
         Ok(left)
     }

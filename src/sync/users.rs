@@ -11,7 +11,7 @@ use crate::shm::layout::{Counted, Counts, Header};
 use crate::sync::strangers::{STRANGER, Strangers};
 use crate::sys::memory::AtomicU32;
 use crate::sys::memory::Ordering::Relaxed;
-use crate::sys::process::{Identity, me, thread_is_gone};
+use crate::sys::process::{Identity, ThreadOf, me, thread_is_gone};
 use crate::sys::thread::{Call, Owners};
 
 /// The users of one object: how this process stands in its words, and which of the others are gone.
@@ -178,6 +178,14 @@ impl Owners for Users {
         } else {
             self.strangers().is_ok_and(|strangers| strangers.has_ended(owner))
         }
+    }
+
+    fn has_left(&self, thread: ThreadOf) -> bool {
+        self.are_at_home() && (thread.is_gone() || self.is_over(thread.program()))
+    }
+
+    fn is_over(&self, program: Identity) -> bool {
+        Self::is_gone(self, program)
     }
 
     fn waits(&self) {

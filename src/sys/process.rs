@@ -56,6 +56,32 @@ impl Start {
     }
 }
 
+/// A thread of a program, in one word: the program's [`Identity`] with the thread's id in the place of the ticks. The upper four bits are 0. 0 is nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThreadOf(pub(crate) u64);
+
+impl ThreadOf {
+    const TIDS: u64 = ((1 << TICKS_BITS) - 1) << PID_BITS;
+
+    pub(crate) fn new(tid: u32, program: Identity) -> Self {
+        Self(program.0 & NATIVE & !Self::TIDS | u64::from(tid) << PID_BITS & Self::TIDS)
+    }
+
+    pub(crate) fn tid(self) -> u32 {
+        ((self.0 & Self::TIDS) >> PID_BITS) as u32
+    }
+
+    /// Its program. When that was started is not known.
+    pub(crate) fn program(self) -> Identity {
+        Identity(self.0 & NATIVE & !Self::TIDS)
+    }
+
+    /// Whether the process of this id has no thread of this id.
+    pub(crate) fn is_gone(self) -> bool {
+        thread_of_is_gone(self.program().pid(), self.tid())
+    }
+}
+
 /// What this process knows of itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Me {
@@ -140,8 +166,12 @@ pub(crate) fn thread_is_gone(tid: u32) -> bool {
 
 /// Whether this process has no thread of this id.
 pub(crate) fn own_thread_is_gone(tid: u32) -> bool {
+    thread_of_is_gone(std::process::id(), tid)
+}
+
+fn thread_of_is_gone(pid: u32, tid: u32) -> bool {
     // SAFETY: without a signal nothing is sent.
-    let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) };
     result != 0 && Errno::last() == Errno::ESRCH
 }
 
@@ -279,6 +309,16 @@ mod tests {
             assert_eq!((stranger.pid(), stranger.life(), stranger.begun()), (0, Some(life), begun));
             assert_eq!(stranger.0 >> 61, 0);
         }
+    }
+
+    #[test]
+    fn threads_keep_their_program() {
+        let program = Identity::new(4_194_303, Start::new(1234, 4096).0);
+        let thread = ThreadOf::new(4_194_302, program);
+        assert_eq!((thread.tid(), thread.program().pid()), (4_194_302, program.pid()));
+        assert_eq!(thread.program().start() >> TICKS_BITS, program.start() >> TICKS_BITS);
+        assert!(!Start(thread.program().start()).differs(Start(program.start())));
+        assert_eq!(thread.0 >> 60, 0);
     }
 
     #[test]

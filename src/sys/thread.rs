@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::sys::memory::forget_barriers;
-use crate::sys::process::{me, thread_is_gone};
+use crate::sys::process::{Identity, ThreadOf, me, thread_is_gone};
 use crate::sys::truncation;
 
 /// `struct robust_list_head` of `linux/futex.h`; `list` and `pending` hold addresses of nodes, each the word's less `futex_offset`.
@@ -50,9 +50,11 @@ struct Thread {
     tid: u32,
     /// This thread's [`LINKED`]: in a shared library it takes a call to find out where a thread-local variable lies.
     linked: *const Cell<u32>,
+    /// None of a process's first thread.
+    loses_its_id: Option<ThreadOf>,
 }
 
-const NOBODY: Thread = Thread { head: null_mut(), tid: 0, linked: null() };
+const NOBODY: Thread = Thread { head: null_mut(), tid: 0, linked: null(), loses_its_id: None };
 
 impl Thread {
     /// `Reentrant` where it is inside a call.
@@ -133,7 +135,9 @@ fn meet_thread() -> Result<Thread> {
     }
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() }.unsigned_abs();
-    let thread = Thread { head, tid, linked: LINKED.with(std::ptr::from_ref) };
+    let program = me().identity;
+    let loses_its_id = (tid != program.pid()).then(|| ThreadOf::new(tid, program));
+    let thread = Thread { head, tid, linked: LINKED.with(std::ptr::from_ref), loses_its_id };
     THREAD.set(thread);
     Ok(thread)
 }
@@ -168,6 +172,16 @@ impl Drop for Uncancelled {
 pub(crate) trait Owners {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     fn is_gone(&self, owner: u32) -> bool;
+
+    /// Whether a thread is known to be gone, whoever has its id now.
+    fn has_left(&self, _thread: ThreadOf) -> bool {
+        false
+    }
+
+    /// Whether a process is known to be gone, or to have become another program.
+    fn is_over(&self, _program: Identity) -> bool {
+        false
+    }
 
     /// A call goes to sleep since another one has a lock.
     fn waits(&self) {}
@@ -286,6 +300,22 @@ impl<'a> Call<'a> {
     /// Whether the thread is known to be gone that stands in a word as `owner`.
     pub(crate) fn is_gone(&self, owner: u32) -> bool {
         self.owners.is_gone(owner)
+    }
+
+    /// As [`Owners::has_left`].
+    pub(crate) fn has_left(&self, thread: ThreadOf) -> bool {
+        self.owners.has_left(thread)
+    }
+
+    /// As [`Owners::is_over`].
+    pub(crate) fn is_over(&self, program: Identity) -> bool {
+        self.owners.is_over(program)
+    }
+
+    /// The calling thread, if exec takes its id away before the kernel sees to the words that it owns.
+    #[inline]
+    pub(crate) fn loses_its_id(&self) -> Option<ThreadOf> {
+        if self.is_seen() { self.thread.loses_its_id } else { None }
     }
 
     /// It is about to sleep: says whether it does so for the first time.

@@ -250,7 +250,7 @@ fn quiet_lock(model: &mut Model, is_quiet: bool, threads: &[(&'static str, u32)]
             for _ in 0..times {
                 let call = Call::enter(&guarded.word).unwrap();
                 if !quiet.try_acquire(&call, &guarded.word) {
-                    quiet.acquire(&call, &guarded.word, Deadline::Never).unwrap();
+                    quiet.acquire(&call, &guarded.word, None, Deadline::Never).unwrap();
                 }
                 done.set(done.get() + 1);
                 guarded.increment();
@@ -261,7 +261,7 @@ fn quiet_lock(model: &mut Model, is_quiet: bool, threads: &[(&'static str, u32)]
     }
     model.finally(move |outcome| {
         let call = Call::enter(&guarded.word).unwrap();
-        let left = quiet.acquire(&call, &guarded.word, Deadline::Now).unwrap();
+        let left = quiet.acquire(&call, &guarded.word, None, Deadline::Now).unwrap();
         assert!(outcome.anybody_died() || left == Left::Released, "nobody died, and the lock says that somebody did");
         let (count, times) = (guarded.increment() - 1, done.get());
         assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");

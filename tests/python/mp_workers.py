@@ -86,3 +86,28 @@ def put_kept(number: int) -> int:
     with fixed["lock"]:
         fixed["queue"].put(number)
     return os.getpid()
+
+
+class Unreadable:
+    """What can be pickled, but not unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return raise_lookup_error, ()
+
+
+def raise_lookup_error() -> None:
+    raise LookupError
+
+
+class Reluctant:
+    """What raises when it is unpickled, as if a signal handler had: the first of three times."""
+
+    times = 0
+
+    def __setstate__(self, state: object) -> None:
+        Reluctant.times += 1
+        if Reluctant.times % 3 == 1:
+            raise InterruptedError
+
+    def __getstate__(self) -> int:
+        return 1

@@ -20,7 +20,7 @@ mod tasks;
 mod truncation;
 mod wait;
 
-/// The compiled half of the package rsipc, which exports all of it.
+/// The compiled half of the package rsipc, which exports all of it but for what `rsipc.mp` alone uses.
 #[pyo3::pymodule(gil_used = false)]
 mod _rsipc {
     #[pymodule_export]
@@ -28,7 +28,7 @@ mod _rsipc {
     #[pymodule_export]
     use crate::in_place::{Loan, MessageView};
     #[pymodule_export]
-    use crate::lease::Lease;
+    use crate::lease::{Lease, finish_first, lease_with_permit};
     #[pymodule_export]
     use crate::mutex::{Mutex, Recovery};
     #[pymodule_export]

@@ -38,7 +38,7 @@ use crate::wait::wait;
 /// other: one that writes over the mutex's memory can crash those who use it.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Mutex {
-    handle: Handle<rsipc::Mutex>,
+    pub(crate) handle: Handle<rsipc::Mutex>,
     /// Set for good once the handle is closed, and while it is being found out whether it can be.
     closing: AtomicBool,
 }

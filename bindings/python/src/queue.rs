@@ -410,7 +410,8 @@ impl Queue {
     #[pyo3(signature = (timeout=None))]
     fn lease(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<Lease> {
         let queue = self.handle.get(py)?.share();
-        Lease::of(py, &queue, wait(py, timeout, Doing::Receive, |time| queue.lease_timeout(time))?)
+        let lease = wait(py, timeout, Doing::Receive, |time| queue.lease_timeout(time))?;
+        Lease::of(py, &queue, (lease, None))
     }
 
     /// Receives the next message on lease if there is one: lease(timeout=0).

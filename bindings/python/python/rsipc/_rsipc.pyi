@@ -1,5 +1,6 @@
 import builtins
 import os
+from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import ClassVar, Literal, Self, TypeVar, final
@@ -22,6 +23,8 @@ __all__ = [
     "Semaphore",
     "__version__",
     "catch_truncation",
+    "finish_first",
+    "lease_with_permit",
     "list",
     "unlink",
     "wait",
@@ -38,6 +41,8 @@ __version__: str
 def catch_truncation() -> None: ...
 def list(dir: str | os.PathLike[str] | None = None) -> builtins.list[Entry]: ...
 def unlink(name: str, dir: str | os.PathLike[str] | None = None) -> None: ...
+def finish_first(leases: deque[Lease]) -> None: ...
+def lease_with_permit(queue: Queue, permits: Semaphore, mutex: Mutex, timeout: float | None) -> Lease | None: ...
 def wait(objects: Iterable[_W], timeout: float | None = None) -> builtins.list[_W]: ...
 
 @final

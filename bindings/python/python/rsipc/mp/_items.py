@@ -57,3 +57,12 @@ def unpack(message: bytes | memoryview) -> Any:
         buffers.append(bytearray(view[end : end + length]))
         end += length
     return pickle.loads(view[end:], buffers=buffers)
+
+
+def can_be_unpacked(message: bytes) -> bool:
+    """Whether it was not the item's fault that unpack() raised: a signal handler may have."""
+    try:
+        unpack(message)
+    except Exception:
+        return False
+    return True

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import rsipc
 
-from ._items import pack, unpack
+from .._rsipc import finish_first, lease_with_permit
+from ._items import can_be_unpacked, pack, unpack
 from ._queues import LONGEST, Queue, make
 from ._sharing import Deadline, arrive, pass_on
 
@@ -74,15 +75,44 @@ class JoinableQueue(Queue[T]):
         items, maxsize, region = state
         self._open_all(arrive(region, rsipc.Region.from_fd), maxsize, arrive(items, rsipc.Queue.from_fd))
 
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Takes the next item, as Queue.get does.
+
+        Raises what that raises. Where pickle raises, the item counts as got, and task_done() is to be called for it. Where a
+        signal handler raises (KeyboardInterrupt), it does not: it is the next one that is got.
+        """
+        return super().get(block, timeout)
+
     def _put(self, item: object, deadline: Deadline) -> None:
         # Not in place: the blocks are for those items that are worked on.
         self._items.send(b"".join(pack(item)), deadline.left())
 
+    # Why a signal handler that raises loses no item
+    #
+    # CPython runs handlers where a function begins, where a loop begins anew, and after a call; so also after the very call that
+    # took something, or recorded it. Hence what is taken is taken in one call, and given back by its lease, however that is
+    # forgotten; and it is recorded by an operator, between which and the end of get() there is no call.
+
     def _get(self, deadline: Deadline) -> Any:
+        leases = self._leases_here()
+        lease = self._next_lease(deadline)
+        try:
+            item = unpack(lease.message)
+        except BaseException:
+            # Where it is the item's fault, it counts as got, as with multiprocessing.
+            if can_be_unpacked(lease.message):
+                lease.give_back()
+            else:
+                leases += (lease,)
+            raise
+        leases += (lease,)
+        return item
+
+    def _next_lease(self, deadline: Deadline) -> rsipc.Lease:
         while True:
             lease = self._try_lease(deadline)
             if lease is not None:
-                return unpack(lease.message)
+                return lease
             left = deadline.left()
             awaited: rsipc.Queue | rsipc.Semaphore = self._items if self._out.value else self._out
             if left == 0 or not rsipc.wait([awaited], left):
@@ -91,20 +121,12 @@ class JoinableQueue(Queue[T]):
     def _try_lease(self, deadline: Deadline) -> rsipc.Lease | None:
         """The next item on lease, if there is one."""
         left = deadline.left()
-        leases = self._leases_here()
         try:
-            with self._mutex.recover(None if left is None else max(left, PATIENCE)):
-                self._out.acquire(0)
-                try:
-                    lease = self._items.try_lease()
-                    leases.append(lease)
-                except BaseException:
-                    self._out.release()
-                    raise
-        except (rsipc.WouldBlock, rsipc.Timeout):
-            if len(leases) >= MOST_OUT:
-                raise rsipc.LimitReached(f"{MOST_OUT} items that this process got wait for its task_done()") from None
-            return None
+            lease = lease_with_permit(self._items, self._out, self._mutex, None if left is None else max(left, PATIENCE))
+        except rsipc.Timeout:
+            lease = None
+        if lease is None and len(self._leases_here()) >= MOST_OUT:
+            raise rsipc.LimitReached(f"{MOST_OUT} items that this process got wait for its task_done()")
         return lease
 
     def task_done(self) -> None:
@@ -113,11 +135,9 @@ class JoinableQueue(Queue[T]):
         Raises ValueError where it has none: it has called this for each item that it got.
         """
         try:
-            lease = self._leases_here().popleft()
+            finish_first(self._leases_here())
         except IndexError:
             raise ValueError("task_done() called too many times") from None
-        lease.finish()
-        self._out.release()
         # The last one sees that all are done. Should it die here, join() looks for itself.
         if self._out.value == MOST_OUT and self.empty() and self._all_done.value == 0:
             self._all_done.release()

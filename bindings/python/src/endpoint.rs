@@ -9,15 +9,15 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
-use rsipc::{Error, Namespace};
+use rsipc::Namespace;
 
 use crate::args::{self, Bytes};
 use crate::counters::counters;
-use crate::errors::{Doing, exception};
+use crate::errors::Doing;
 use crate::handle::Handle;
 use crate::queue::{Queue, options};
 use crate::tasks::in_task;
-use crate::wait::{call, end_of, left, wait};
+use crate::wait::{call, call_attached, end_of, left, wait};
 
 /// Where messages to one process go: it names an Endpoint, for as long as that is open.
 ///
@@ -349,14 +349,7 @@ impl Message {
     fn reply(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
         let data = data.as_slice();
         // Attached, as all that lock it are: a child of fork is never left with a message that another thread was at.
-        loop {
-            let result = self.lock().reply(data);
-            // It is not locked any more: a handler may want it.
-            match result {
-                Err(Error::Interrupted) => py.check_signals()?,
-                result => return result.map_err(|e| exception(py, &e, Doing::Other)),
-            }
-        }
+        call_attached(py, || self.lock().reply(data))
     }
 
     fn __repr__(&self) -> String {

@@ -64,8 +64,13 @@ pub(crate) fn end_of(timeout: Option<Duration>) -> Option<Instant> {
 
 /// Makes a call that may take a while, detached from the interpreter, and again where a signal handler interrupted it and returned.
 pub(crate) fn call<T: Send>(py: Python<'_>, mut call: impl FnMut() -> rsipc::Result<T> + Send) -> PyResult<T> {
+    call_attached(py, || py.detach(&mut call))
+}
+
+/// As `call`, but attached: no other thread of Python runs meanwhile. Of what the call locks it lets go before signal handlers run.
+pub(crate) fn call_attached<T>(py: Python<'_>, mut call: impl FnMut() -> rsipc::Result<T>) -> PyResult<T> {
     loop {
-        match py.detach(&mut call) {
+        match call() {
             Ok(done) => return Ok(done),
             Err(Error::Interrupted) => py.check_signals()?,
             Err(e) => return Err(exception(py, &e, Doing::Other)),

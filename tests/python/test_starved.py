@@ -70,3 +70,30 @@ def test_no_thread_left_to_watch() -> None:
         assert select.select([descriptor], [], [], 60)[0]
     """
     run(text)
+
+
+def test_no_memory_for_the_objects_of_a_batch() -> None:
+    text = """
+        import resource
+        batch = [b'x' * (1 << 20)] * 32
+        queue = rsipc.Queue.anonymous(capacity=64, max_message=1 << 20)
+        with open('/proc/self/statm') as statm:
+            used = int(statm.read().split()[0]) * os.sysconf('SC_PAGE_SIZE')
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + (80 << 20), most))
+        kept = []
+        try:
+            for _ in range(3):
+                queue.send_many(batch)
+                kept.append(queue.recv_many())
+        except MemoryError:
+            pass
+        else:
+            sys.exit('there was memory')
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        while len(queue):
+            queue.recv_many()
+        queue.send_many([b'y', b'z'])
+        assert queue.recv_many() == [b'y', b'z']
+    """
+    run(text)

@@ -6,6 +6,7 @@ use std::ffi::c_char;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::errors::invalid;
 
@@ -58,5 +59,15 @@ impl Drop for Export {
         Python::attach(|_| unsafe { ffi::PyBuffer_Release(self.0) });
         // SAFETY: nothing points to it any more.
         drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
+/// A bytes object of these bytes. Where there is no memory for it this is a MemoryError, where `PyBytes::new` panics.
+pub(crate) fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let len = ffi::Py_ssize_t::try_from(bytes.len()).expect("no slice is longer than isize");
+    // SAFETY: the bytes are copied from where they are; what it makes is a bytes object, or an exception.
+    unsafe {
+        let object = ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), len);
+        Ok(Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked())
     }
 }

@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use rsipc::Namespace;
 
 use crate::args::{self, Bytes};
+use crate::buffer::bytes;
 use crate::counters::counters;
 use crate::errors::Doing;
 use crate::handle::Handle;
@@ -286,13 +287,6 @@ fn reply<'py>(
     let mut call = wait(py, timeout, Doing::Call, begin)?;
     let reply = wait(py, left(timeout, end), Doing::Call, |time| call.wait_timeout(time))?;
     bytes(py, &reply)
-}
-
-fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    PyBytes::new_with(py, bytes.len(), |space| {
-        space.copy_from_slice(bytes);
-        Ok(())
-    })
 }
 
 /// A message that an Endpoint received: its bytes, who sent it, and whether it waits for a reply.

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 use rsipc::{Error, Queue, Semaphore};
 
 use crate::args;
+use crate::buffer::bytes;
 use crate::errors::{Doing, exception};
 use crate::mutex::Mutex as PyMutex;
 use crate::queue::Queue as PyQueue;
@@ -34,11 +35,7 @@ pub(crate) struct Lease {
 impl Lease {
     /// With a permit, if it is to have one. They stay together, so that they are dropped in this order.
     pub(crate) fn of(py: Python<'_>, queue: &Arc<Queue>, leased: (rsipc::Lease<'_>, Option<Permit>)) -> PyResult<Self> {
-        let bytes = leased.0.message();
-        let message = PyBytes::new_with(py, bytes.len(), |space| {
-            space.copy_from_slice(bytes);
-            Ok(())
-        })?;
+        let message = bytes(py, leased.0.message())?;
         let (message, deliveries, queue) = (message.unbind(), leased.0.deliveries(), Arc::clone(queue));
         let (lease, permit) = leased;
         // SAFETY: the `Arc` beside it keeps the queue, whose address does not change, until the lease has been dropped.

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
 use rsipc::{Batch, Error, QueueOptions};
 
 use crate::args::{self, Bytes, BytesMut, UNBOUNDED};
+use crate::buffer::bytes;
 use crate::counters::counters;
 use crate::errors::{Doing, defined_in_python, exception, invalid};
 use crate::handle::Handle;
@@ -261,7 +262,7 @@ impl Queue {
                     Err(e) => Err(e),
                 })?;
             let needed = match received {
-                Received::Short(len) => return Ok(PyBytes::new(py, &short[..len])),
+                Received::Short(len) => return bytes(py, &short[..len]),
                 Received::Needs(needed) => needed,
             };
             // The memory comes first, so that no message is lost for want of it. Another receiver may take the message meanwhile.
@@ -272,7 +273,7 @@ impl Queue {
             })?;
             match taken {
                 Ok(len) if len == needed => return Ok(message),
-                Ok(len) => return Ok(PyBytes::new(py, &message.as_bytes()[..len])),
+                Ok(len) => return bytes(py, &message.as_bytes()[..len]),
                 Err(Error::WouldBlock | Error::BufferTooSmall { .. } | Error::Interrupted) => py.check_signals()?,
                 Err(e) => return Err(exception(py, &e, Doing::Receive)),
             }
@@ -349,7 +350,8 @@ impl Queue {
     /// Each message is received by itself, as with recv: other receivers may get some in between. If this process dies inside the call, it
     /// has taken the first so many with it, and the others are in the queue.
     ///
-    /// Raises InvalidArgument for a max of 0; otherwise what recv raises. Nothing is taken then.
+    /// Raises InvalidArgument for a max of 0; otherwise what recv raises. Nothing is taken then, unless it is a MemoryError: the batch may have been
+    /// received already when there is no memory for its bytes objects, and is gone then.
     #[pyo3(signature = (max=64, timeout=None))]
     fn recv_many<'py>(
         &self,
@@ -363,7 +365,8 @@ impl Queue {
         let queue = self.handle.get(py)?;
         let mut batch = BATCH.take();
         wait(py, timeout, Doing::Receive, |time| queue.recv_many_timeout(&mut batch, max, time))?;
-        let list = PyList::new(py, batch.iter().map(|message| PyBytes::new(py, message)));
+        let list =
+            batch.iter().map(|message| bytes(py, message)).collect::<PyResult<Vec<_>>>().and_then(|list| PyList::new(py, list));
         // For the next call of this thread, unless it is so large that it is better given back.
         if batch.iter().map(<[u8]>::len).sum::<usize>() <= KEPT {
             BATCH.set(batch);

@@ -431,6 +431,8 @@ fn a_signal_handler_that_calls_in_is_refused_or_served() {
     let test = Test::new("handlers");
     let Ok(()) = IN_HANDLER.set(Handles::new(&test)) else { panic!("it is set once") };
     fork("one that is interrupted", || {
+        // The first calls of a process use the heap, for which one in a handler would wait if it interrupted malloc.
+        handler(0);
         let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
         // SAFETY: the handler only does what may be done in one: calls of rsipc that do not wait, and atomics.
         unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();

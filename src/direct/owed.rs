@@ -1,8 +1,9 @@
 //! What this process owes to others, and could not give when it was due.
 //!
-//! Who waits for an answer waits as long as the process lives that has the request. So an answer that cannot be sent (there are no descriptors, there is no memory,
-//! a process that was stopped holds up the other's inbox) is kept here, also beyond the end of its endpoint. A thread tries every
-//! 100 ms and ends with the last of it; where no thread can be started, the next call on any endpoint tries. So it is with the name of an endpoint.
+//! Who waits for an answer waits as long as the process lives that has the request. So an answer that cannot be sent (there are no
+//! descriptors, there is no memory, a process that was stopped holds up the other's inbox) is kept here, also beyond the end of its
+//! endpoint. A thread tries every 100 ms and ends with the last of it; where no thread can be started, the next call on any endpoint
+//! tries. So it is with the name of an endpoint.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,23 +1,27 @@
 //! Whose thread has a mutex: written beside its word by those threads whose exec the kernel does not see to.
 //!
-//! When a process calls exec the kernel ends all its threads but the one that calls, which gets the first one's id before the kernel looks at its words. If it
-//! was the first, all is well. If not, the words hold an id then that is nobody's, and may be given to any thread. Who waits asks whether
-//! anybody has it (`lock::take_from_the_gone`); once somebody has, only this record tells that the mutex is not that one's.
+//! When a process calls exec the kernel ends all its threads but the one that calls, which gets the first one's id before the kernel
+//! looks at its words. If it was the first, all is well. If not, the words hold an id then that is nobody's, and may be given to any
+//! thread. Who waits asks whether anybody has it (`lock::take_from_the_gone`); once somebody has, only this record tells that the mutex
+//! is not that one's.
 //!
-//! The record names the owner's id and its program. A thread that is not its process's first writes it when it has taken the mutex, and clears it before it
-//! lets go. All others leave it alone. So none costs nothing, and means that nothing is known: the owner counts as alive.
+//! The record names the owner's id and its program. A thread that is not its process's first writes it when it has taken the mutex, and
+//! clears it before it lets go. All others leave it alone. So none costs nothing, and means that nothing is known: the owner counts as
+//! alive.
 //!
 //! # Why no living owner loses the mutex
 //!
-//! *A record is a thread's own.* One that names an id is written by the thread of that id alone, while it owns the word. Who reads first the word, then a record with
-//! the word's id, and finds that the program has no thread of this id, or is over, has found that the writer is gone. It remains
-//! to be seen that the word is the writer's still, and not that of a later thread with its id. A record goes before its writer's release. If the writer
-//! died instead, the word is OWNER_DIED: who takes that clears it afterwards, and one whose own id the record has clears it *before* ([`Holder::forget_namesake`]):
-//! nobody else can write it again. So a later owner's word with the id comes with no record, or with its own.
+//! *A record is a thread's own.* One that names an id is written by the thread of that id alone, while it owns the word. Who reads first
+//! the word, then a record with the word's id, and finds that the program has no thread of this id, or is over, has found that the writer
+//! is gone. It remains to be seen that the word is the writer's still, and not that of a later thread with its id. A record goes before
+//! its writer's release. If the writer died instead, the word is OWNER_DIED: who takes that clears it afterwards, and one whose own id
+//! the record has clears it *before* ([`Holder::forget_namesake`]): nobody else can write it again. So a later owner's word with the id
+//! comes with no record, or with its own.
 //!
-//! *One takes it.* Two may have found the same, and the first have taken the word from the gone; then the thread that has its id now may lock the mutex, and the word
-//! is the same again when the second comes to it. So who wants to do so puts a *claim* in the place of the record, by a compare-exchange. While its process
-//! lives nobody else touches the word, but the kernel, if the thread dies that has the id.
+//! *One takes it.* Two may have found the same, and the first have taken the word from the gone; then the thread that has its id now may
+//! lock the mutex, and the word is the same again when the second comes to it. So who wants to do so puts a *claim* in the place of the
+//! record, by a compare-exchange. While its process lives nobody else touches the word, but the kernel, if the thread dies that has the
+//! id.
 //!
 //! What is left is what is left for every such word: an id that goes from one thread to the next between the question who has it and the
 //! compare-exchange of the word that follows, where the next one locks this very mutex at once.
@@ -56,7 +60,8 @@ impl Holder {
         self.thread.store(0, Relaxed);
     }
 
-    /// What who is about to take a word as `owner` does first, if that is OWNER_DIED: the record of an owner that had its id is not its own.
+    /// What who is about to take a word as `owner` does first, if that is OWNER_DIED: the record of an owner that had its id is not its
+    /// own.
     pub(crate) fn forget_namesake(&self, owner: u32) {
         let seen = self.thread.load(Relaxed);
         if ThreadOf(seen & !CLAIM).tid() == owner {

@@ -347,3 +347,15 @@ fn the_descriptor_is_for_waiting_only() {
     let flags = nix::fcntl::fcntl(fd.as_fd(), nix::fcntl::FcntlArg::F_GETFD).unwrap();
     assert_eq!(flags, libc::FD_CLOEXEC);
 }
+
+#[test]
+fn a_process_ends_with_its_own_last_thread_also_if_it_was_watching() {
+    let test = Test::new("the last thread");
+    let queue = small(&test, "q");
+    let child = fork("child", || {
+        queue.readiness_fd().unwrap();
+        // SAFETY: ends this thread, the only one of the program's.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    });
+    child.join();
+}

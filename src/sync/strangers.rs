@@ -49,8 +49,8 @@ use crate::sync::lock::{TID, WAITERS};
 use crate::sys::file::{self, Annex};
 use crate::sys::memory::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sys::memory::{AtomicU32, AtomicU64, fence};
-use crate::sys::process::{Identity, MOST_LIVES, PerProcess, is_left_to, own_thread_is_gone};
-use crate::sys::spawn::spawn_without_signals;
+use crate::sys::process::{Identity, MOST_LIVES, PerProcess, own_thread_is_gone};
+use crate::sys::spawn::{LOOK_FOR_OTHERS, are_left_alone, spawn_without_signals};
 use crate::sys::thread::{Call, Owners, Uncancelled, forks, watch_forks};
 use crate::time::Deadline;
 
@@ -92,11 +92,6 @@ struct Ours {
 }
 
 static OURS: PerProcess<Mutex<Ours>> = PerProcess::new();
-
-/// How many threads of this process do nothing but live.
-static LIVING: PerProcess<AtomicU32> = PerProcess::new();
-/// How often each of them looks whether there are others.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// How a thread stands in the lock words of those who use a table.
 struct Standing {
@@ -213,13 +208,9 @@ impl Strangers {
         spawn_without_signals(c"rsipc-life", move || {
             let life = this.begin_life(None);
             let failed = life.is_err();
-            if !failed {
-                LIVING.get().fetch_add(1, Relaxed);
-            }
             // Who started it waits.
             let _ = tell.send(life);
-            // The C library ends a process with its last thread, which is not to be this one.
-            while !failed && !is_left_to(LIVING.get().load(Relaxed)) {
+            while !failed && are_left_alone() != Some(true) {
                 sleep(LOOK_FOR_OTHERS);
             }
         })?;

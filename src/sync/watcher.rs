@@ -1,7 +1,7 @@
 //! Telling a program's event loop that something may be ready: an eventfd (`eventfd(2)`) becomes readable, a task is woken.
 //!
 //! A thread of this process, the *watcher*, sleeps on the words of all that is asked for (`sync::source`). It starts when the first is, all
-//! signals blocked, and ends with the last. More than [`MOST`] have further threads.
+//! signals blocked, and ends with the last, or with the last thread of the program. More than [`MOST`] have further threads.
 //!
 //! # Why no readiness is missed
 //!
@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use std::time::Duration;
+use std::time::Instant;
 
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ use crate::sync::lock::LOOK;
 use crate::sync::source::{Sleeper, Source};
 use crate::sys::event::Event;
 use crate::sys::futex::{self, Kind};
-use crate::sys::spawn::spawn_without_signals;
+use crate::sys::spawn::{LOOK_FOR_OTHERS, are_left_alone, spawn_without_signals};
 use crate::sys::thread::{Call, forks};
 
 /// How many things one thread watches: each has a word, and some have more.
@@ -145,8 +145,14 @@ impl Watcher {
     }
 
     fn run(&self, of: &Watchers) {
-        let mut sleeper = Sleeper::new();
+        let (mut sleeper, mut looked) = (Sleeper::new(), Instant::now());
         loop {
+            if looked.elapsed() >= LOOK_FOR_OTHERS {
+                if are_left_alone() == Some(true) {
+                    return;
+                }
+                looked = Instant::now();
+            }
             // Acquire: with the Release in `look_anew`.
             let changes = self.changes.load(Acquire);
             let Some(watches) = self.watches_or_end(of) else { return };
@@ -155,7 +161,7 @@ impl Watcher {
             let (ready, quiet): (Vec<_>, Vec<_>) = armed.partition(|watch| watch.source.ready(closely));
             ready.iter().for_each(|watch| watch.signal());
             let sources: Vec<&dyn Source> = quiet.iter().map(|watch| &*watch.source).collect();
-            if sleeper.sleep(&sources, Some((&self.changes, changes)), Duration::MAX).is_err() {
+            if sleeper.sleep(&sources, Some((&self.changes, changes)), LOOK_FOR_OTHERS).is_err() {
                 // The users find out what is wrong.
                 quiet.iter().for_each(|watch| watch.signal());
                 let _ = futex::wait(&self.changes, changes, Kind::Any, LOOK);

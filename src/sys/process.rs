@@ -7,6 +7,7 @@
 //!
 //! Among several namespaces processes are told apart by lives (`sync::strangers`). Whoever is not known to be gone counts as alive.
 
+use std::ffi::c_void;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -223,9 +224,18 @@ impl<T: Default + Sync> PerProcess<T> {
     }
 }
 
-/// Whether the first thread of this process has ended, and all others but so many.
-pub(crate) fn is_left_to(threads: u32) -> bool {
-    stat("self").is_some_and(|stat| stat.first_has_ended && stat.threads <= threads.saturating_add(1))
+/// Whether the first thread of this process has ended, and all others but so many; None where there is no descriptor to look with.
+pub(crate) fn is_left_to(threads: u32) -> Option<bool> {
+    stat("self").map(|stat| stat.first_has_ended && stat.threads <= threads.saturating_add(1))
+}
+
+/// Whether the first thread of this process has ended. Needs no descriptor.
+pub(crate) fn first_thread_has_ended() -> bool {
+    let (mut list, mut len) = (std::ptr::null_mut::<c_void>(), 0_usize);
+    // SAFETY: the kernel stores one word in each. It takes the list of robust words from a thread that ends (`futex_cleanup` in `kernel/futex/core.c`);
+    // until then it is the C library's.
+    let result = unsafe { libc::syscall(libc::SYS_get_robust_list, std::process::id(), &raw mut list, &raw mut len) };
+    result == 0 && list.is_null()
 }
 
 struct Stat {

@@ -1,13 +1,29 @@
 //! Threads of the library's own: `pthread_create(3)`, `pthread_sigmask(3)`.
+//!
+//! The C library ends a process with its last thread, which is not to be one of these: they look whether they are left alone.
 
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::error::{Error, Result};
+use crate::sys::process::{PerProcess, is_left_to};
+
+/// How many there are.
+static OWN: PerProcess<AtomicU32> = PerProcess::new();
+
+/// How often one that has nothing else to do looks whether there are others.
+pub(crate) const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
+
+/// Whether this process has no other threads than these any more; None where that cannot be seen.
+pub(crate) fn are_left_alone() -> Option<bool> {
+    is_left_to(OWN.get().load(Relaxed))
+}
 
 /// Starts a thread that no signal is delivered to, but those that it brings upon itself (`sys::truncation`).
 ///
@@ -18,8 +34,10 @@ pub(crate) fn spawn_without_signals(name: &'static CStr, work: impl FnOnce() + S
     extern "C" fn start(work: *mut c_void) -> *mut c_void {
         // SAFETY: it came from the box below, and this thread alone has it.
         let work = unsafe { Box::from_raw(work.cast::<Work>()) };
+        OWN.get().fetch_add(1, Relaxed);
         // What panics has said so.
         let _ = catch_unwind(AssertUnwindSafe(*work));
+        OWN.get().fetch_sub(1, Relaxed);
         null_mut()
     }
 

@@ -498,6 +498,59 @@ fn a_request_that_was_dropped_without_descriptors_needs_no_further_call_of_its_s
     server.join();
 }
 
+/// A caller that gives up and asks again is told of what it waits for, in whatever order its requests are dropped.
+#[test]
+fn the_last_request_of_a_caller_is_the_one_that_it_is_told_of() {
+    let test = Test::new("dropped out of order");
+    let board = Board::new(1);
+    let server = fork("server", || {
+        let server = Endpoint::open_named(test.name("server"), &QueueOptions::new()).unwrap();
+        board.set(0, 1);
+        let mut requests: Vec<_> = (0..3).map(|_| server.recv_timeout(LONG).unwrap()).collect();
+        limit(Resource::RLIMIT_NOFILE, 0);
+        requests.swap(0, 2);
+        drop(requests);
+        limit(Resource::RLIMIT_NOFILE, 1000);
+        board.wait(0, 2);
+    });
+    board.wait(0, 1);
+    let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+    let to = mine.find("server").unwrap();
+    let begin = || mine.begin_call(to, b"request", LONG).unwrap();
+    drop(begin());
+    drop(begin());
+    assert_eq!(begin().wait_timeout(LONG), Err(Error::NoReply));
+    board.set(0, 2);
+    server.join();
+}
+
+/// A process ends with its own last thread, also if it has not told a caller what it should.
+#[test]
+fn a_process_that_cannot_drop_a_request_ends_with_its_own_last_thread() {
+    let test = Test::new("dropped, and then the end");
+    for can_again in [false, true] {
+        let board = Board::new(1);
+        let server = fork("server", || {
+            let server = Endpoint::open_named(test.name("server"), &QueueOptions::new()).unwrap();
+            board.set(0, 1);
+            let request = server.recv_timeout(LONG).unwrap();
+            limit(Resource::RLIMIT_NOFILE, 0);
+            drop(request);
+            if can_again {
+                limit(Resource::RLIMIT_NOFILE, 1000);
+            }
+            // SAFETY: ends this thread, the only one of the program's.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
+        board.wait(0, 1);
+        let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+        let result = mine.call_timeout(mine.find("server").unwrap(), b"request", LONG);
+        // It may still do so, if it can.
+        assert!(result == Err(Error::PeerGone) || can_again && result == Err(Error::NoReply), "{result:?}");
+        server.join();
+    }
+}
+
 /// Who it is a process finds out when it first needs it, and that needs a descriptor. What it holds is its own also where it had none then.
 #[test]
 fn a_child_of_fork_without_descriptors_keeps_what_it_takes() {

@@ -77,6 +77,22 @@ impl Inner {
         }
     }
 
+    /// Takes away the chosen name, then the address, which the next endpoint may have.
+    ///
+    /// # Errors
+    ///
+    /// As [`Place::remove_name`]; it keeps its address then.
+    pub(super) fn remove(&self, name: Option<&str>) -> Result<()> {
+        let named = name.zip(self.place.inode(&self.address.file_name()));
+        if let Some((name, inode)) = named {
+            self.place.remove_name(name, inode)?;
+        }
+        // die here: as of a process that dies with an endpoint.
+        self.place.remove(self.address);
+        OPEN.get().lock().remove(&(self.place.id, self.address.serial()));
+        Ok(())
+    }
+
     /// Begins a call. `NotOwner` in a child of fork. From here on a living thread owns this process's life.
     #[inline]
     pub(super) fn enter(&self) -> Result<Inside> {

@@ -25,7 +25,7 @@ use crate::sys::process::me;
 use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
-use inner::{Inner, Inside, OPEN, recv_from};
+use inner::{Inner, Inside, recv_from};
 use owed::Owed;
 
 pub use address::Address;
@@ -487,6 +487,7 @@ impl Endpoint {
             match taken.try_give() {
                 // Its sender's own inbox is in the way, which must not keep all others waiting.
                 Err(Error::LimitReached(_) | Error::WouldBlock) => taken.give(),
+                // die here, once the lease has ended: the sender does not know who had it.
                 Err(e) => {
                     mailbox.end_lease(&ticket, false)?;
                     return Err(e);
@@ -510,15 +511,10 @@ impl Drop for Endpoint {
         // None: inside a call already.
         let _inside = Inside::enter();
         // First the name, so that who finds the inbox shut down and asks for the address once more finds another one, or none.
-        let named = self.name.take().zip(inner.place.inode(&inner.address.file_name()));
-        if let Some((name, inode)) = named {
-            Owed::Name { inner: Arc::clone(inner), name, inode }.give();
-        }
-        inner.place.remove(inner.address);
+        Owed::Place { inner: Arc::clone(inner), name: self.name.take() }.give();
         let _ = inner.inbox.close();
         // die here: those who wait for a reply learn that this process is gone.
         Owed::Inbox(Arc::clone(inner)).give();
-        OPEN.get().lock().remove(&(inner.place.id, inner.address.serial()));
     }
 }
 

@@ -4,20 +4,25 @@
 //! descriptors, there is no memory, a process that was stopped holds up the other's inbox) is kept here, also beyond the end of its
 //! endpoint. A thread tries every 100 ms and ends with the last of it; where no thread can be started, the next call on any endpoint
 //! tries. So it is with the name of an endpoint.
+//!
+//! Each caller waits for one answer at a time, so that of those that are owed to it the last one counts: what others let a process owe
+//! is never more than there are callers.
 
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::sleep;
 
 use parking_lot::Mutex;
 
+use crate::direct::address::Address;
 use crate::direct::envelope::{Envelope, Kind};
 use crate::direct::inner::{Inner, recv_from};
 use crate::direct::message::{Message, answer};
 use crate::error::{Error, Result};
 use crate::sync::lock::LOOK;
-use crate::sys::process::PerProcess;
-use crate::sys::spawn::spawn_without_signals;
+use crate::sys::process::{PerProcess, first_thread_has_ended};
+use crate::sys::spawn::{are_left_alone, spawn_without_signals};
 use crate::time::Deadline;
 
 pub(super) enum Owed {
@@ -25,8 +30,9 @@ pub(super) enum Owed {
     Answer { inner: Arc<Inner>, request: Envelope, kind: Kind, life: u32 },
     /// Telling the senders of the requests in the inbox of an endpoint that was closed that they are dropped.
     Inbox(Arc<Inner>),
-    /// The chosen name of an endpoint that was closed. Its file is open as long as this is kept: no other has its inode meanwhile.
-    Name { inner: Arc<Inner>, name: String, inode: u64 },
+    /// The name of an endpoint that was closed, and then its address: as long as there is the name, no other endpoint gets the address. The file is
+    /// open as long as this is kept, so that no other has its inode.
+    Place { inner: Arc<Inner>, name: Option<String> },
 }
 
 #[derive(Default)]
@@ -34,6 +40,17 @@ struct Debts {
     owed: Vec<Owed>,
     /// Whether the thread runs.
     is_worked_on: bool,
+}
+
+impl Debts {
+    fn add(&mut self, new: Owed) {
+        let of_the_same = |old: &&mut Owed| old.caller().is_some() && old.caller() == new.caller();
+        match self.owed.iter_mut().find(of_the_same) {
+            Some(old) if old.which() < new.which() => *old = new,
+            Some(_) => {}
+            None => self.owed.push(new),
+        }
+    }
 }
 
 static DEBTS: PerProcess<Mutex<Debts>> = PerProcess::new();
@@ -48,9 +65,26 @@ impl Owed {
             return;
         }
         let mut debts = DEBTS.get().lock();
-        debts.owed.push(self);
+        debts.add(self);
         debts.is_worked_on = debts.is_worked_on || spawn_without_signals(c"rsipc-owed", give_until_none_is_left).is_ok();
         IS_LEFT_ALONE.store(!debts.is_worked_on, Relaxed);
+    }
+
+    /// Who waits for it.
+    fn caller(&self) -> Option<Address> {
+        self.answer().and_then(|(request, _)| request.wants_reply_at())
+    }
+
+    /// Which of the answers to its caller it is: that to a later request is greater, and so is the one that comes last.
+    fn which(&self) -> Option<(u64, bool)> {
+        self.answer().map(|(request, kind)| (request.number, kind == Kind::NoReply))
+    }
+
+    fn answer(&self) -> Option<(&Envelope, Kind)> {
+        match self {
+            Self::Answer { request, kind, .. } => Some((request, *kind)),
+            _ => None,
+        }
     }
 
     /// # Errors
@@ -61,7 +95,7 @@ impl Owed {
         let given = match self {
             Self::Answer { inner, request, kind, life } => answer(inner, request, *kind, *life, b""),
             Self::Inbox(inner) => drop_requests(inner),
-            Self::Name { inner, name, inode } => inner.place.remove_name(name, *inode),
+            Self::Place { inner, name } => inner.remove(name.as_deref()),
         };
         match given {
             Err(NoSpace(_) | NoMemory(_) | TooManyFiles(_) | LimitReached(_) | WouldBlock | Interrupted | Reentrant) => given,
@@ -71,13 +105,12 @@ impl Owed {
 }
 
 fn drop_requests(inner: &Arc<Inner>) -> Result<()> {
-    loop {
-        match recv_from(&inner.inbox, Deadline::Now, None)? {
-            (_, envelope @ Some(_)) => drop(Message::new(inner, Vec::new(), envelope)),
-            // It is the work of somebody who scribbles: of that there may be any number.
-            (_, None) => return Ok(()),
-        }
+    // It is shut down, so there will not be more; somebody who scribbles may say that there are.
+    for _ in 0..inner.inbox.len()? {
+        let (_, envelope) = recv_from(&inner.inbox, Deadline::Now, None)?;
+        drop(Message::new(inner, Vec::new(), envelope));
     }
+    Ok(())
 }
 
 /// Gives what could not be given before, if nobody else does. In each call on an endpoint.
@@ -98,10 +131,14 @@ fn give_all() {
 fn give_until_none_is_left() {
     loop {
         sleep(LOOK);
-        give_all();
+        // What panics has said so; this thread goes on with what comes later.
+        let _ = catch_unwind(give_all);
         let mut debts = DEBTS.get().lock();
-        if debts.owed.is_empty() {
+        let is_over = are_left_alone().unwrap_or_else(first_thread_has_ended);
+        if debts.owed.is_empty() || is_over {
             debts.is_worked_on = false;
+            // A program that has other threads may make another call.
+            IS_LEFT_ALONE.store(is_over, Relaxed);
             return;
         }
     }

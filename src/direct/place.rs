@@ -193,8 +193,14 @@ mod tests {
                 held.unwrap();
             });
             is_held.wait();
+            let closed = endpoint.address();
             drop(endpoint);
             assert!(place.inode("name").is_some(), "somebody holds it up");
+            // Meanwhile it leads to nobody else.
+            let other = Endpoint::open(&space, &QueueOptions::new()).unwrap();
+            assert_ne!(other.address(), closed);
+            assert_eq!(other.find("name"), Ok(closed));
+            assert_eq!(other.send(closed, b"x"), Err(Error::PeerGone));
             may_go_on.wait();
         });
         for _ in 0..100 {
@@ -203,7 +209,7 @@ mod tests {
             }
             sleep(LOOK);
         }
-        open().unwrap();
+        assert_eq!(open().unwrap().address().serial(), 0);
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -162,7 +162,7 @@ pub(super) unsafe fn close<H: Handle>(handle: *mut H) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe { get(handle) }?;
     // Objects take locks of this process at their end, for which a signal handler that interrupted their holder would wait for ever.
-    drop(Inside::enter()?);
+    let _inside = Inside::enter()?;
     // A thread that can make no call at all closes its handles all the same.
     if let Err(Error::Reentrant) = Call::enter_nowhere() {
         return Err(Error::Reentrant);

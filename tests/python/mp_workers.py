@@ -89,14 +89,17 @@ def put_kept(number: int) -> int:
 
 
 class Unreadable:
-    """What can be pickled, but not unpickled."""
+    """What can be pickled, but not unpickled: that raises an error."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return raise_lookup_error, ()
+        return raise_error, (self.error,)
 
 
-def raise_lookup_error() -> None:
-    raise LookupError
+def raise_error(error: type[BaseException]) -> None:
+    raise error
 
 
 class Reluctant:

@@ -120,11 +120,12 @@ def test_an_item_is_given_back_at_once_also_where_the_exception_is_kept() -> Non
         del kept
 
 
-def test_an_item_that_cannot_be_unpickled_counts_as_got() -> None:
+@pytest.mark.parametrize("error", [LookupError, SystemExit])
+def test_an_item_that_cannot_be_unpickled_counts_as_got(error: type[BaseException]) -> None:
     jobs: Any = mp.JoinableQueue()
-    jobs.put(mp_workers.Unreadable())
+    jobs.put(mp_workers.Unreadable(error))
     jobs.put("next")
-    with pytest.raises(LookupError):
+    with pytest.raises(error):
         jobs.get()
     assert jobs.get(timeout=BOUND) == "next"
     jobs.task_done()

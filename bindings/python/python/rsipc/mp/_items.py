@@ -60,9 +60,14 @@ def unpack(message: bytes | memoryview) -> Any:
 
 
 def can_be_unpacked(message: bytes) -> bool:
-    """Whether it was not the item's fault that unpack() raised: a signal handler may have."""
+    """Whether it was not the item's fault that unpack() raised: a signal handler may have.
+
+    Raises KeyboardInterrupt, which nobody blames on an item.
+    """
     try:
         unpack(message)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # SystemExit, for example
         return False
     return True

@@ -79,7 +79,8 @@ class JoinableQueue(Queue[T]):
         """Takes the next item, as Queue.get does.
 
         Raises what that raises. Where pickle raises, the item counts as got, and task_done() is to be called for it. Where a
-        signal handler raises (KeyboardInterrupt), it does not: it is the next one that is got.
+        signal handler raises (KeyboardInterrupt), it does not: it is the next one that is got. (To tell one from the other
+        the item is unpickled once more.)
         """
         return super().get(block, timeout)
 

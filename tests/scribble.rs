@@ -44,7 +44,7 @@ fn kinds() -> Vec<(QueueOptions, Places)> {
         // It has numbers of slots far beyond its end.
         (options.capacity(65), places(65, 3)),
         (options.capacity(0), places(0, 5)),
-        (options.unbounded_within(1 << 20), Places { log: true, ..places(2048, 3) }),
+        (options.unbounded_within(1 << 20), Places { log: true, ..places(256, 3) }),
     ]
 }
 

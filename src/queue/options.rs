@@ -25,10 +25,8 @@ pub(crate) type Envelope = [u8; ENVELOPE];
 
 /// Messages of up to so many bytes lie in the ring itself, longer ones in blocks.
 pub(crate) const INLINE: usize = 4096;
-/// The ring of an unbounded queue, through which messages pass while nobody lags far behind, has as many slots as go into so many bytes, within these limits. A
-/// short one is full every now and then where receivers keep pace, too, and to change to the log and back takes time.
-const RING_OF_UNBOUNDED: usize = 256 * 1024;
-const SLOTS_OF_UNBOUNDED: (usize, usize) = (256, 2048);
+/// The slots of an unbounded queue's ring, through which messages pass while nobody lags behind.
+const RING_OF_UNBOUNDED: usize = 256;
 /// The log's memory is given back in chunks of so many bytes.
 pub(crate) const CHUNK: usize = 1 << 20;
 /// The part of the log whose memory is kept has at most so many bytes, a power of two.
@@ -144,7 +142,6 @@ impl QueueOptions {
             return Err(Error::invalid(format!("a queue's leases are 0 to {MAX_LEASES} messages, not {}", self.leases)));
         }
         let record = (self.max_message + ENVELOPE + 64).next_multiple_of(CHUNK);
-        let slot_size = (SLOT_DATA + self.max_message.clamp(4, INLINE)).next_multiple_of(64);
         let (slots, log_limit, long, blocks) = match self.capacity {
             Capacity::Messages(n) if n > MAX_CAPACITY => {
                 return Err(Error::invalid(format!("a queue's capacity is 0 to {MAX_CAPACITY} messages, not {n}")));
@@ -156,11 +153,10 @@ impl QueueOptions {
                 if limit > MAX_LEN {
                     return Err(Error::invalid(format!("a queue's limit is at most {MAX_LEN} bytes, not {limit}")));
                 }
-                let (fewest, most) = SLOTS_OF_UNBOUNDED;
-                let slots = (RING_OF_UNBOUNDED / slot_size).clamp(fewest, most);
-                (slots, limit, limit.next_multiple_of(CHUNK) + record + 2 * CHUNK, self.leases)
+                (RING_OF_UNBOUNDED, limit, limit.next_multiple_of(CHUNK) + record + 2 * CHUNK, self.leases)
             }
         };
+        let slot_size = (SLOT_DATA + self.max_message.clamp(4, INLINE)).next_multiple_of(64);
         let block_size = (self.max_message + ENVELOPE).next_multiple_of(if is_long { PAGE } else { 64 });
         let (log_kept, log_size) = if long == 0 { (0, 0) } else { (KEPT, KEPT + long) };
         let plan = Plan::new(offset, slots, slot_size, blocks, block_size, log_size);

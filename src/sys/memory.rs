@@ -56,9 +56,11 @@ pub(crate) fn obeys_barriers() -> bool {
     OBEYS.load(Ordering::Relaxed)
 }
 
-/// This process is the child in a fork, and does not obey them.
-pub(crate) fn forget_barriers() {
-    OBEYS.store(false, Ordering::Relaxed);
+/// This process is the child in a fork, and obeys them if its parent did: it has one thread so far, so that this takes a microsecond.
+pub(crate) fn obey_barriers_as_parent() {
+    if obeys_barriers() && !membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) {
+        OBEYS.store(false, Ordering::Relaxed);
+    }
 }
 
 fn membarrier(command: libc::c_int) -> bool {
@@ -145,5 +147,25 @@ unsafe fn copy_ends<const N: usize>(from: NonNull<u8>, to: NonNull<u8>, len: usi
         let (first, last) = (from.cast::<[u8; N]>().read(), from.add(len - N).cast::<[u8; N]>().read());
         to.cast::<[u8; N]>().write(first);
         to.add(len - N).cast::<[u8; N]>().write(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+
+    #[test]
+    fn a_child_of_fork_obeys_barriers_as_its_parent_does() {
+        obey_barriers();
+        // SAFETY: the child makes one look, and leaves by `_exit`.
+        match unsafe { fork() }.unwrap() {
+            // SAFETY: no preconditions.
+            ForkResult::Child => unsafe { libc::_exit(i32::from(obeys_barriers())) },
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, i32::from(obeys_barriers()))));
+            }
+        }
     }
 }

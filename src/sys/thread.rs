@@ -21,7 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::sys::memory::forget_barriers;
+use crate::sys::memory::obey_barriers_as_parent;
 use crate::sys::process::{Identity, ThreadOf, me, thread_is_gone};
 use crate::sys::truncation;
 
@@ -93,7 +93,7 @@ extern "C" fn in_forked_child() {
     // The child has a thread id of its own. The C library has emptied its robust list.
     THREAD.set(NOBODY);
     LINKED.set(0);
-    forget_barriers();
+    obey_barriers_as_parent();
     FORKS.fetch_add(1, Relaxed);
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn watch_forks() {
     // Not a `Once`: a signal handler may come here while it is being called.
     static WATCHING: AtomicBool = AtomicBool::new(false);
     if !WATCHING.load(Relaxed) {
-        // SAFETY: the handler only touches thread-local cells and an atomic, which is allowed in a forked child. Twice is no harm.
+        // SAFETY: the handler only touches thread-local cells and atomics, and makes a system call, which is allowed in a forked child. Twice is no harm.
         unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
         WATCHING.store(true, Relaxed);
     }

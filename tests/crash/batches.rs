@@ -64,7 +64,7 @@ pub fn batch(test: &Test, kind: Kind, act: Act, filled: u64, sleepers: (Asleep, 
     let name = fresh();
     let options = match kind {
         Kind::Bounded => options(),
-        Kind::Log => QueueOptions::new().unbounded_within(2 << 20).max_message(4000).leases(4),
+        Kind::Log => QueueOptions::new().unbounded_within(2 << 20).max_message(200).leases(4),
         Kind::Rendezvous => options().capacity(0),
     };
     let queue = Queue::create(test.name(&name), &options).unwrap();

@@ -1,7 +1,7 @@
 //! The log: what an unbounded queue keeps its backlog in.
 //!
-//! While receivers keep up, messages pass through the ring, as in a bounded queue. A sender that finds the ring full writes down from which
-//! position on messages go into the log, and appends its own; so do all others, until a sender finds that the log was read to its
+//! While receivers keep up, messages pass through the ring, as in a bounded queue. A sender that finds the ring full, and full still after a few looks, writes
+//! down from which position on messages go into the log, and appends its own; so do all others, until a sender finds that the log was read to its
 //! end. Receivers empty the ring up to that position, then the log. While there is something in it, nothing is put into the ring,
 //! so everything comes out in the order in which it went in.
 //!

@@ -1,5 +1,7 @@
 //! How messages get into a queue.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 use crate::queue::blocks::{Claim, State};
 use crate::queue::log::Log;
@@ -12,6 +14,10 @@ use crate::sync::lock;
 use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
+
+/// How long a sender looks for room in the ring before it begins a backlog. Receivers that keep pace make room in this time, and what passes through the
+/// ring stays in the processors' caches; a sender that does not wait for receivers hardly notices it.
+const BEFORE_THE_LOG: Duration = Duration::from_micros(2);
 
 /// What is sent.
 #[derive(Clone, Copy)]
@@ -30,10 +36,11 @@ impl Store {
         self.shared.checked(if sent { Ok(()) } else { self.send_whole(envelope, message, deadline, watch) })
     }
 
-    /// Where there is no room: whether there is some after a spin.
+    /// Where there is no room in the ring: whether there is some after a spin.
     fn spins_for_room(&self, deadline: Deadline) -> bool {
-        let most = if self.is_rendezvous() || self.room_is_there() { None } else { deadline.left(lock::LOOK).ok() };
-        most.is_some_and(|most| self.send_spin.until(most, || self.room_is_there()))
+        let most = if self.is_rendezvous() || self.room_in_ring() { None } else { deadline.left(lock::LOOK).ok() };
+        let most = most.map(|most| if self.log.is_some() { BEFORE_THE_LOG } else { most });
+        most.is_some_and(|most| self.send_spin.until(most, || self.room_in_ring()))
     }
 
     /// Sends a message if that is simple: it is short, there is room for it, nobody has the lock or waits for it, and nothing is left to be mended.
@@ -270,7 +277,13 @@ impl Store {
             let receiver_waits = shared.send.lock.load(Relaxed) & lock::WAITERS != 0 || shared.recv.looking.load(Relaxed) != 0;
             return receiver_waits || shared.phase.load(Relaxed) != 0;
         }
-        self.log.is_some()
+        self.log.is_some() || self.room_in_ring()
+    }
+
+    /// The same of the ring, where messages go there: else they need no room.
+    fn room_in_ring(&self) -> bool {
+        let shared = &*self.shared;
+        shared.log_from.load(Relaxed) != 0
             || shared.phase.load(Relaxed) != 0
             || !matches!(self.ring.look(&shared.send, 0), Ok(Look { ready: false, .. }))
     }

@@ -41,7 +41,8 @@ impl Holder {
     #[inline]
     pub(crate) fn note(&self, call: &Call<'_>) {
         if let Some(thread) = call.loses_its_id() {
-            self.thread.store(thread.0, Relaxed);
+            // Release: as in `clear`.
+            self.thread.store(thread.0, Release);
             // die here: OWNER_DIED; or exec: who waits takes it.
         }
     }
@@ -57,7 +58,8 @@ impl Holder {
 
     /// As [`Holder::forget`], of who has taken it from the dead.
     pub(crate) fn clear(&self) {
-        self.thread.store(0, Relaxed);
+        // Release: with the Acquire in `is_this_thread`: the word is ours.
+        self.thread.store(0, Release);
     }
 
     /// What who is about to take a word as `owner` does first, if that is OWNER_DIED: the record of an owner that had its id is not its
@@ -71,10 +73,17 @@ impl Holder {
         }
     }
 
-    /// Whether the owner of a word that has this thread's id is another one, which had it before.
-    pub(crate) fn is_namesake(&self, owner: u32) -> bool {
-        let seen = self.thread.load(Relaxed);
-        ThreadOf(seen & !CLAIM).tid() == owner && seen != ThreadOf::new(owner, me().identity).0
+    /// Whether this thread, whose id `owner` is, is the owner in `word`, and not one that had the id before.
+    pub(crate) fn is_this_thread(&self, word: &AtomicU32, owner: u32) -> bool {
+        let is_owner = || word.load(Relaxed) & TID == owner;
+        if !is_owner() {
+            return false;
+        }
+        // Acquire: with the Release in `clear`, for the word.
+        let seen = self.thread.load(Acquire);
+        let is_namesake = ThreadOf(seen & !CLAIM).tid() == owner && seen != ThreadOf::new(owner, me().identity).0;
+        // If another one has taken it from a namesake meanwhile, the word was changed before the record was cleared.
+        !is_namesake && is_owner()
     }
 
     /// Whether the `owner` in `word` is gone, whoever has its id now. Then it is the caller's to take the word from it, at once.

@@ -219,7 +219,7 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
                 None => continue,
             }
         }
-        if owner == call.owner() && !beside.holder().is_some_and(|holder| holder.is_namesake(owner)) {
+        if owner == call.owner() && beside.holder().is_none_or(|holder| holder.is_this_thread(word, owner)) {
             return Err(Error::Deadlock);
         }
         let left = match deadline.left(LOOK) {

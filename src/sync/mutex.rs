@@ -247,10 +247,7 @@ impl<T: Pod> Mutex<T> {
         let call = self.users.enter(&shared.word)?;
         if call.is_seen() {
             call.can_link()?;
-        } else if self.users.are_at_home()
-            && shared.word.load(Relaxed) & TID == call.tid()
-            && !shared.holder.is_namesake(call.tid())
-        {
+        } else if self.users.are_at_home() && shared.holder.is_this_thread(&shared.word, call.tid()) {
             // It took it before the first stranger came.
             return Err(Error::Deadlock);
         }

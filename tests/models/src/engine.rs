@@ -206,12 +206,17 @@ pub enum Woken {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Ready,
-    Asleep { can_time_out: bool },
+    Asleep {
+        can_time_out: bool,
+    },
     Over,
+    /// It begins when the one has ended whose id it gets.
+    Unborn,
 }
 
 struct Thread {
     name: &'static str,
+    id: u32,
     state: State,
     /// What it returned from its sleep with.
     woken: Woken,
@@ -895,8 +900,12 @@ pub fn exchange(
 /// A fence.
 #[track_caller]
 pub fn fence(ordering: Ordering) {
-    assert_eq!(ordering, Ordering::SeqCst, "other fences are not modelled");
-    fence_of(Fence::Whole);
+    fence_of(match ordering {
+        Ordering::SeqCst => Fence::Whole,
+        // A little more than it is.
+        Ordering::Release => Fence::Weak,
+        _ => panic!("other fences are not modelled"),
+    });
 }
 
 /// What keeps the compiler from moving anything, where the machine's read-modify-writes are fences.
@@ -1104,23 +1113,54 @@ fn wake_some(w: &mut World, address: usize, now: u64, most: u32, mask: u32) -> u
     chosen.len() as u32
 }
 
-/// The current thread's number, which is its id as a thread and as a process.
+/// The current thread's id.
 pub fn me() -> u32 {
+    world(|w| w.me().id).unwrap_or(FIRST_ID)
+}
+
+/// The current thread's program, by a number: the id of its process.
+pub fn program() -> u32 {
     world(|w| w.current as u32 + FIRST_ID).unwrap_or(FIRST_ID)
 }
 
-/// Whether the thread of a number has ended.
+/// Whether no thread has this id any more.
 pub fn is_gone(id: u32) -> bool {
+    have_ended(|_, thread| thread.id == id && thread.state != State::Unborn)
+}
+
+/// Whether a program has ended.
+pub fn is_over(program: u32) -> bool {
+    have_ended(|index, _| index as u32 + FIRST_ID == program)
+}
+
+fn have_ended(is_one: impl Fn(usize, &Thread) -> bool) -> bool {
     step();
     world(|w| {
         w.keep_order();
-        let thread = (id as usize).checked_sub(FIRST_ID as usize).and_then(|t| w.threads.get(t));
-        let Some(view) = thread.filter(|thread| thread.gone).map(|thread| thread.view.clone()) else { return thread.is_none() };
-        // All that it did is done.
-        w.me().view.join(&view);
+        let mut all = View::default();
+        for (_, thread) in w.threads.iter().enumerate().filter(|(index, thread)| is_one(*index, thread)) {
+            if !thread.gone {
+                return false;
+            }
+            all.join(&thread.view);
+        }
+        // All that they did is done.
+        w.me().view.join(&all);
         true
     })
     .unwrap_or(false)
+}
+
+/// The current thread calls exec, and was not its process's first: when the kernel comes to its words, it has another id.
+pub fn exec() -> ! {
+    step();
+    compiler_fence();
+    world(|w| {
+        let me = w.me();
+        (me.pending, me.may_die) = (None, false);
+        me.linked.clear();
+    });
+    die()
 }
 
 /// What `list_op_pending` names from here on; says what it was.
@@ -1182,7 +1222,14 @@ fn end_in_the_kernel() {
     for (word, is_pending) in linked.map(|word| (word, false)).chain(pending.map(|word| (word, true))) {
         handle_futex_death(word, is_pending);
     }
-    world(|w| w.me().gone = true);
+    world(|w| {
+        w.me().gone = true;
+        let (id, view) = (w.me().id, w.me().view.clone());
+        for other in w.threads.iter_mut().filter(|other| other.state == State::Unborn && other.id == id) {
+            other.state = State::Ready;
+            other.view.join(&view);
+        }
+    });
 }
 
 fn handle_futex_death(address: usize, is_pending: bool) {
@@ -1242,8 +1289,17 @@ type Look = Box<dyn FnOnce(&Outcome)>;
 /// Where a model is set up.
 #[derive(Default)]
 pub struct Model {
-    threads: Vec<(&'static str, bool, Work)>,
+    threads: Vec<New>,
     finally: Option<Look>,
+}
+
+/// A thread to be.
+struct New {
+    name: &'static str,
+    may_die: bool,
+    /// Whose id it gets.
+    namesake: Option<&'static str>,
+    work: Work,
 }
 
 /// Which threads died.
@@ -1269,12 +1325,17 @@ impl Outcome {
 impl Model {
     /// A thread.
     pub fn thread(&mut self, name: &'static str, work: impl FnOnce() + 'static) {
-        self.threads.push((name, false, Box::new(work)));
+        self.threads.push(New { name, may_die: false, namesake: None, work: Box::new(work) });
     }
 
     /// A thread that may die.
     pub fn mortal(&mut self, name: &'static str, work: impl FnOnce() + 'static) {
-        self.threads.push((name, true, Box::new(work)));
+        self.threads.push(New { name, may_die: true, namesake: None, work: Box::new(work) });
+    }
+
+    /// A thread that begins when the one called `other` has ended, and gets its id.
+    pub fn namesake(&mut self, name: &'static str, other: &'static str, work: impl FnOnce() + 'static) {
+        self.threads.push(New { name, may_die: false, namesake: Some(other), work: Box::new(work) });
     }
 
     /// A look at what is left.
@@ -1360,7 +1421,7 @@ fn execute(
     let empty = Path { choices: Vec::new(), next: 0, deviations: 0, deaths: 0, random: None };
     let new = World {
         path: std::mem::replace(path, empty),
-        threads: vec![thread("main", false)],
+        threads: vec![thread("main", FIRST_ID, false)],
         current: MAIN,
         next: MAIN,
         arenas: Vec::new(),
@@ -1390,9 +1451,10 @@ fn execute(
     result
 }
 
-fn thread(name: &'static str, may_die: bool) -> Thread {
+fn thread(name: &'static str, id: u32, may_die: bool) -> Thread {
     Thread {
         name,
+        id,
         state: State::Ready,
         woken: Woken::NotAtAll,
         view: View::default(),
@@ -1418,11 +1480,14 @@ fn run_threads(model: &dyn Fn(&mut Model), stacks: &mut Vec<DefaultStack>) {
         return;
     }
     let mut coroutines = vec![None];
-    for (index, (name, may_die, work)) in built.threads.into_iter().enumerate() {
+    for (index, New { name, may_die, namesake, work }) in built.threads.into_iter().enumerate() {
         let index = index + 1;
         world(|w| {
             let view = w.threads[MAIN].view.clone();
-            w.threads.push(Thread { view, ..thread(name, may_die) });
+            let other = namesake.map(|other| w.threads.iter().find(|t| t.name == other).expect("there is one of this name").id);
+            let state = if other.is_some() { State::Unborn } else { State::Ready };
+            let id = other.unwrap_or(FIRST_ID + index as u32);
+            w.threads.push(Thread { view, state, ..thread(name, id, may_die) });
         });
         let stack = stacks.pop().unwrap_or_else(|| DefaultStack::new(256 * 1024).expect("there is memory for a stack"));
         coroutines.push(Some(Coroutine::<(), (), (), _>::with_stack(stack, move |yielder, ()| body(index, yielder, work))));

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::engine::{Bounds, Model, Outcome};
+use crate::engine::{Bounds, Model, Outcome, exec};
 use crate::error::Error;
 use crate::queue::attached::LEASES;
 use crate::queue::blocks::{State, owner_of};
@@ -13,7 +13,7 @@ use crate::queue::options::{Envelope, QueueOptions};
 use crate::queue::sources::{Receiving, Sending};
 use crate::queue::store::{LeaseTicket, Messages, Sink, Store, Take};
 use crate::shm::Shared;
-use crate::shm::layout::{Bias, PermitsLayout, QueueLayout, Quiet, SemaphoreLayout};
+use crate::shm::layout::{Bias, Holder, PermitsLayout, QueueLayout, Quiet, SemaphoreLayout};
 use crate::sync::lives;
 use crate::sync::lock::{self, Held, LOOK, Left, On};
 use crate::sync::permits::Permits;
@@ -67,6 +67,14 @@ pub fn all() -> Vec<Scene> {
         scene("quiet lock: an owner dies", 2, 1, |m| quiet_lock(m, true, &[("a", 2), ("b", 1)], Some("a"))),
         scene("quiet lock: one that comes dies", 1, 1, |m| quiet_lock(m, true, &[("a", 2), ("b", 1), ("c", 1)], Some("b"))),
         scene("quiet lock: an owner dies among three", 2, 1, |m| quiet_lock(m, true, &[("a", 1), ("b", 1), ("c", 1)], Some("a"))),
+        scene("lock of an exec: its id is another's", 2, 0, |m| exec_with_a_lock(m, Namesake::Later, &["another"], None)),
+        scene("lock of an exec: its id is a first thread's", 2, 0, |m| exec_with_a_lock(m, Namesake::First, &["another"], None)),
+        scene("lock of an exec: two others come", 1, 0, |m| exec_with_a_lock(m, Namesake::First, &["b", "c"], None)),
+        scene("lock of an exec: two others come, one dies", 1, 1, |m| {
+            exec_with_a_lock(m, Namesake::First, &["b", "c"], Some("b"))
+        }),
+        scene("lock of an exec: it has let go of it", 2, 0, |m| exec_with_a_lock(m, Namesake::AfterRelease, &["another"], None)),
+        scene("lock of an exec: it dies instead", 2, 1, |m| exec_with_a_lock(m, Namesake::First, &["another"], Some("user"))),
         scene("signals: two acquire what one releases", 2, 0, |m| signals(m, &[2], 2, None)),
         scene("signals: one that acquires dies", 1, 1, |m| signals(m, &[1, 1], 2, Some("b"))),
         scene("signals: the one that releases dies", 1, 1, |m| signals(m, &[2, 2], 2, Some("releases 0"))),
@@ -266,6 +274,68 @@ fn quiet_lock(model: &mut Model, is_quiet: bool, threads: &[(&'static str, u32)]
         let (count, times) = (guarded.increment() - 1, done.get());
         assert!(count == times || outcome.anybody_died() && count + 1 == times, "{count} of {times} increments");
         lock::release(&call, &guarded.word);
+    });
+}
+
+/// The thread that gets the id of one that calls exec.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Namesake {
+    /// The first of its process.
+    First,
+    Later,
+    /// The first of its process, where the other one has let go of the lock before.
+    AfterRelease,
+}
+
+/// A thread takes a lock and calls exec, its id is another thread's from then on, and that one comes for the lock, too.
+fn exec_with_a_lock(model: &mut Model, namesake: Namesake, others: &[&'static str], dies: Option<&'static str>) {
+    set_obeys_barriers(true);
+    let (guarded, quiet, holder) = (Guarded::new(), Shared::<Quiet>::new(0), Shared::<Holder>::new(0));
+    let done = Rc::new(Cell::new(0));
+    let comes = |is_first: bool, execs: bool| {
+        let (guarded, quiet, holder, done) = (Rc::clone(&guarded), quiet.clone(), holder.clone(), Rc::clone(&done));
+        let calm = std::sync::atomic::AtomicU32::new(0);
+        move || {
+            let call = Call::enter(&guarded.word).unwrap();
+            // As who looks every now and then.
+            let left = loop {
+                match quiet.acquire(&call, &guarded.word, Some(&holder), Deadline::after(LOOK)) {
+                    Ok(left) => break left,
+                    Err(e) => assert_eq!(e, Error::TimedOut),
+                }
+            };
+            if left == Left::Died {
+                holder.clear();
+            }
+            if !is_first {
+                holder.note(&call);
+            }
+            done.set(done.get() + 1);
+            guarded.increment();
+            if execs && namesake != Namesake::AfterRelease {
+                exec();
+            }
+            if !is_first {
+                holder.forget(&call);
+            }
+            quiet.release((call.owner(), guarded.word.load(Relaxed)), &guarded.word, &calm);
+        }
+    };
+    if dies == Some("user") {
+        model.mortal("user", comes(false, true))
+    } else {
+        model.thread("user", comes(false, true))
+    }
+    model.namesake("namesake", "user", comes(namesake != Namesake::Later, false));
+    for &name in others {
+        let work = comes(false, false);
+        if dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
+    }
+    model.finally(move |_| {
+        let call = Call::enter(&guarded.word).unwrap();
+        quiet.acquire(&call, &guarded.word, Some(&holder), Deadline::Now).unwrap();
+        let (count, times) = (guarded.increment() - 1, done.get());
+        assert!(count == times || dies.is_some() && count + 1 == times, "{count} of {times} increments");
     });
 }
 

@@ -8,24 +8,8 @@ pub(crate) const QUIET_AFTER: u32 = 1;
 pub(crate) mod bias;
 #[path = "../../../src/sync/counts.rs"]
 pub(crate) mod counts;
-/// No scene calls exec.
-pub(crate) mod holder {
-    use crate::shm::layout::Holder;
-    use crate::sys::memory::AtomicU32;
-    use crate::sys::thread::Call;
-
-    impl Holder {
-        pub(crate) fn forget_namesake(&self, _owner: u32) {}
-
-        pub(crate) fn is_namesake(&self, _owner: u32) -> bool {
-            false
-        }
-
-        pub(crate) fn claim(&self, _call: &Call<'_>, _word: &AtomicU32, _owner: u32) -> bool {
-            false
-        }
-    }
-}
+#[path = "../../../src/sync/holder.rs"]
+pub(crate) mod holder;
 #[path = "../../../src/sync/lock.rs"]
 pub(crate) mod lock;
 #[path = "../../../src/sync/peers.rs"]

@@ -30,13 +30,12 @@ pub const OPEN: &[Open] = &[
         why: "nothing is lost: as in `wake_one`. (Where `notify_beside` wakes one instead of all, that is noticed)",
     },
     Open {
-        places: &[place(
-            "sync/lock.rs",
-            "take_from_the_gone",
-            "word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed)",
-        )],
+        places: &[
+            place("sync/holder.rs", "forget_namesake", "fence(Release)"),
+            place("sync/holder.rs", "claim", "word.load(Acquire)"),
+        ],
         what: "ToRelaxed",
-        why: "not modelled: it is for owners that the kernel does not mark, strangers of another pid namespace above all",
+        why: "the one keeps the record's change before the word's, the other the look at the word before the record's: what changes a record is a read-modify-write there, which the engine makes in the order of the source, and of the newest value",
     },
     Open {
         places: &[place("sync/source.rs", "pass_on", "lock::wake_all(source.event().1)")],

@@ -12,7 +12,7 @@ pub(crate) struct Me {
 }
 
 pub(crate) fn me() -> Me {
-    Me { identity: Identity(u64::from(engine::me())), namespace: 1 }
+    Me { identity: Identity(u64::from(engine::program())), namespace: 1 }
 }
 
 impl Identity {
@@ -25,7 +25,24 @@ impl Identity {
     }
 
     pub(crate) fn is_gone(self, _namespace: u32) -> bool {
-        self.pid() != 0 && engine::is_gone(self.pid())
+        self.pid() != 0 && engine::is_over(self.pid())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThreadOf(pub(crate) u64);
+
+impl ThreadOf {
+    pub(crate) fn new(tid: u32, program: Identity) -> Self {
+        Self(program.0 << 32 | u64::from(tid))
+    }
+
+    pub(crate) fn tid(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn program(self) -> Identity {
+        Identity(self.0 >> 32)
     }
 }
 

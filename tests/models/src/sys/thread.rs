@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::sys::memory::AtomicU32;
+use crate::sys::process::{Identity, ThreadOf, me};
 
 pub(crate) const LINKS_LEN: usize = 36;
 
@@ -54,6 +55,18 @@ impl Call<'_> {
 
     pub(crate) fn is_gone(&self, owner: u32) -> bool {
         engine::is_gone(owner)
+    }
+
+    pub(crate) fn has_left(&self, thread: ThreadOf) -> bool {
+        self.is_over(thread.program())
+    }
+
+    pub(crate) fn is_over(&self, program: Identity) -> bool {
+        program.is_gone(me().namespace)
+    }
+
+    pub(crate) fn loses_its_id(&self) -> Option<ThreadOf> {
+        Some(ThreadOf::new(engine::me(), me().identity))
     }
 
     pub(crate) fn begins_to_wait(&self) -> bool {

@@ -135,18 +135,19 @@ pub enum Error {
     /// The system lacks something that rsipc stands on.
     #[error("not supported here: {0}")]
     Unsupported(String),
-    /// The process that the address belongs to is gone, or has closed the endpoint, or there never was such an address. Nothing was sent; or,
-    /// if a request was sent, it may have been carried out, and no reply will come.
+    /// The process that the address belongs to is gone, or has closed the endpoint, or there never was such an address. Nothing
+    /// was sent; or, if a request was sent, it may have been carried out, and no reply will come.
     #[error("the process at this address is gone, or has closed its endpoint")]
     PeerGone,
     /// The receiver of the request dropped it without a reply.
     #[error("the request was dropped without a reply")]
     NoReply,
-    /// A wait of a handle that was told to end so ([`Queue::end_with_peers`](crate::Queue::end_with_peers)): all who had sent to the queue are gone, or all who had
-    /// received from it. Nothing was sent or taken.
+    /// A wait of a handle that was told to end so ([`Queue::end_with_peers`](crate::Queue::end_with_peers)): all who had sent to
+    /// the queue are gone, or all who had received from it. Nothing was sent or taken.
     #[error("no {0} is left: all who had the queue open for it have closed it or are gone")]
     Disconnected(&'static str),
-    /// A [`TypedQueue`](crate::TypedQueue) received a message that is not of its type. It is out of the queue, and here: the next call gives the next one.
+    /// A [`TypedQueue`](crate::TypedQueue) received a message that is not of its type. It is out of the queue, and here: the next
+    /// call gives the next one.
     #[error("a message of {} bytes is not of this queue's type: {why}", message.len())]
     WrongMessage {
         /// The message.

@@ -69,7 +69,8 @@ pub enum Inspection {
 }
 
 impl Namespace {
-    /// Looks at the object of that name without taking part in it: nobody sees the onlooker, nothing is changed, what the dead hold stays where it is.
+    /// Looks at the object of that name without taking part in it: nobody sees the onlooker, nothing is changed, what the dead
+    /// hold stays where it is.
     ///
     /// The name can also be that of an address's file, which begins with an at sign and which [`Namespace::list`] leaves out.
     ///
@@ -88,7 +89,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `InvalidArgument` for an impossible name; `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system.
+    /// `NotFound`; `InvalidArgument` for an impossible name; `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of
+    /// the system.
     pub fn inspect(&self, name: &str) -> Result<Inspection> {
         let name = if Address::of_file(name).is_some() { self.address(name) } else { self.name(name) };
         let tag = shm::tag_of(&name)?;

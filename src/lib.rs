@@ -46,8 +46,8 @@
 //! handler was installed without SA_RESTART ends a wait with [`Error::Interrupted`], with nothing sent or taken. (Before Linux
 //! 6.7 every handler does.)
 //!
-//! [`WaitSet`] waits for several things at once. [`Queue::readiness_fd`] and [`Semaphore::readiness_fd`] give descriptors for event loops, and with
-//! the cargo feature `async` tasks wait in `Queue::recv_async` and `Queue::stream`.
+//! [`WaitSet`] waits for several things at once. [`Queue::readiness_fd`] and [`Semaphore::readiness_fd`] give descriptors for
+//! event loops, and with the cargo feature `async` tasks wait in `Queue::recv_async` and `Queue::stream`.
 //!
 //! A call from a signal handler that interrupted another one on the same thread never waits for that one: it returns [`Error::Reentrant`],
 //! with nothing done, or it is served, where the other one had not begun its work, or had done it. Nothing more is promised of calls from
@@ -56,17 +56,17 @@
 //!
 //! # Counters
 //!
-//! The library never prints. What goes on in a running system is counted instead: [`Queue::counters`] and its like say how many messages and bytes
-//! went through an object, how often somebody had to sleep for it and was woken, and what was noticed and put right of the dead. [`Namespace::inspect`]
-//! and the command `rsipc` show the same of an object without opening it.
+//! The library never prints. What goes on in a running system is counted instead: [`Queue::counters`] and its like say how many
+//! messages and bytes went through an object, how often somebody had to sleep for it and was woken, and what was noticed and put
+//! right of the dead. [`Namespace::inspect`] and the command `rsipc` show the same of an object without opening it.
 //!
 //! # Containers
 //!
-//! Processes of different pid namespaces that share a directory can share its named queues, mutexes, signalling semaphores and regions. Once a
-//! process of another namespace has opened such an object, its users' deaths are noticed within 100 ms instead of at once, and each of its
-//! processes keeps a thread that does nothing but live. A mutex that is held by a thread comes free when the thread ends, as usual. What a process held on lease
-//! before the first stranger came is given back by processes of its own namespace only. Permits, endpoints and objects in a region cannot be
-//! shared so.
+//! Processes of different pid namespaces that share a directory can share its named queues, mutexes, signalling semaphores and
+//! regions. Once a process of another namespace has opened such an object, its users' deaths are noticed within 100 ms instead of
+//! at once, and each of its processes keeps a thread that does nothing but live. A mutex that is held by a thread comes free when
+//! the thread ends, as usual. What a process held on lease before the first stranger came is given back by processes of its own
+//! namespace only. Permits, endpoints and objects in a region cannot be shared so.
 //!
 //! # Where it runs
 //!

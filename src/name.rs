@@ -126,7 +126,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// `PermissionDenied` and other errors of the system when the directory cannot be read; `TooManyFiles` and the like when an object cannot.
+    /// `PermissionDenied` and other errors of the system when the directory cannot be read; `TooManyFiles` and the like when an
+    /// object cannot.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let _uncancelled = Uncancelled::new();
         let dir = self.dir()?;

@@ -1,5 +1,5 @@
-//! What an object counts. Messages and bytes are exact, and so are waits where one process waits alone; the wake-ups of a wait are at least none and
-//! at most one, since it may find the message before it sleeps, or between two sleeps.
+//! What an object counts. Messages and bytes are exact, and so are waits where one process waits alone; the wake-ups of a wait
+//! are at least none and at most one, since it may find the message before it sleeps, or between two sleeps.
 
 mod support;
 

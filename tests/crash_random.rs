@@ -153,8 +153,8 @@ fn senders_to_workers_that_take_on_lease() {
     for round in 0..rounds(120) {
         let len = [40, 6000][(round / KINDS % 2) as usize];
         let queue = Queue::create(test.name("q"), &kind(round).max_message(len).leases(LEASES)).unwrap();
-        // For each sender: how many it was about to send, and how many it sent. How often each message was worked on, and how often it was handed
-        // out again.
+        // For each sender: how many it was about to send, and how many it sent. How often each message was worked on, and how
+        // often it was handed out again.
         let sent = Board::new(2 * (2 * VICTIMS as usize + 2));
         let done = Board::new(MOST * (VICTIMS as usize + 2));
         let slot = |number: u64| (number % SENDERS) as usize * MOST + (number / SENDERS) as usize;

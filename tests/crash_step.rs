@@ -1,9 +1,10 @@
 //! Kills processes after single instructions of single operations, and looks how the others fare.
 //!
-//! By default wherever it makes a difference for others (`crash/seen.rs` says why that is enough), and after some of the other instructions,
-//! not the same in each run; with `RSIPC_CRASH=full` after every one. `RSIPC_CRASH_ONLY` limits it to the
-//! scenes whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. Of an optimized build, C's
-//! victims are killed too, and Python's with `RSIPC_PYTHON`, an interpreter that has the module; of one that is not, only some of these states are tried.
+//! By default wherever it makes a difference for others (`crash/seen.rs` says why that is enough), and after some of the other
+//! instructions, not the same in each run; with `RSIPC_CRASH=full` after every one. `RSIPC_CRASH_ONLY` limits it to the scenes
+//! whose name contains it. `RSIPC_CRASH_TABLE` names a file for the table as Markdown. Of an optimized build, C's victims are
+//! killed too, and Python's with `RSIPC_PYTHON`, an interpreter that has the module; of one that is not, only some of these
+//! states are tried.
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "objects placed in a region are left the bytes that are theirs")]
 #![cfg(target_arch = "x86_64")]
@@ -84,7 +85,8 @@ fn plays() -> Vec<Play> {
             let is_played = match language {
                 Language::Rust => true,
                 Language::C => !cfg!(debug_assertions) && command.is_some(),
-                // Python waits 100 ms at a time, which is over before a stepped process comes to sleep where that takes long; and it has no wait for room.
+                // Python waits 100 ms at a time, which is over before a stepped process comes to sleep where that takes long; and
+                // it has no wait for room.
                 Language::Python => !cfg!(debug_assertions) && command.is_some_and(|command| !command.starts_with("long_")),
             };
             if is_played {

@@ -1,5 +1,5 @@
-//! The first call of a handle sets up what it needs later. Others who come in the middle of that do not wait for it for ever: a child of fork, which does not have
-//! the thread that was at it, and a signal handler of that same thread.
+//! The first call of a handle sets up what it needs later. Others who come in the middle of that do not wait for it for ever: a
+//! child of fork, which does not have the thread that was at it, and a signal handler of that same thread.
 
 mod support;
 

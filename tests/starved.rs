@@ -1,5 +1,6 @@
-//! What happens when something runs out, at each moment: memory of the file system, inodes, descriptors, address space, the size of files, threads.
-//! Each time it is an error that names it, and nothing is lost, leaked, or broken for others; once there is more, what failed succeeds.
+//! What happens when something runs out, at each moment: memory of the file system, inodes, descriptors, address space, the size
+//! of files, threads. Each time it is an error that names it, and nothing is lost, leaked, or broken for others; once there is
+//! more, what failed succeeds.
 
 #[path = "starved/work.rs"]
 mod work;
@@ -101,8 +102,8 @@ fn descriptors() -> Vec<(OsString, u64, u64)> {
     open
 }
 
-/// Runs a program in which a step may fail for the shortage, which begins with `amount` before step number `from`, and ends with the step that
-/// failed. Says which that was, or 0, and how many steps there are.
+/// Runs a program in which a step may fail for the shortage, which begins with `amount` before step number `from`, and ends with
+/// the step that failed. Says which that was, or 0, and how many steps there are.
 fn survive(
     program: Program,
     space: &Namespace,
@@ -142,8 +143,8 @@ enum From {
     Each,
 }
 
-/// Runs programs with so much of what is scarce from a step on, each time with more, until they do not run out of it any more. `left` says what
-/// they leave behind that others can see.
+/// Runs programs with so much of what is scarce from a step on, each time with more, until they do not run out of it any more.
+/// `left` says what they leave behind that others can see.
 fn sweep(
     space: impl Fn(&str) -> Namespace,
     (names, from, more): (&[&str], From, fn(u64) -> u64),

@@ -1,4 +1,5 @@
-//! Many threads on one handle. `make tsan` runs this under ThreadSanitizer, which sees the accesses of one mapping only: so threads, not processes.
+//! Many threads on one handle. `make tsan` runs this under ThreadSanitizer, which sees the accesses of one mapping only: so
+//! threads, not processes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -7,8 +7,8 @@ use crate::sys::process::Identity;
 
 /// Where messages to one process go: it names an [`Endpoint`](crate::Endpoint), for as long as that is open.
 ///
-/// It is made of the process's id and start time, so that it never comes to mean another process that gets the same id, and of a serial number
-/// that tells the process's endpoints apart. Equal addresses name the same endpoint.
+/// It is made of the process's id and start time, so that it never comes to mean another process that gets the same id, and of a
+/// serial number that tells the process's endpoints apart. Equal addresses name the same endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address {
     /// `Identity`; 0: nobody's.

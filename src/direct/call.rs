@@ -1,8 +1,9 @@
 //! The caller's side of a call: the inbox that the reply comes to.
 //!
-//! Each thread that makes calls has one for each directory, and keeps it. Requests are numbered, and a reply has its request's number, so
-//! that one that comes after its caller has stopped waiting is known, and thrown away. Before a caller asks it sees to it that there is memory
-//! for a short answer: it learns that its request was taken, or dropped, also from a server that has none.
+//! Each thread that makes calls has one for each directory, and keeps it. Requests are numbered, and a reply has its request's
+//! number, so that one that comes after its caller has stopped waiting is known, and thrown away. Before a caller asks it sees to
+//! it that there is memory for a short answer: it learns that its request was taken, or dropped, also from a server that has
+//! none.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -172,8 +173,8 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// `PeerGone` where the process that has the request is gone, or dies while this waits; `NoReply` where it drops the request without a reply;
-    /// `Interrupted` by a signal handler: then the call goes on, and can be waited for once more.
+    /// `PeerGone` where the process that has the request is gone, or dies while this waits; `NoReply` where it drops the request
+    /// without a reply; `Interrupted` by a signal handler: then the call goes on, and can be waited for once more.
     pub fn wait(&mut self) -> Result<Vec<u8>> {
         self.wait_until(Deadline::Never)
     }

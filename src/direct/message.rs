@@ -14,10 +14,10 @@ use crate::time::Deadline;
 
 /// A message that an [`Endpoint`](crate::Endpoint) received: its bytes, who sent it, and whether it waits for a reply.
 ///
-/// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the endpoint has
-/// been closed. A message that wants a reply and is dropped without one ends its sender's wait with [`Error::NoReply`]; where this process dies
-/// the wait ends with [`Error::PeerGone`]. (Where this process lacks the descriptors or the memory to tell it, it is told within 100 ms of
-/// the moment when there are some, also if the endpoint is closed by then.)
+/// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the
+/// endpoint has been closed. A message that wants a reply and is dropped without one ends its sender's wait with
+/// [`Error::NoReply`]; where this process dies the wait ends with [`Error::PeerGone`]. (Where this process lacks the descriptors
+/// or the memory to tell it, it is told within 100 ms of the moment when there are some, also if the endpoint is closed by then.)
 pub struct Message {
     bytes: Vec<u8>,
     from: Address,
@@ -55,13 +55,15 @@ impl Message {
         self.request.is_some()
     }
 
-    /// Replies to it; never waits for the caller. Where the caller is gone, or has stopped waiting, nobody reads the reply, which is no error.
+    /// Replies to it; never waits for the caller. Where the caller is gone, or has stopped waiting, nobody reads the reply, which
+    /// is no error.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where its sender waits for no reply, or has got one; `MessageTooLong`; `WouldBlock` where the caller's inbox is held
-    /// up by a process that was stopped; `LimitReached` where it is full of replies that nobody has fetched (2 GiB); `NoSpace`, `NoMemory` and other errors of the system; `NotOwner` in a child of
-    /// fork. It still wants a reply then (but for the first).
+    /// `InvalidArgument` where its sender waits for no reply, or has got one; `MessageTooLong`; `WouldBlock` where the caller's
+    /// inbox is held up by a process that was stopped; `LimitReached` where it is full of replies that nobody has fetched (2
+    /// GiB); `NoSpace`, `NoMemory` and other errors of the system; `NotOwner` in a child of fork. It still wants a reply then
+    /// (but for the first).
     pub fn reply(&mut self, reply: &[u8]) -> Result<()> {
         let _inside = self.inner.enter()?;
         let Some(request) = &self.request else {

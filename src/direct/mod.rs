@@ -1,7 +1,8 @@
 //! Direct messages: a process's own address, to which others send, and calls that wait for a reply. The public face.
 //!
-//! An endpoint's inbox is a queue with an owner (`queue`), in a file that its address names (`place`). Each message has an `envelope` that says
-//! who sent it. `inner` is what an endpoint's messages and calls share with it. Who waits for room in an inbox, or for a reply, sleeps on the life of its owner, too (`sync::lives`, `target`).
+//! An endpoint's inbox is a queue with an owner (`queue`), in a file that its address names (`place`). Each message has an
+//! `envelope` that says who sent it. `inner` is what an endpoint's messages and calls share with it. Who waits for room in an
+//! inbox, or for a reply, sleeps on the life of its owner, too (`sync::lives`, `target`).
 
 mod address;
 mod call;
@@ -46,10 +47,10 @@ pub use message::Message;
 ///
 /// # When a process dies
 ///
-/// Sending to a process that is gone is [`Error::PeerGone`] at once, also for those who wait for room in its inbox or for its reply, and its address and
-/// name go when somebody comes upon them. What was in its inbox is gone with it. A process that gets the same process id is never
-/// taken for it. A message whose sender dies inside `send` arrives whole or not at all; a request whose sender has died can still be
-/// received, and answered, which nobody reads.
+/// Sending to a process that is gone is [`Error::PeerGone`] at once, also for those who wait for room in its inbox or for its
+/// reply, and its address and name go when somebody comes upon them. What was in its inbox is gone with it. A process that gets
+/// the same process id is never taken for it. A message whose sender dies inside `send` arrives whole or not at all; a request
+/// whose sender has died can still be received, and answered, which nobody reads.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
@@ -97,8 +98,8 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` where a living process's endpoint, or another object, has the name; `InvalidArgument` for an impossible name; otherwise as
-    /// [`Endpoint::open`].
+    /// `AlreadyExists` where a living process's endpoint, or another object, has the name; `InvalidArgument` for an impossible
+    /// name; otherwise as [`Endpoint::open`].
     pub fn open_named<'a>(name: impl Into<Name<'a>>, options: &QueueOptions) -> Result<Self> {
         let name = name.into();
         let path = name.path()?;
@@ -126,8 +127,8 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object; `InvalidArgument` for an
-    /// impossible name; errors of the system.
+    /// `NotFound` where there is none, or its process is gone; `WrongKind` where the name is that of another object;
+    /// `InvalidArgument` for an impossible name; errors of the system.
     pub fn find(&self, name: &str) -> Result<Address> {
         let _uncancelled = Uncancelled::new();
         let _inside = self.inner.enter()?;
@@ -173,9 +174,9 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `PeerGone` where the process is gone, or dies while this waits, or has closed the endpoint; `MessageTooLong`; `NoSpace`, `NoMemory` and
-    /// `LimitReached` where there is no memory for it; `Interrupted` by a signal handler; `NotOwner` in a child of fork;
-    /// `Corrupted`. Nothing is sent then.
+    /// `PeerGone` where the process is gone, or dies while this waits, or has closed the endpoint; `MessageTooLong`; `NoSpace`,
+    /// `NoMemory` and `LimitReached` where there is no memory for it; `Interrupted` by a signal handler; `NotOwner` in a child of
+    /// fork; `Corrupted`. Nothing is sent then.
     pub fn send(&self, to: Address, message: &[u8]) -> Result<()> {
         self.send_until(to, message, Deadline::Never)
     }
@@ -344,8 +345,8 @@ impl Endpoint {
         call::finish(call::begin(&self.inner, to, request, deadline), deadline)
     }
 
-    /// Sends a request to an address, and waits no longer than `timeout` for room in its inbox (monotonic clock). The reply is waited for with what
-    /// this gives: later, or in several steps.
+    /// Sends a request to an address, and waits no longer than `timeout` for room in its inbox (monotonic clock). The reply is
+    /// waited for with what this gives: later, or in several steps.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -372,11 +373,11 @@ impl Endpoint {
         call::begin(&self.inner, to, request, Deadline::after(timeout))
     }
 
-    /// Sends a request to a mailbox, from which any number of servers receive ([`Endpoint::recv_mailbox`]), and waits for the reply of the one that takes
-    /// it, as long as need be. The servers' endpoints are in this endpoint's namespace.
+    /// Sends a request to a mailbox, from which any number of servers receive ([`Endpoint::recv_mailbox`]), and waits for the
+    /// reply of the one that takes it, as long as need be. The servers' endpoints are in this endpoint's namespace.
     ///
-    /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its `recv_mailbox` has returned leaves it
-    /// to another one.
+    /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its
+    /// `recv_mailbox` has returned leaves it to another one.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -429,13 +430,13 @@ impl Endpoint {
 
     /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one as long as need be.
     ///
-    /// A message that was sent with [`Queue::send`] comes from nobody, and wants no reply. A request that is received with [`Queue::recv`] cannot be
-    /// replied to, and its sender waits in vain.
+    /// A message that was sent with [`Queue::send`] comes from nobody, and wants no reply. A request that is received with
+    /// [`Queue::recv`] cannot be replied to, and its sender waits in vain.
     ///
     /// # Errors
     ///
-    /// As [`Queue::lease`]: while it is taken it is on lease. `TooManyFiles`, `NoMemory` and `NoSpace` also where its sender could not be told who has
-    /// it: it stays in the mailbox then. `NotOwner` in a child of fork.
+    /// As [`Queue::lease`]: while it is taken it is on lease. `TooManyFiles`, `NoMemory` and `NoSpace` also where its sender
+    /// could not be told who has it: it stays in the mailbox then. `NotOwner` in a child of fork.
     pub fn recv_mailbox(&self, mailbox: &Queue) -> Result<Message> {
         self.recv_mailbox_until(mailbox, Deadline::Never)
     }

@@ -30,8 +30,8 @@ pub(super) enum Owed {
     Answer { inner: Arc<Inner>, request: Envelope, kind: Kind, life: u32 },
     /// Telling the senders of the requests in the inbox of an endpoint that was closed that they are dropped.
     Inbox(Arc<Inner>),
-    /// The name of an endpoint that was closed, and then its address: as long as there is the name, no other endpoint gets the address. The file is
-    /// open as long as this is kept, so that no other has its inode.
+    /// The name of an endpoint that was closed, and then its address: as long as there is the name, no other endpoint gets the
+    /// address. The file is open as long as this is kept, so that no other has its inode.
     Place { inner: Arc<Inner>, name: Option<String> },
 }
 

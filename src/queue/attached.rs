@@ -91,7 +91,8 @@ impl Queue {
 
     /// Says that this handle is going to send, before it does.
     ///
-    /// It matters to those who wait with [`Queue::end_with_peers`]: a handle counts as a sender from its first attempt to send on, or from this.
+    /// It matters to those who wait with [`Queue::end_with_peers`]: a handle counts as a sender from its first attempt to send
+    /// on, or from this.
     ///
     /// # Errors
     ///
@@ -109,9 +110,9 @@ impl Queue {
         self.act_as(RECEIVES)
     }
 
-    /// From now on a receive through this handle that would wait, or waits, fails with `Disconnected` once every other handle that had sent is
-    /// closed or its process gone; and a send that would wait, once every other handle that had received is. While nobody has sent (or received)
-    /// yet, they wait. `false` ends that.
+    /// From now on a receive through this handle that would wait, or waits, fails with `Disconnected` once every other handle
+    /// that had sent is closed or its process gone; and a send that would wait, once every other handle that had received is.
+    /// While nobody has sent (or received) yet, they wait. `false` ends that.
     ///
     /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
     ///

@@ -9,8 +9,8 @@ use crate::queue::store::{Messages, Sink};
 use crate::queue::{Queue, attached};
 use crate::time::Deadline;
 
-/// Messages that [`Queue::recv_many`] received, one after the other in one piece of memory. It is used again and again: once it has grown, receiving into it
-/// allocates nothing.
+/// Messages that [`Queue::recv_many`] received, one after the other in one piece of memory. It is used again and again: once it
+/// has grown, receiving into it allocates nothing.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
@@ -112,7 +112,8 @@ impl Messages for Batch {
 }
 
 impl Queue {
-    /// Sends messages in their order, and waits for room (in a rendezvous, for receivers that take them) until all are sent. Says how many it sent.
+    /// Sends messages in their order, and waits for room (in a rendezvous, for receivers that take them) until all are sent. Says
+    /// how many it sent.
     ///
     /// Each message is sent by itself, as with [`Queue::send`]: who receives may have the first before the last is sent, and messages of
     /// others may come in between. What it saves is the price of a call for each: most of all where messages are short.
@@ -128,8 +129,8 @@ impl Queue {
         self.send_many_until(messages, Deadline::Never)
     }
 
-    /// Sends as many of the messages as there is room for (in a rendezvous, as receivers wait for at this moment). Says how many it sent. As
-    /// [`Queue::send_many`] otherwise.
+    /// Sends as many of the messages as there is room for (in a rendezvous, as receivers wait for at this moment). Says how many
+    /// it sent. As [`Queue::send_many`] otherwise.
     ///
     /// # Errors
     ///
@@ -139,8 +140,8 @@ impl Queue {
         self.send_many_until(messages, Deadline::Now)
     }
 
-    /// Sends messages in their order, and waits no longer than `timeout` in all for room (monotonic clock). Says how many it sent. A timeout of zero is
-    /// not to wait. As [`Queue::send_many`] otherwise.
+    /// Sends messages in their order, and waits no longer than `timeout` in all for room (monotonic clock). Says how many it
+    /// sent. A timeout of zero is not to wait. As [`Queue::send_many`] otherwise.
     ///
     /// # Errors
     ///
@@ -157,8 +158,8 @@ impl Queue {
         self.with_peers(attached::RECEIVES, send).inspect_err(|e| self.send_readiness.after(e))
     }
 
-    /// Receives the next message, and waits for it as long as need be; and with it those behind it that are there, up to `max` in all. They replace
-    /// what was in `batch`. Says how many they are.
+    /// Receives the next message, and waits for it as long as need be; and with it those behind it that are there, up to `max` in
+    /// all. They replace what was in `batch`. Says how many they are.
     ///
     /// Each message is received by itself, as with [`Queue::recv`]: other receivers may get some in between. If this process dies inside
     /// the call, it has taken the first so many of the messages with it, and the others are in the queue.
@@ -182,8 +183,8 @@ impl Queue {
         self.recv_many_until(batch, max, Deadline::Now)
     }
 
-    /// Receives up to `max` messages, and waits no longer than `timeout` for the first (monotonic clock). A timeout of zero is not to wait. As
-    /// [`Queue::recv_many`] otherwise.
+    /// Receives up to `max` messages, and waits no longer than `timeout` for the first (monotonic clock). A timeout of zero is
+    /// not to wait. As [`Queue::recv_many`] otherwise.
     ///
     /// # Errors
     ///

@@ -1,16 +1,17 @@
 //! Many messages under one hold of a lock.
 //!
-//! Each message is committed by itself, as if it were sent or received alone: a death in the middle of a batch leaves those before it accepted, or
-//! taken, and those after it where they were. Only taking the lock, letting go of it and waking others is done once for several. A hold
-//! lasts no longer than for [`MOST`] messages, so that others come in between; messages in blocks, and those of a rendezvous, have
-//! holds of their own.
+//! Each message is committed by itself, as if it were sent or received alone: a death in the middle of a batch leaves those
+//! before it accepted, or taken, and those after it where they were. Only taking the lock, letting go of it and waking others is
+//! done once for several. A hold lasts no longer than for [`MOST`] messages, so that others come in between; messages in blocks,
+//! and those of a rendezvous, have holds of their own.
 //!
 //! # Why nobody sleeps beside one of several messages
 //!
-//! A release wakes one sleeper of each kind, and may have made room, or messages, for many. That is enough: a sleeper that leaves to act on a
-//! change first wakes the next of its kind (`sync::lock`, "passing on"), which looks for itself, and so on until one finds nothing. If
-//! it finds nothing, those before it have taken all there was. So the chain ends either with the last sleeper or with the last message. If
-//! one of them is killed after it was woken, the kernel wakes another, as after the release of a single message.
+//! A release wakes one sleeper of each kind, and may have made room, or messages, for many. That is enough: a sleeper that leaves
+//! to act on a change first wakes the next of its kind (`sync::lock`, "passing on"), which looks for itself, and so on until one
+//! finds nothing. If it finds nothing, those before it have taken all there was. So the chain ends either with the last sleeper
+//! or with the last message. If one of them is killed after it was woken, the kernel wakes another, as after the release of a
+//! single message.
 
 use std::mem::MaybeUninit;
 
@@ -168,8 +169,8 @@ impl Store {
         Ok(several.kept)
     }
 
-    /// Takes more messages after the first, which was in no block, for as long as one hold of the lock is to last; says whether there may be more.
-    /// The caller holds the receiving lock.
+    /// Takes more messages after the first, which was in no block, for as long as one hold of the lock is to last; says whether
+    /// there may be more. The caller holds the receiving lock.
     #[inline]
     fn recv_more<M: Messages>(&self, several: &mut Several<'_, M>) -> bool {
         let most = several.most.min(several.kept + self.most_in_a_hold() - 1);

@@ -10,9 +10,10 @@
 //!
 //! # What happens to the blocks of the dead
 //!
-//! Who needs blocks, or finds the queue empty while some are leased, looks for owners that are gone: what they held is freed, what they had on
-//! lease is returned. Only the few instructions in which a block and a place in the queue change together need more: then the
-//! side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was committed.
+//! Who needs blocks, or finds the queue empty while some are leased, looks for owners that are gone: what they held is freed,
+//! what they had on lease is returned. Only the few instructions in which a block and a place in the queue change together need
+//! more: then the side's `transit` names the block, and the next owner of the lock, who finds it there, asks the place what was
+//! committed.
 //!
 //! `tests/models` tries this source: the scenes with long messages and with leases.
 
@@ -220,7 +221,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Gives a block back that this process owns, with this word, and whose memory stays for who claims it next. False where it does not (any more).
+    /// Gives a block back that this process owns, with this word, and whose memory stays for who claims it next. False where it
+    /// does not (any more).
     #[inline]
     pub(crate) fn free_with_memory(&self, index: u32, head: &BlockHead, word: u64) -> bool {
         // Release: with the Acquire in `take`.
@@ -320,7 +322,8 @@ impl Blocks {
             if !self.is_of_the_dead(word, &mut known) {
                 continue;
             }
-            // Acquire: with the Release in `end_transit`: what was in transit has another owner by then. Asked only now: the dead change nothing.
+            // Acquire: with the Release in `end_transit`: what was in transit has another owner by then. Asked only now: the dead
+            // change nothing.
             let passing = self.shared.send.transit.load(Acquire);
             if index + 1 == passing || head.owner.load(Relaxed) != word {
                 continue;
@@ -346,8 +349,8 @@ impl Blocks {
         self.all().any(|(_, head)| self.is_of_the_dead(head.owner.load(Relaxed), &mut known))
     }
 
-    /// Whether a block's word says that it is held by, or leased to, a process that is gone. The system is asked once for each process: it takes
-    /// long to answer, and one process may have many on lease.
+    /// Whether a block's word says that it is held by, or leased to, a process that is gone. The system is asked once for each
+    /// process: it takes long to answer, and one process may have many on lease.
     fn is_of_the_dead(&self, word: u64, known: &mut HashMap<u64, bool>) -> bool {
         let owner = owner_of(word);
         matches!(State::in_word(word), State::Held | State::Leased)
@@ -365,8 +368,8 @@ impl Blocks {
 
     /// Lets receivers look for messages that were returned, since there is one.
     pub(crate) fn say_returned(&self) {
-        // Release: with the Acquire in `first_returned`, where the hint is cleared. All changes of it are swaps, so that none of them is still under
-        // way when its author looks at the blocks, and who clears it sees the blocks of all that it clears.
+        // Release: with the Acquire in `first_returned`, where the hint is cleared. All changes of it are swaps, so that none of
+        // them is still under way when its author looks at the blocks, and who clears it sees the blocks of all that it clears.
         self.shared.recv.returned.swap(1, Release);
     }
 

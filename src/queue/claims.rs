@@ -120,8 +120,8 @@ impl Store {
         if passing { result.map(|_| Dead::Blocks) } else { result }
     }
 
-    /// Sees to the block that a sender was passing on when it died, which may be the only one: who sends next sees to it as well, but may need a block first. Says
-    /// whether there was one. The call works on the receiving lock's word before and after.
+    /// Sees to the block that a sender was passing on when it died, which may be the only one: who sends next sees to it as well,
+    /// but may need a block first. Says whether there was one. The call works on the receiving lock's word before and after.
     fn take_what_was_passed_on(&self, call: &Call<'_>) -> Result<bool> {
         let side = &self.shared.send;
         let owner = side.lock.load(Relaxed) & TID;
@@ -191,8 +191,8 @@ impl Store {
         if ticket.block >= self.blocks.used() {
             return Err(lost);
         }
-        // Should we die before we have woken somebody, the kernel does. Nothing is locked here: who cannot begin a life any more, as strangers
-        // must, can still end a lease.
+        // Should we die before we have woken somebody, the kernel does. Nothing is locked here: who cannot begin a life any more,
+        // as strangers must, can still end a lease.
         let call = match self.users.enter(&shared.recv.lock) {
             Err(Error::Reentrant) => return Err(Error::Reentrant),
             Err(_) => Call::enter_nowhere()?,

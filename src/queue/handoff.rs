@@ -9,14 +9,15 @@
 //!
 //! # Who wakes whom
 //!
-//! Receivers sleep on the sending lock's word, which is an event here, and are woken by each offer. Senders sleep on the receiving lock's word,
-//! each as a kind of its own, and are woken by who took their offer, before it lets go of the lock; and again after that, if they
-//! were only about to sleep. If the receiver dies between taking an offer and waking its sender, the next owner of the lock finds the
-//! block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the kernel, finds that somebody died in
-//! transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes on to all, once for each generation.
+//! Receivers sleep on the sending lock's word, which is an event here, and are woken by each offer. Senders sleep on the
+//! receiving lock's word, each as a kind of its own, and are woken by who took their offer, before it lets go of the lock; and
+//! again after that, if they were only about to sleep. If the receiver dies between taking an offer and waking its sender, the
+//! next owner of the lock finds the block in transit and wakes the sender. If nobody wants the lock, a sender is woken by the
+//! kernel, finds that somebody died in transit, and takes the lock for that purpose. A wake-up that a sender cannot use it passes
+//! on to all, once for each generation.
 //!
-//! A receiver that spins for an offer is not to be woken; it says in `Side::looking` that it is there, for senders that may not wait. That is a hint: they wait
-//! a moment for who says so, and take it back where nobody came.
+//! A receiver that spins for an offer is not to be woken; it says in `Side::looking` that it is there, for senders that may not
+//! wait. That is a hint: they wait a moment for who says so, and take it back where nobody came.
 //!
 //! `tests/models` tries this source: the scenes "rendezvous".
 
@@ -100,8 +101,8 @@ impl Store {
         if self.offer_once(call, claim, Ok(()), deadline, watch)? { Ok(()) } else { self.refuse(call) }
     }
 
-    /// Offers what is in a block whose word this thread owns, once it is filled, and lets go of the word; says whether it was taken. The call works on
-    /// the receiving lock's word afterwards.
+    /// Offers what is in a block whose word this thread owns, once it is filled, and lets go of the word; says whether it was
+    /// taken. The call works on the receiving lock's word afterwards.
     fn offer_once(
         &self,
         call: &Call<'_>,
@@ -310,8 +311,8 @@ impl Store {
         }
     }
 
-    /// Takes an offer of a message of `len` bytes, and makes its block this process's; None where it was withdrawn. Says how many were woken for its
-    /// sender. The caller holds the receiving lock.
+    /// Takes an offer of a message of `len` bytes, and makes its block this process's; None where it was withdrawn. Says how many
+    /// were woken for its sender. The caller holds the receiving lock.
     #[inline]
     fn take_offer(&self, offer: u64, (index, head): (u32, &BlockHead), take: Take, len: usize) -> Option<u32> {
         let recv = &self.shared.recv;
@@ -336,8 +337,8 @@ impl Store {
         Some(woken)
     }
 
-    /// Takes the first offer, and its message out of the block, if that is simple: it is short and without an envelope, nobody has the receiving lock, and
-    /// nothing is left to be mended or to be looked after. If not, nothing was done.
+    /// Takes the first offer, and its message out of the block, if that is simple: it is short and without an envelope, nobody
+    /// has the receiving lock, and nothing is left to be mended or to be looked after. If not, nothing was done.
     ///
     /// What it does is what `recv_whole` would do, with fewer questions on the way.
     pub(crate) fn accept_simply(&self, sink: &mut impl Sink) -> Option<usize> {
@@ -364,8 +365,8 @@ impl Store {
         read.ok().map(|()| len)
     }
 
-    /// Takes the first offer, if its message is short and without an envelope: gives its block, where the message goes, and how many were woken for its
-    /// sender. The caller holds the receiving lock.
+    /// Takes the first offer, if its message is short and without an envelope: gives its block, where the message goes, and how
+    /// many were woken for its sender. The caller holds the receiving lock.
     #[inline]
     fn take_short<'a>(&self, sink: &'a mut impl Sink) -> Option<(u32, &BlockHead, &'a mut [MaybeUninit<u8>], u32)> {
         let (offer, index, head) = self.first_offer()?;
@@ -375,7 +376,8 @@ impl Store {
         Some((index, head, into, woken))
     }
 
-    /// Whether an offer was taken, where a receiver died that was about to. The caller holds the receiving lock, and so sees what that one did.
+    /// Whether an offer was taken, where a receiver died that was about to. The caller holds the receiving lock, and so sees what
+    /// that one did.
     pub(crate) fn was_accepted(&self, head: &BlockHead, offer: u64) -> bool {
         head.offer.load(Relaxed) == offer & !STATE | TAKEN
     }

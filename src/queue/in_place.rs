@@ -1,10 +1,11 @@
 //! Messages that are written and read where they lie: blocks that a user has for a while.
 //!
-//! A *loan* is a block that this process claimed and that its user fills; sending it is the same one commit as for a message that was copied
-//! into a block. A *view* is a block whose message was taken, and which the user reads. Both are *held*, as is any block between two steps of a
-//! call, so what happens to them at a death is what `blocks` says: they are freed.
+//! A *loan* is a block that this process claimed and that its user fills; sending it is the same one commit as for a message that
+//! was copied into a block. A *view* is a block whose message was taken, and which the user reads. Both are *held*, as is any
+//! block between two steps of a call, so what happens to them at a death is what `blocks` says: they are freed.
 //!
-//! The memory of a block that was used so stays with it, for who claims it next: neither a loan nor a view costs anything for its length then.
+//! The memory of a block that was used so stays with it, for who claims it next: neither a loan nor a view costs anything for its
+//! length then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,7 +52,8 @@ impl Store {
         }
         let call = self.users.enter(&self.shared.recv.lock)?;
         let claim = if self.is_rendezvous() {
-            // A sender that was stopped may own the word still, whose message in it is gone. Once it is free, nobody takes it but for a loan's sender.
+            // A sender that was stopped may own the word still, whose message in it is gone. Once it is free, nobody takes it but
+            // for a loan's sender.
             let claim = self.claim_word(&call, deadline, watch)?;
             self.leave_word(&call, &claim);
             claim

@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::queue::Queue;
 
 impl Queue {
-    /// The messages to come: each step waits for the next one as [`Queue::recv`] does. It ends once the queue is shut down and empty, or after an error.
+    /// The messages to come: each step waits for the next one as [`Queue::recv`] does. It ends once the queue is shut down and
+    /// empty, or after an error.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -27,7 +28,8 @@ impl Queue {
         until_over(|| self.recv())
     }
 
-    /// The messages that are there: each step receives the next one as [`Queue::try_recv`] does. It ends where there is none, or after an error.
+    /// The messages that are there: each step receives the next one as [`Queue::try_recv`] does. It ends where there is none, or
+    /// after an error.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {

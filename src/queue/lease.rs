@@ -7,10 +7,11 @@ use crate::queue::store::{LeaseTicket, Received, Take};
 use crate::queue::{Queue, attached};
 use crate::time::Deadline;
 
-/// A message on lease: it is this process's until it is [finished](Lease::finish). If the process dies, or drops the lease, the message goes back to the
-/// front of the queue, for the next receiver.
+/// A message on lease: it is this process's until it is [finished](Lease::finish). If the process dies, or drops the lease, the
+/// message goes back to the front of the queue, for the next receiver.
 ///
-/// It may be finished or dropped by any thread of the process. When the process calls exec, its messages on lease come back as if it had died.
+/// It may be finished or dropped by any thread of the process. When the process calls exec, its messages on lease come back as if
+/// it had died.
 #[must_use = "a lease that is dropped gives its message back to the queue"]
 pub struct Lease<'a> {
     queue: &'a Queue,
@@ -21,8 +22,8 @@ pub struct Lease<'a> {
 }
 
 impl Queue {
-    /// Receives the next message on lease, and waits for one as long as need be: it is not gone before it is finished, and comes back to the front
-    /// of the queue, to be received by another, if this process dies before.
+    /// Receives the next message on lease, and waits for one as long as need be: it is not gone before it is finished, and comes
+    /// back to the front of the queue, to be received by another, if this process dies before.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -42,8 +43,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As [`Queue::recv`]. It also waits while as many messages are out on lease as the queue was made for ([`QueueOptions::leases`](crate::QueueOptions::leases));
-    /// `Unsupported` where it was made for none.
+    /// As [`Queue::recv`]. It also waits while as many messages are out on lease as the queue was made for
+    /// ([`QueueOptions::leases`](crate::QueueOptions::leases)); `Unsupported` where it was made for none.
     pub fn lease(&self) -> Result<Lease<'_>> {
         self.lease_until(Deadline::Never)
     }
@@ -105,7 +106,8 @@ impl Lease<'_> {
         &self.message
     }
 
-    /// How many times the message has been handed out on lease, this time included: more than 1 says that somebody died over it, or gave it back.
+    /// How many times the message has been handed out on lease, this time included: more than 1 says that somebody died over it,
+    /// or gave it back.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.ticket.deliveries

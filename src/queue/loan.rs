@@ -86,8 +86,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `MessageTooLong`; `Closed` once the queue is shut down; `NoSpace` where there is no memory for so many bytes; `Unsupported` for an unbounded queue, and for one that was
-    /// made for no leases and short messages; `Interrupted` by a signal handler; `Corrupted`. Nothing is lent then.
+    /// `MessageTooLong`; `Closed` once the queue is shut down; `NoSpace` where there is no memory for so many bytes;
+    /// `Unsupported` for an unbounded queue, and for one that was made for no leases and short messages; `Interrupted` by a
+    /// signal handler; `Corrupted`. Nothing is lent then.
     pub fn loan(&self, len: usize) -> Result<Loan<'_>> {
         self.loan_until(len, Deadline::Never)
     }

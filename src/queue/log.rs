@@ -1,23 +1,24 @@
 //! The log: what an unbounded queue keeps its backlog in.
 //!
-//! While receivers keep up, messages pass through the ring, as in a bounded queue. A sender that finds the ring full, and full still after a few looks, writes
-//! down from which position on messages go into the log, and appends its own; so do all others, until a sender finds that the log was read to its
-//! end. Receivers empty the ring up to that position, then the log. While there is something in it, nothing is put into the ring,
-//! so everything comes out in the order in which it went in.
+//! While receivers keep up, messages pass through the ring, as in a bounded queue. A sender that finds the ring full, and full
+//! still after a few looks, writes down from which position on messages go into the log, and appends its own; so do all others,
+//! until a sender finds that the log was read to its end. Receivers empty the ring up to that position, then the log. While there
+//! is something in it, nothing is put into the ring, so everything comes out in the order in which it went in.
 //!
-//! The log is a row of records of any length, one after the other. Where it begins and ends are *places*, two numbers of bytes that only grow; the
-//! store of either is the commit of a sender or a receiver, who hold their locks.
+//! The log is a row of records of any length, one after the other. Where it begins and ends are *places*, two numbers of bytes
+//! that only grow; the store of either is the commit of a sender or a receiver, who hold their locks.
 //!
 //! # Its two parts
 //!
-//! A place is in one of two parts, each of which has addresses of its own that places are counted around. The *kept* part is short, and keeps its memory:
-//! records go there as long as so little waits that they have room, and steady traffic asks nothing of the system. In the *long* part there is room for any
-//! backlog: memory is taken in steps before it is written, and given back in chunks behind the receivers. A record that is no message
-//! ([`TURN`]) leads from one part to the other.
+//! A place is in one of two parts, each of which has addresses of its own that places are counted around. The *kept* part is
+//! short, and keeps its memory: records go there as long as so little waits that they have room, and steady traffic asks nothing
+//! of the system. In the *long* part there is room for any backlog: memory is taken in steps before it is written, and given back
+//! in chunks behind the receivers. A record that is no message ([`TURN`]) leads from one part to the other.
 //!
-//! Whatever waits in the kept part lies between the log's beginning and its end, and a sender writes there only where both are so near to each other that no
-//! two places between them have the same address. Whatever waits in the long part lies behind the place up to which its memory was given back,
-//! and a sender writes there only if that is so near. So nothing is written over that waits, whichever way the log went between the two.
+//! Whatever waits in the kept part lies between the log's beginning and its end, and a sender writes there only where both are so
+//! near to each other that no two places between them have the same address. Whatever waits in the long part lies behind the
+//! place up to which its memory was given back, and a sender writes there only if that is so near. So nothing is written over
+//! that waits, whichever way the log went between the two.
 //!
 //! `tests/models` tries this source: the scenes "log".
 
@@ -68,11 +69,13 @@ pub(crate) struct Log {
     taking: Known,
 }
 
-/// What this process knows of the log, for the senders, or for the receivers, who hold their lock when they use it. What it says of a place stays true.
+/// What this process knows of the log, for the senders, or for the receivers, who hold their lock when they use it. What it says
+/// of a place stays true.
 #[derive(Default)]
 struct Known {
-    /// From this place on there are `len` bytes that begin at `offset` of the log's bytes, of which nothing is to be asked. Appending: there is memory
-    /// and room for records, and the head behind the last. Taking: there are records, and more behind them, and no memory is to be given back.
+    /// From this place on there are `len` bytes that begin at `offset` of the log's bytes, of which nothing is to be asked.
+    /// Appending: there is memory and room for records, and the head behind the last. Taking: there are records, and more behind
+    /// them, and no memory is to be given back.
     from: AtomicU64,
     len: AtomicU64,
     offset: AtomicU64,
@@ -162,8 +165,8 @@ impl Log {
         self.bytes.structure(self.offset_of(place))
     }
 
-    /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of their part; in the long part for `ahead`
-    /// bytes, if it can be had.
+    /// Makes sure that there is memory for the `len` bytes from `place` on, which do not go beyond the end of their part; in the
+    /// long part for `ahead` bytes, if it can be had.
     fn back(&self, known: &Known, place: u64, len: usize, ahead: usize) -> Result<()> {
         let at = self.offset_of(place);
         if place & LONG == 0 {
@@ -228,8 +231,8 @@ impl Log {
         self.shared.send.log.load(Relaxed) == self.shared.recv.log.load(Relaxed)
     }
 
-    /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that receivers write to
-    /// is dear. The caller holds the sending lock.
+    /// Whether there may be something in the log, as far as senders know, who look every now and then only: the line that
+    /// receivers write to is dear. The caller holds the sending lock.
     pub(crate) fn may_hold_something(&self) -> bool {
         let send = &self.shared.send;
         let end = send.log.load(Relaxed);
@@ -252,8 +255,8 @@ impl Log {
         begin != end
     }
 
-    /// The part that a record goes into which needs so many bytes, with the head of the next one; None where there is no room for it. `end`: where the log
-    /// ends.
+    /// The part that a record goes into which needs so many bytes, with the head of the next one; None where there is no room for
+    /// it. `end`: where the log ends.
     fn part_for(&self, end: u64, need: usize) -> Option<u64> {
         let send = &self.shared.send;
         let last = |part| {
@@ -269,7 +272,8 @@ impl Log {
         (between(send.log_given_back.load(Relaxed), last(LONG)) <= self.long()).then_some(LONG)
     }
 
-    /// Lets the log go on at `next`, where the head of the next record is, as `how` tells the receivers. There will be a record that needs so many bytes.
+    /// Lets the log go on at `next`, where the head of the next record is, as `how` tells the receivers. There will be a record
+    /// that needs so many bytes.
     fn go_on(&self, end: u64, next: u64, how: u32, need: usize) -> Result<u64> {
         // Nobody has seen to that where nothing was ever put into the log.
         self.back(&self.appending, end, HEAD, HEAD)?;
@@ -343,7 +347,8 @@ impl Log {
         self.appending.learn(end, self.offset_of(end), len);
     }
 
-    /// As `append`, if nothing is to be asked: there is no envelope, and this process knows of memory and room. If not (false), nothing was done.
+    /// As `append`, if nothing is to be asked: there is no envelope, and this process knows of memory and room. If not (false),
+    /// nothing was done.
     #[inline]
     pub(crate) fn append_simply(&self, message: &[u8]) -> bool {
         let end = self.shared.send.log.load(Relaxed);
@@ -379,7 +384,8 @@ impl Log {
         for _ in 0..TURNS {
             let place = recv.log.load(Relaxed);
             if recv.log_seen.load(Relaxed) == place {
-                // Acquire: with the Release in `commit_appended`: the records. Receivers who find it here later have them from us, by the lock.
+                // Acquire: with the Release in `commit_appended`: the records. Receivers who find it here later have them from
+                // us, by the lock.
                 recv.log_seen.store(self.shared.send.log.load(Acquire), Relaxed);
             }
             let seen = recv.log_seen.load(Relaxed);
@@ -452,8 +458,9 @@ impl Log {
         self.taking.learn(place, self.offset_of(place), if is_sane { len } else { 0 });
     }
 
-    /// Takes the first message if nothing is to be asked: it has no envelope and up to `longest` bytes, it is known to be there, with something behind it, and
-    /// there is no memory to be given back. Says how long it is. If not, nothing was done. The caller holds the receiving lock.
+    /// Takes the first message if nothing is to be asked: it has no envelope and up to `longest` bytes, it is known to be there,
+    /// with something behind it, and there is no memory to be given back. Says how long it is. If not, nothing was done. The
+    /// caller holds the receiving lock.
     #[inline]
     pub(crate) fn take_simply(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
         let place = self.shared.recv.log.load(Relaxed);
@@ -566,8 +573,8 @@ impl Log {
         Ok(self.taken())
     }
 
-    /// How many messages wait in the log, at this moment; one more where a receiver has died between its commit and the count of it, until the next one is
-    /// received.
+    /// How many messages wait in the log, at this moment; one more where a receiver has died between its commit and the count of
+    /// it, until the next one is received.
     pub(crate) fn len(&self) -> Result<usize> {
         let (send, recv) = (&self.shared.send, &self.shared.recv);
         for _ in 0..100 {

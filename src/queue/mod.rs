@@ -138,8 +138,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where processes of
-    /// another pid namespace use it that this one cannot be told apart from, since the table of all of them is not in the name's directory; `NoSpace`, `PermissionDenied` and other errors of the system.
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`; `LimitReached` where 500 handles are open on it; `Unsupported` where
+    /// processes of another pid namespace use it that this one cannot be told apart from, since the table of all of them is not
+    /// in the name's directory; `NoSpace`, `PermissionDenied` and other errors of the system.
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         let name = name.into();
         Self::attach(shm::open(&name)?.0, Some(name.dir()?))
@@ -225,9 +226,10 @@ impl Queue {
         Self::attach(shared, None)
     }
 
-    /// Creates a queue without a name (`memfd_create(2)`), and gives the descriptor of its memory too. Others get the queue by that: a child of fork
-    /// inherits it, a Unix socket carries it (`SCM_RIGHTS`), and [`Queue::from_fd`] opens it there. The memory goes with the last process that
-    /// has it open, in whatever way that ends; closing the descriptor closes no handle. It is closed on exec.
+    /// Creates a queue without a name (`memfd_create(2)`), and gives the descriptor of its memory too. Others get the queue by
+    /// that: a child of fork inherits it, a Unix socket carries it (`SCM_RIGHTS`), and [`Queue::from_fd`] opens it there. The
+    /// memory goes with the last process that has it open, in whatever way that ends; closing the descriptor closes no handle. It
+    /// is closed on exec.
     ///
     /// An unbounded queue without a limit in bytes can hold as many messages as the machine has memory for.
     ///
@@ -252,8 +254,8 @@ impl Queue {
         Ok((Self::attach(shared, None)?, fd))
     }
 
-    /// Opens the queue behind a descriptor that came from [`Queue::anonymous`] in this or another process of the same pid namespace. The descriptor
-    /// stays the caller's, who may close it after this.
+    /// Opens the queue behind a descriptor that came from [`Queue::anonymous`] in this or another process of the same pid
+    /// namespace. The descriptor stays the caller's, who may close it after this.
     ///
     /// # Errors
     ///
@@ -527,8 +529,8 @@ impl Queue {
         self.store.shutdown(Deadline::Never)
     }
 
-    /// Shuts an inbox down whose process closes it, which is not to wait for a sender that was stopped, or for one that does not exist: the next
-    /// call on the queue completes it then.
+    /// Shuts an inbox down whose process closes it, which is not to wait for a sender that was stopped, or for one that does not
+    /// exist: the next call on the queue completes it then.
     pub(crate) fn close(&self) -> Result<()> {
         self.store.shutdown(Deadline::after(Duration::from_secs(1)))
     }
@@ -598,14 +600,15 @@ impl Queue {
     /// that is a message, or that the queue was shut down.
     ///
     /// Once readable it stays so until an attempt to receive *through this handle* without waiting (or whose time passes) finds
-    /// nothing. So, when it is readable, call [`Queue::try_recv`] until it gives [`Error::WouldBlock`], or at least once. The descriptor may
-    /// be readable although nothing is there, when another receiver was faster.
+    /// nothing. So, when it is readable, call [`Queue::try_recv`] until it gives [`Error::WouldBlock`], or at least once. The
+    /// descriptor may be readable although nothing is there, when another receiver was faster.
     ///
-    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
-    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the
+    /// same one. The first one for any object starts a thread in this process, which blocks all signals and sleeps until there is
+    /// something to tell.
     ///
-    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
-    /// exec.
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It
+    /// is closed on exec.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -631,8 +634,8 @@ impl Queue {
         self.readiness.fd(&|| self.receiving_apart())
     }
 
-    /// As [`Queue::readiness_fd`], for sending: readable while there may be room for a message, or the queue was shut down. It stays so until an
-    /// attempt to send through this handle without waiting ([`Queue::try_send`]) finds no room.
+    /// As [`Queue::readiness_fd`], for sending: readable while there may be room for a message, or the queue was shut down. It
+    /// stays so until an attempt to send through this handle without waiting ([`Queue::try_send`]) finds no room.
     ///
     /// # Errors
     ///

@@ -89,16 +89,17 @@ impl QueueOptions {
     /// Makes room for as many messages as there is memory for: senders never wait. Memory grows with what waits to be received, and goes
     /// back to the system as it is received, but for up to two and a half mebibytes.
     ///
-    /// (Where 256 messages wait, `send` looks for two microseconds whether receivers keep pace, before it takes memory for more: what they take at once
-    /// passes faster. `try_send` does not.)
+    /// (Where 256 messages wait, `send` looks for two microseconds whether receivers keep pace, before it takes memory for more:
+    /// what they take at once passes faster. `try_send` does not.)
     #[must_use]
     pub fn unbounded(mut self) -> Self {
         self.capacity = Capacity::Unbounded { limit: None };
         self
     }
 
-    /// As [`QueueOptions::unbounded`], but no more than about `bytes` of memory are used for messages that wait: then sending fails with
-    /// `LimitReached`. Each message takes up to 32 bytes more than its length, and two and a half mebibytes may be in use behind the receivers.
+    /// As [`QueueOptions::unbounded`], but no more than about `bytes` of memory are used for messages that wait: then sending
+    /// fails with `LimitReached`. Each message takes up to 32 bytes more than its length, and two and a half mebibytes may be in
+    /// use behind the receivers.
     #[must_use]
     pub fn unbounded_within(mut self, bytes: usize) -> Self {
         self.capacity = Capacity::Unbounded { limit: Some(bytes) };
@@ -113,9 +114,10 @@ impl QueueOptions {
         self
     }
 
-    /// How many messages can be out on lease ([`Queue::lease`](crate::Queue::lease)), lent to senders ([`Queue::loan`](crate::Queue::loan)) and read in place
-    /// ([`Queue::recv_view`](crate::Queue::recv_view)) at a time, or be requests that were received and not answered yet: 0 to [`MAX_LEASES`]. A
-    /// rendezvous can have so many senders waiting beside them.
+    /// How many messages can be out on lease ([`Queue::lease`](crate::Queue::lease)), lent to senders
+    /// ([`Queue::loan`](crate::Queue::loan)) and read in place ([`Queue::recv_view`](crate::Queue::recv_view)) at a time, or be
+    /// requests that were received and not answered yet: 0 to [`MAX_LEASES`]. A rendezvous can have so many senders waiting
+    /// beside them.
     #[must_use]
     pub fn leases(mut self, messages: usize) -> Self {
         self.leases = messages;
@@ -135,7 +137,8 @@ impl QueueOptions {
         Ok(self.plan(0, 0)?.len + PAGE)
     }
 
-    /// What the queue's parts need, if it begins at `offset` of its mapping. `room`: the bytes for the log of an unbounded one without a limit.
+    /// What the queue's parts need, if it begins at `offset` of its mapping. `room`: the bytes for the log of an unbounded one
+    /// without a limit.
     pub(crate) fn plan(&self, offset: usize, room: usize) -> Result<Plan> {
         let is_long = self.max_message > INLINE;
         if self.max_message > MAX_MESSAGE {

@@ -223,8 +223,8 @@ impl Store {
         }
     }
 
-    /// After a message was taken and the receiving lock was let go of, for which somebody may have `waited`: those who wait for a block may not need
-    /// one any more.
+    /// After a message was taken and the receiving lock was let go of, for which somebody may have `waited`: those who wait for a
+    /// block may not need one any more.
     #[inline]
     fn wake_emptied(&self, waited: bool) {
         if waited && self.shared.block_wanted.load(Relaxed) != 0 {
@@ -321,7 +321,8 @@ impl Store {
     /// The log, if that is where the messages are that come after those in the ring, whose slots before `position` are empty.
     #[inline]
     pub(crate) fn log_is_next(&self, position: u64) -> Option<&Log> {
-        // An old value may lead to the log, or not there, once; where a record is found there, this has been asked after it, or there was one all the time.
+        // An old value may lead to the log, or not there, once; where a record is found there, this has been asked after it, or
+        // there was one all the time.
         self.log.as_ref().filter(|_| self.shared.log_from.load(Relaxed) == position.wrapping_add(1))
     }
 

@@ -153,7 +153,8 @@ impl Ring {
         ready.then_some((slot, position))
     }
 
-    /// Takes the message in the slot at the receiving side's hint, if there is one, of up to `longest` bytes. The caller holds the receiving lock.
+    /// Takes the message in the slot at the receiving side's hint, if there is one, of up to `longest` bytes. The caller holds
+    /// the receiving lock.
     #[inline]
     pub(crate) fn take_at_hint(&self, longest: usize, sink: &mut impl Sink) -> Option<usize> {
         let (slot, position) = self.filled_at_hint()?;
@@ -251,8 +252,8 @@ impl Ring {
         filled
     }
 
-    /// Takes messages out of slots, one after the other, `most` of them or fewer: until there is no other one, or one that is not just up to `longest`
-    /// bytes. Says how many it took. The caller holds the receiving lock, and has emptied a slot under it.
+    /// Takes messages out of slots, one after the other, `most` of them or fewer: until there is no other one, or one that is not
+    /// just up to `longest` bytes. Says how many it took. The caller holds the receiving lock, and has emptied a slot under it.
     #[inline]
     pub(crate) fn take_many(&self, into: &mut impl Messages, most: usize, longest: usize) -> usize {
         let side = &self.shared.recv;
@@ -294,8 +295,8 @@ impl Ring {
         Ok(self.next(position))
     }
 
-    /// Whether the slot of a position was filled in that position's lap, and whether it was emptied again. The caller holds the lock of the side that asks
-    /// what it did itself.
+    /// Whether the slot of a position was filled in that position's lap, and whether it was emptied again. The caller holds the
+    /// lock of the side that asks what it did itself.
     pub(crate) fn history(&self, position: u64) -> Result<(bool, bool)> {
         let slot = self.slots.get(self.index_of(position) as usize)?;
         // What a dead owner of the lock did is seen by who has it.

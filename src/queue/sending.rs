@@ -15,8 +15,8 @@ use crate::sys::memory::Ordering::{Relaxed, Release};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
-/// How long a sender looks for room in the ring before it begins a backlog. Receivers that keep pace make room in this time, and what passes through the
-/// ring stays in the processors' caches; a sender that does not wait for receivers hardly notices it.
+/// How long a sender looks for room in the ring before it begins a backlog. Receivers that keep pace make room in this time, and
+/// what passes through the ring stays in the processors' caches; a sender that does not wait for receivers hardly notices it.
 const BEFORE_THE_LOG: Duration = Duration::from_micros(2);
 
 /// What is sent.
@@ -43,8 +43,8 @@ impl Store {
         most.is_some_and(|most| self.send_spin.until(most, || self.room_in_ring()))
     }
 
-    /// Sends a message if that is simple: it is short, there is room for it, nobody has the lock or waits for it, and nothing is left to be mended.
-    /// If not (false), nothing was done.
+    /// Sends a message if that is simple: it is short, there is room for it, nobody has the lock or waits for it, and nothing is
+    /// left to be mended. If not (false), nothing was done.
     ///
     /// What it does is what `send_whole` would do, with fewer questions on the way.
     #[inline]
@@ -62,7 +62,8 @@ impl Store {
         sent
     }
 
-    /// Puts a message into the log, or into the ring if messages go there again; false where there is no room for it. The caller holds the sending lock.
+    /// Puts a message into the log, or into the ring if messages go there again; false where there is no room for it. The caller
+    /// holds the sending lock.
     #[inline(never)]
     fn log_simply(&self, message: &[u8]) -> bool {
         let Some(log) = &self.log else { return false };

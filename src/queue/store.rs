@@ -1,4 +1,5 @@
-//! Where a queue keeps its messages, whatever its capacity is, and how one waits for it. `sending`, `receiving` and `claims` have the verbs.
+//! Where a queue keeps its messages, whatever its capacity is, and how one waits for it. `sending`, `receiving` and `claims` have
+//! the verbs.
 //!
 //! A sender holds the sending lock, a receiver the receiving lock; what they do under it is the affair of `ring`, `log` and `blocks`, and a
 //! rendezvous is that of `handoff`. Whatever is done ends with one store that commits it.
@@ -56,7 +57,8 @@ pub(crate) trait Sink {
     /// Room for a message of `len` bytes, at least. Called under the receiving lock: it neither waits nor panics.
     fn space(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]>;
 
-    /// A message of `len` bytes is in that space, and out of the queue. Called under the receiving lock, for one that was in no block: who wants more takes more.
+    /// A message of `len` bytes is in that space, and out of the queue. Called under the receiving lock, for one that was in no
+    /// block: who wants more takes more.
     #[inline]
     fn received(&mut self, _store: &Store, _len: usize) {}
 }
@@ -315,8 +317,9 @@ impl Store {
         Ok(())
     }
 
-    /// Sees to it that no lock is biased from here on. For whoever is about to change what others wait for without owning the lock on whose word they
-    /// sleep: if it dies, the kernel wakes one of them only if that word has no owner. The call works on the receiving lock's word before and after.
+    /// Sees to it that no lock is biased from here on. For whoever is about to change what others wait for without owning the
+    /// lock on whose word they sleep: if it dies, the kernel wakes one of them only if that word has no owner. The call works on
+    /// the receiving lock's word before and after.
     pub(crate) fn end_biases(&self, call: &Call<'_>) {
         for side in [&self.shared.send, &self.shared.recv] {
             call.turn_to(&side.lock);

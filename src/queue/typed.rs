@@ -15,24 +15,27 @@ use sealed::Codec;
 
 /// A [`Queue`] whose messages are values of one type.
 ///
-/// `TypedQueue<T>` is for plain old data ([`bytemuck::Pod`]: numbers, arrays and `#[repr(C)]` structures of them without padding). A message is then the bytes of the
-/// value, the same as those of the structure in C, and nothing but a copy is needed to send or receive one. With the cargo feature `serde`,
-/// `TypedQueue<T, Postcard>` is for whatever serde writes and reads.
+/// `TypedQueue<T>` is for plain old data ([`bytemuck::Pod`]: numbers, arrays and `#[repr(C)]` structures of them without
+/// padding). A message is then the bytes of the value, the same as those of the structure in C, and nothing but a copy is needed
+/// to send or receive one. With the cargo feature `serde`, `TypedQueue<T, Postcard>` is for whatever serde writes and reads.
 ///
-/// Everything else is the queue's: its capacity, its order, its errors, and that all methods may be called from any thread. [`TypedQueue::queue`] gives
-/// the queue itself, for what has nothing to do with the type (`shutdown`, `len`, `end_with_peers`, a [`WaitSet`](crate::WaitSet)).
+/// Everything else is the queue's: its capacity, its order, its errors, and that all methods may be called from any thread.
+/// [`TypedQueue::queue`] gives the queue itself, for what has nothing to do with the type (`shutdown`, `len`, `end_with_peers`, a
+/// [`WaitSet`](crate::WaitSet)).
 ///
 /// # When a process dies
 ///
-/// As with any queue: a value whose sender is killed inside `send` is in the queue, whole, or not at all. A receiver killed inside `recv` has either taken
-/// the value with it or left it. A value that must not be lost with a worker is received on [lease](Queue::lease), and read with [`TypedQueue::decode`].
+/// As with any queue: a value whose sender is killed inside `send` is in the queue, whole, or not at all. A receiver killed
+/// inside `recv` has either taken the value with it or left it. A value that must not be lost with a worker is received on
+/// [lease](Queue::lease), and read with [`TypedQueue::decode`].
 ///
 /// # Messages of another type
 ///
-/// The queue knows no types. A peer that does not keep to this one, in whatever language, can send a message that is none of its values. Receiving that is
-/// [`Error::WrongMessage`], which has the bytes: so the message is not lost, and does not stand in the way of those behind it. Plain old data has one
-/// length: [`TypedQueue::open`] refuses a queue for messages of another one, and a shorter message is a wrong one. Any bytes of the right length are a
-/// value, so let all who use the queue mean the same type. A new name for a new type is the simplest way.
+/// The queue knows no types. A peer that does not keep to this one, in whatever language, can send a message that is none of its
+/// values. Receiving that is [`Error::WrongMessage`], which has the bytes: so the message is not lost, and does not stand in the
+/// way of those behind it. Plain old data has one length: [`TypedQueue::open`] refuses a queue for messages of another one, and a
+/// shorter message is a wrong one. Any bytes of the right length are a value, so let all who use the queue mean the same type. A
+/// new name for a new type is the simplest way.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
@@ -62,7 +65,8 @@ pub struct TypedQueue<T, F = Plain> {
     of: PhantomData<fn(T) -> (T, F)>,
 }
 
-/// How the values of a [`TypedQueue`] are written as messages: [`Plain`], or with the cargo feature `serde` `Postcard`. There are no others.
+/// How the values of a [`TypedQueue`] are written as messages: [`Plain`], or with the cargo feature `serde` `Postcard`. There are
+/// no others.
 pub trait Format<T>: Codec<T> {}
 
 /// The [`Format`] of plain old data: a message is the bytes of the value as they lie in memory.
@@ -71,15 +75,16 @@ pub enum Plain {}
 
 /// The [`Format`] of whatever serde writes and reads (the cargo feature `serde`), in the compact binary format [postcard].
 ///
-/// Its messages are as long as they need to be: [`QueueOptions::max_message`] says how long they may be. The format does not name its fields, so all who
-/// use the queue have the same definition of the type.
+/// Its messages are as long as they need to be: [`QueueOptions::max_message`] says how long they may be. The format does not name
+/// its fields, so all who use the queue have the same definition of the type.
 ///
 /// # Peers that are not trusted
 ///
-/// A peer that is buggy or hostile can send anything, and for most types that is [`Error::WrongMessage`] or a value. Two kinds of types should
-/// not be received from such a peer. Recursive ones, such as a list or a tree of boxes: a message of some ten thousand bytes can hold as many
-/// levels, each takes a call to read and one to drop, and a stack that overflows ends the process. And collections whose elements take no
-/// bytes, such as `Vec<()>`: a message of a few bytes can say that there are 2⁶⁴ of them, and they may be read for ever.
+/// A peer that is buggy or hostile can send anything, and for most types that is [`Error::WrongMessage`] or a value. Two kinds of
+/// types should not be received from such a peer. Recursive ones, such as a list or a tree of boxes: a message of some ten
+/// thousand bytes can hold as many levels, each takes a call to read and one to drop, and a stack that overflows ends the
+/// process. And collections whose elements take no bytes, such as `Vec<()>`: a message of a few bytes can say that there are 2⁶⁴
+/// of them, and they may be read for ever.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {
@@ -219,8 +224,8 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
         Self::from_queue(Queue::open_or_create(name, &Self::options(options))?)
     }
 
-    /// Makes a typed queue of one that is open: one in a region or without a name, for example. For plain old data it was made with that length as its
-    /// [`QueueOptions::max_message`].
+    /// Makes a typed queue of one that is open: one in a region or without a name, for example. For plain old data it was made
+    /// with that length as its [`QueueOptions::max_message`].
     ///
     /// ```
     /// use rsipc::{Queue, QueueOptions, TypedQueue};
@@ -257,8 +262,8 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
         &self.queue
     }
 
-    /// The value that a message of this queue is, for one that was received from [`TypedQueue::queue`]: on [lease](Queue::lease), by a task, as a
-    /// [view](crate::MessageView).
+    /// The value that a message of this queue is, for one that was received from [`TypedQueue::queue`]: on [lease](Queue::lease),
+    /// by a task, as a [view](crate::MessageView).
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -344,19 +349,20 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
         F::recv(&self.queue, Some(timeout))
     }
 
-    /// The values to come: each step waits for the next one as [`TypedQueue::recv`] does. It ends once the queue is shut down and empty, or after an error
-    /// other than `WrongMessage`.
+    /// The values to come: each step waits for the next one as [`TypedQueue::recv`] does. It ends once the queue is shut down and
+    /// empty, or after an error other than `WrongMessage`.
     pub fn iter(&self) -> impl Iterator<Item = Result<T>> + '_ {
         until_over(|| self.recv())
     }
 
-    /// The values that are there: each step receives the next one as [`TypedQueue::try_recv`] does. It ends where there is none, or after an error other
-    /// than `WrongMessage`.
+    /// The values that are there: each step receives the next one as [`TypedQueue::try_recv`] does. It ends where there is none,
+    /// or after an error other than `WrongMessage`.
     pub fn try_iter(&self) -> impl Iterator<Item = Result<T>> + '_ {
         while_there(|| self.try_recv())
     }
 
-    /// Sends values in their order, and waits for room until all are sent. Says how many it sent. Each is sent by itself: see [`Queue::send_many`].
+    /// Sends values in their order, and waits for room until all are sent. Says how many it sent. Each is sent by itself: see
+    /// [`Queue::send_many`].
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {
@@ -400,8 +406,9 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
         self.queue.send_many_timeout(&encode_all::<T, F>(values)?, timeout)
     }
 
-    /// Receives the next value, and waits for it as long as need be; and with it those behind it that are there, up to `max` in all. Their messages replace
-    /// what was in `batch`; what this gives are the values, each of them `WrongMessage` where the message is none.
+    /// Receives the next value, and waits for it as long as need be; and with it those behind it that are there, up to `max` in
+    /// all. Their messages replace what was in `batch`; what this gives are the values, each of them `WrongMessage` where the
+    /// message is none.
     ///
     /// # Errors
     ///
@@ -429,7 +436,8 @@ impl<T, F: Format<T>> TypedQueue<T, F> {
         Ok(decode_all::<T, F>(batch))
     }
 
-    /// Receives up to `max` values, and waits no longer than `timeout` for the first (monotonic clock). As [`TypedQueue::recv_many`] otherwise.
+    /// Receives up to `max` values, and waits no longer than `timeout` for the first (monotonic clock). As
+    /// [`TypedQueue::recv_many`] otherwise.
     ///
     /// # Errors
     ///

@@ -15,7 +15,8 @@ use crate::sys::memory::Ordering::Relaxed;
 
 /// Whose deaths end a wait, besides what it waits for.
 pub(crate) trait Watch {
-    /// Gives the lives to sleep on beside the queue's word, with what they are; says for how long to sleep at most. Called before each sleep.
+    /// Gives the lives to sleep on beside the queue's word, with what they are; says for how long to sleep at most. Called before
+    /// each sleep.
     fn lives<'a>(&'a self, add: &mut dyn FnMut(&'a AtomicU32, u32)) -> Duration;
 
     /// An error where there is nothing to wait for any more. Asked before each sleep, after `lives`: who dies in between ends the sleep.

@@ -120,7 +120,8 @@ pub(crate) trait Counted: Object {
     fn counts(&self) -> &Counts;
 }
 
-/// What is counted of an object where a call sleeps or repairs something: on a cache line that it does not touch otherwise (`sync::counts`).
+/// What is counted of an object where a call sleeps or repairs something: on a cache line that it does not touch otherwise
+/// (`sync::counts`).
 #[repr(C)]
 pub(crate) struct Counts {
     /// How often a call went to sleep.
@@ -310,7 +311,8 @@ pub(crate) struct Side {
     /// Where the next message goes, or comes from (`queue::ring`). A hint: the slots are the truth. In a rendezvous, the sending side's
     /// counts the offers.
     pub(crate) position: AtomicU64,
-    /// How many bytes of messages this side has passed on; in a rendezvous the receiving side's counts for both. Changed by the lock's owner.
+    /// How many bytes of messages this side has passed on; in a rendezvous the receiving side's counts for both. Changed by the
+    /// lock's owner.
     pub(crate) bytes: Counter,
     /// Not 0 while somebody may be asleep on `lock` and on other words (`sync::lock`).
     pub(crate) watched: AtomicU32,
@@ -325,7 +327,8 @@ pub(crate) struct Side {
     pub(crate) _reserved: AtomicU32,
     /// Where the log ends (sending) and begins (receiving): places (`queue::log`). The store of either is the commit.
     pub(crate) log: AtomicU64,
-    /// Receiving: up to here the memory of the log's long part was given back; senders may use it again. Sending: what the senders know of that.
+    /// Receiving: up to here the memory of the log's long part was given back; senders may use it again. Sending: what the
+    /// senders know of that.
     pub(crate) log_given_back: AtomicU64,
     /// What this side knows of the other's `log`: never ahead of it.
     pub(crate) log_seen: AtomicU64,

@@ -12,9 +12,10 @@ use crate::sys::memory::{self, AtomicU32, Ordering::Relaxed};
 /// Memory is reserved in steps of about this many bytes.
 const STEP: usize = 64 * 1024;
 
-/// So many bytes of a payload lie on the cache line where the slot's head is, on which the other side looks again and again. The rest is copied *first*, both ways: a
-/// sender has that line for as short a time as can be before the commit (if it were taken away in between, it would have to be fetched once more), and a receiver waits for
-/// the second line while it copies the first. No copy goes over the line's end, which costs more than two.
+/// So many bytes of a payload lie on the cache line where the slot's head is, on which the other side looks again and again. The
+/// rest is copied *first*, both ways: a sender has that line for as short a time as can be before the commit (if it were taken
+/// away in between, it would have to be fetched once more), and a receiver waits for the second line while it copies the first.
+/// No copy goes over the line's end, which costs more than two.
 const BESIDE_HEAD: usize = LINE - SLOT_DATA;
 const LINE: usize = 64;
 

@@ -1,7 +1,8 @@
 //! Counting what calls do to an object when they sleep, and when they put right what the dead have left (`crate::Counters`).
 //!
-//! It takes no part in any protocol: who is killed before it has counted leaves a count short, and nothing else. All of it is where a call makes a
-//! system call anyway, or looks at the whole object. What messages there were is said by positions, and by counters beside them.
+//! It takes no part in any protocol: who is killed before it has counted leaves a count short, and nothing else. All of it is
+//! where a call makes a system call anyway, or looks at the whole object. What messages there were is said by positions, and by
+//! counters beside them.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A table of life words, in a file of a directory: the part that [`lives`](crate::sync::lives) and [`strangers`](crate::sync::strangers) share.
+//! A table of life words, in a file of a directory: the part that [`lives`](crate::sync::lives) and
+//! [`strangers`](crate::sync::strangers) share.
 //!
 //! A life word is a robust lock word that one thread owns for good, so the kernel marks it and wakes one sleeper when that thread ends. An
 //! entry is a page, which gets memory when it is first used, with the word at its end: a thread's robust list leads through memory next

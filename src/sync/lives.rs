@@ -1,18 +1,19 @@
 //! Lives: for each process a word that the kernel marks when the process ends, for others to sleep on.
 //!
-//! A wait that only a process's death can end, such as that for a reply, sleeps on the word of what it waits for and on that process's
-//! life at once (`futex_waitv(2)`). A life is a robust lock word that one thread of its process owns for good, so the kernel
-//! marks it and wakes one sleeper when that thread ends; that sleeper wakes the others ([`pass_on`]). It is a hint: whether the process
-//! is gone only [`Identity::is_gone`](crate::sys::process::Identity::is_gone) says. A thread may end before its process does; then the next call
-//! of another thread makes that one the owner ([`Lives::mine`]). A program that was started by exec is another process, whose entry is another.
+//! A wait that only a process's death can end, such as that for a reply, sleeps on the word of what it waits for and on that
+//! process's life at once (`futex_waitv(2)`). A life is a robust lock word that one thread of its process owns for good, so the
+//! kernel marks it and wakes one sleeper when that thread ends; that sleeper wakes the others ([`pass_on`]). It is a hint:
+//! whether the process is gone only [`Identity::is_gone`](crate::sys::process::Identity::is_gone) says. A thread may end before
+//! its process does; then the next call of another thread makes that one the owner ([`Lives::mine`]). A program that was started
+//! by exec is another process, whose entry is another.
 //!
 //! There is a table (`sync::life_table`) for each pid namespace in each directory.
 //!
 //! # How to sleep on a life without missing its end
 //!
-//! First [`Lives::watch_of`], then ask whether the process is gone, then sleep on what it gave. Should the process end after it was asked for, the
-//! word is another one, and there is no sleep. Where it gives nothing, the owner thread has ended: the process will be gone in
-//! a moment, unless it has other threads. [`Ending`] says how long to sleep then.
+//! First [`Lives::watch_of`], then ask whether the process is gone, then sleep on what it gave. Should the process end after it
+//! was asked for, the word is another one, and there is no sleep. Where it gives nothing, the owner thread has ended: the process
+//! will be gone in a moment, unless it has other threads. [`Ending`] says how long to sleep then.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -82,8 +83,8 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; `WouldBlock` where somebody was stopped while
-    /// joining; errors of the system.
+    /// `LimitReached` where 4096 living processes have one, or this thread owns too many words; `WouldBlock` where somebody was
+    /// stopped while joining; errors of the system.
     #[inline]
     pub(crate) fn mine(&self) -> Result<u32> {
         match self.joined() {
@@ -191,8 +192,8 @@ impl Lives {
     }
 }
 
-/// What everybody does who was woken by a life, which was `seen` so before: the kernel wakes one only. If it is the same still, somebody has passed
-/// that on already, and would be woken by us, and we by it, for ever.
+/// What everybody does who was woken by a life, which was `seen` so before: the kernel wakes one only. If it is the same still,
+/// somebody has passed that on already, and would be woken by us, and we by it, for ever.
 pub(crate) fn pass_on((life, seen): (&AtomicU32, u32)) {
     if life.load(Relaxed) != seen {
         futex::wake(life, u32::MAX, Kind::Any);

@@ -7,21 +7,21 @@
 //!
 //! # Why no wake-up is lost
 //!
-//! *WAITERS is set while somebody sleeps*, but for the moment described under "forgetting". Sleepers set it before they look a last
-//! time, and the kernel compares the whole word before it lets them sleep. Owners keep it: an acquirer takes over the bit it finds,
-//! [`release_changed`] clears only the owner, wakes one sleeper of each kind, and keeps the bit if there was one. So if the one that was woken
-//! is killed before it runs, while a third party has taken the lock without having seen any of this, that party's release
-//! wakes the next (glibc's and musl's locks lack this). If it is killed while the word is free, the kernel itself wakes the
-//! next: the dead one's `list_op_pending` still names the word.
+//! *WAITERS is set while somebody sleeps*, but for the moment described under "forgetting". Sleepers set it before they look a
+//! last time, and the kernel compares the whole word before it lets them sleep. Owners keep it: an acquirer takes over the bit it
+//! finds, [`release_changed`] clears only the owner, wakes one sleeper of each kind, and keeps the bit if there was one. So if
+//! the one that was woken is killed before it runs, while a third party has taken the lock without having seen any of this, that
+//! party's release wakes the next (glibc's and musl's locks lack this). If it is killed while the word is free, the kernel itself
+//! wakes the next: the dead one's `list_op_pending` still names the word.
 //!
-//! *A look and a sleep.* A sleeper's look either sees the change, or happens before it. In the second case the owner's release comes after
-//! WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps: so every release that wakes leaves another
-//! [`GENERATION`] in the word, also for who sets WAITERS anew later, and the kernel does not let the sleeper sleep on the old value.
-//! Two such releases bring the old value back. But then nobody is left behind: each of the two woke one of the sleeper's kind, who
-//! takes what was changed and wakes the next when it leaves; or one that wanted the lock, whose release wakes again; or nobody, and
-//! then WAITERS is gone until another sleeper sets it. That one looks itself after that. If it finds nothing, there was nothing left for the
-//! first one either. If it finds something, and there may be more, it *takes WAITERS back* before it leaves: the old value is no value to
-//! sleep on then. It forgets, in the sense below.
+//! *A look and a sleep.* A sleeper's look either sees the change, or happens before it. In the second case the owner's release
+//! comes after WAITERS was set, sees it, and wakes. It may do so just before the sleeper sleeps: so every release that wakes
+//! leaves another [`GENERATION`] in the word, also for who sets WAITERS anew later, and the kernel does not let the sleeper sleep
+//! on the old value. Two such releases bring the old value back. But then nobody is left behind: each of the two woke one of the
+//! sleeper's kind, who takes what was changed and wakes the next when it leaves; or one that wanted the lock, whose release wakes
+//! again; or nobody, and then WAITERS is gone until another sleeper sets it. That one looks itself after that. If it finds
+//! nothing, there was nothing left for the first one either. If it finds something, and there may be more, it *takes WAITERS
+//! back* before it leaves: the old value is no value to sleep on then. It forgets, in the sense below.
 //!
 //! *Passing on.* A wake-up for a change is used up by one sleeper. When it leaves to act on the change it will be busy with
 //! another word, and the kernel would not pass on this one's wake-up for it. So before it turns away it wakes one more of its kind,
@@ -32,28 +32,30 @@
 //! who went to sleep between the two steps. If the forgetter is killed in between, the kernel wakes one of those (the word is free), who
 //! sees that WAITERS is gone, and wakes all the others. Who wants to wake everybody ([`release_and_wake_all`]) does the same.
 //!
-//! *Watched words.* Who sleeps on several words at once ([`watch`], `futex_waitv(2)`) is a sleeper of every kind on each of them, and only one
-//! of them can be its `list_op_pending`. So a wake-up that was meant for one of the others may die with it. Therefore a flag stands beside
-//! each word on which somebody may sleep so: while it is set, a release wakes *all* the sleepers, and so does a sleeper that leaves to act on a
-//! change. Then a death takes no wake-up with it but its own. The watcher sets the flag before it looks; who releases
-//! reads the flag after the store of the word: if it finds the flag clear, the kernel compares the word that it stored, so the watcher's look
-//! came after the change, and those who slept before the change come before the watcher in the kernel's queue. The flag is cleared
-//! before WAITERS is forgotten, and then everybody is woken, and sets it anew; and it is set after WAITERS, so that nobody sleeps whose flag was cleared
-//! before that. A watcher that finds a change before it sleeps takes WAITERS back, too, if it has set it.
+//! *Watched words.* Who sleeps on several words at once ([`watch`], `futex_waitv(2)`) is a sleeper of every kind on each of them,
+//! and only one of them can be its `list_op_pending`. So a wake-up that was meant for one of the others may die with it.
+//! Therefore a flag stands beside each word on which somebody may sleep so: while it is set, a release wakes *all* the sleepers,
+//! and so does a sleeper that leaves to act on a change. Then a death takes no wake-up with it but its own. The watcher sets the
+//! flag before it looks; who releases reads the flag after the store of the word: if it finds the flag clear, the kernel compares
+//! the word that it stored, so the watcher's look came after the change, and those who slept before the change come before the
+//! watcher in the kernel's queue. The flag is cleared before WAITERS is forgotten, and then everybody is woken, and sets it anew;
+//! and it is set after WAITERS, so that nobody sleeps whose flag was cleared before that. A watcher that finds a change before it
+//! sleeps takes WAITERS back, too, if it has set it.
 //!
 //! The kernel knows nothing of the flag: the wake-up for a death that is meant for who wants the lock may go to a watcher. So a
-//! watcher that was woken for nothing by a lock's word wakes all, too ([`Rewake`]), though not for every such wake-up: two of them would wake
-//! each other for ever. If it is killed instead, two have died in the same moment.
+//! watcher that was woken for nothing by a lock's word wakes all, too ([`Rewake`]), though not for every such wake-up: two of
+//! them would wake each other for ever. If it is killed instead, two have died in the same moment.
 //!
-//! *Checked.* `tests/models` tries this file's source itself in many schedules, with old values and with deaths: `make models`. Its scenes fail when
-//! one of the orderings, fences and wake-ups is taken away that `docs/models.md` lists: `make mutations`.
+//! *Checked.* `tests/models` tries this file's source itself in many schedules, with old values and with deaths: `make models`.
+//! Its scenes fail when one of the orderings, fences and wake-ups is taken away that `docs/models.md` lists: `make mutations`.
 //!
 //! *Backstop.* No sleep lasts longer than [`LOOK`] without a look: for two deaths in the same moment; for a sleeper that was not
-//! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for what
-//! concerns it alone (as the senders of a rendezvous do, who do not take each other's changes); for a woken sleeper
-//! that was stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than
-//! the first that called exec has another id by the time the kernel looks at its words (`sync::holder`), and strangers (`sync::strangers`) are never told apart by the
-//! kernel. Those who want the lock ask for it then. They look every [`LOOK`] however often others wake them.
+//! running from its look until the word was the same again, if somebody died in between with WAITERS set anew, or if it waits for
+//! what concerns it alone (as the senders of a rendezvous do, who do not take each other's changes); for a woken sleeper that was
+//! stopped (SIGSTOP) before it could pass anything on, and for owners that the kernel does not mark: a thread other than the
+//! first that called exec has another id by the time the kernel looks at its words (`sync::holder`), and strangers
+//! (`sync::strangers`) are never told apart by the kernel. Those who want the lock ask for it then. They look every [`LOOK`]
+//! however often others wake them.
 
 use std::time::Duration;
 
@@ -274,8 +276,9 @@ fn acquire_slow(call: &Call<'_>, word: &AtomicU32, beside: Beside<'_>, deadline:
     }
 }
 
-/// So many looks of who spins for a lock are tries to take it. An owner that takes it again at once leaves it free for less time than a look that finds it free needs to
-/// become a try; but who only tries keeps the owner from its work. So this is for the first microseconds.
+/// So many looks of who spins for a lock are tries to take it. An owner that takes it again at once leaves it free for less time
+/// than a look that finds it free needs to become a try; but who only tries keeps the owner from its work. So this is for the
+/// first microseconds.
 const TRIES: u32 = 32;
 
 /// Takes the lock of a word that was `seen` free. May fail where nothing has changed.
@@ -299,7 +302,8 @@ fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, mut seen: u32, beside: 
         return false;
     }
     loop {
-        // Release: with the Acquire of `acquire`, for what the dead owner did: who sees that it is gone sees all of that. So does the kernel.
+        // Release: with the Acquire of `acquire`, for what the dead owner did: who sees that it is gone sees all of that. So does
+        // the kernel.
         match word.compare_exchange(seen, OWNER_DIED | WAITERS, Release, Relaxed) {
             Ok(_) => return true,
             // Another one is about to sleep. What was claimed is nobody else's to take.
@@ -462,8 +466,8 @@ fn notify_slow(event: &AtomicU32, watched: &AtomicU32, count: u32) {
     }
 }
 
-/// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working on it. Says
-/// whether it woke everybody.
+/// Clears WAITERS, since nobody was asleep, if the word is still as it was `left`: it is `quiet` then. The call is still working
+/// on it. Says whether it woke everybody.
 fn forget(word: &AtomicU32, (left, quiet): (u32, u32), watched: &AtomicU32) -> bool {
     // Before WAITERS: a watcher that sets it meanwhile cannot sleep on what the word was.
     let was_watched = watched.load(Relaxed) != 0 && watched.swap(0, Relaxed) != 0;
@@ -536,8 +540,8 @@ impl On<'_> {
     /// Sets WAITERS in the word; says how it is then, and whether it was not set before.
     fn set_waiters(&self, word: &AtomicU32) -> (u32, bool) {
         loop {
-            // What the last owner did is seen after the fence that follows. The generation may be an old one: it is asked for where WAITERS is gone, and
-            // then nobody was left behind (see "A look and a sleep").
+            // What the last owner did is seen after the fence that follows. The generation may be an old one: it is asked for
+            // where WAITERS is gone, and then nobody was left behind (see "A look and a sleep").
             let seen = word.load(Relaxed);
             if seen & WAITERS != 0 {
                 return (seen, false);
@@ -553,8 +557,8 @@ impl On<'_> {
         }
     }
 
-    /// Takes WAITERS back, which was set by us alone, if the word is still as we `left` it; says whether everybody was woken. It was free: an
-    /// owner wakes somebody when it lets go.
+    /// Takes WAITERS back, which was set by us alone, if the word is still as we `left` it; says whether everybody was woken. It
+    /// was free: an owner wakes somebody when it lets go.
     fn take_waiters_back(&self, word: &AtomicU32, left: u32) -> bool {
         let quiet = if matches!(self, Self::Event { .. }) { left & !WAITERS } else { 0 };
         forget(word, (left, quiet), self.watched())
@@ -619,8 +623,8 @@ fn wait<T>(
     let mut slept = false;
     loop {
         let (seen, is_mine) = on.set_waiters(word);
-        // With the Release of the last owner, whose word was read above: its changes are seen below, since it is an Acquire fence, too. With the fence in
-        // `notify`.
+        // With the Release of the last owner, whose word was read above: its changes are seen below, since it is an Acquire
+        // fence, too. With the fence in `notify`.
         fence_against(seen);
         if let Some(found) = change().transpose() {
             // Another one may have looked before there was anything, and be about to sleep on what the word was then, and is again.
@@ -666,8 +670,8 @@ pub(crate) fn watch((on, word): (On<'_>, &AtomicU32)) -> (u32, bool) {
     (seen, is_mine)
 }
 
-/// What a watcher does that will not sleep on this word, which was `seen` with [`watch`], since there is a change: as in `wait_for_change`. The call must be
-/// working on the word.
+/// What a watcher does that will not sleep on this word, which was `seen` with [`watch`], since there is a change: as in
+/// `wait_for_change`. The call must be working on the word.
 pub(crate) fn unwatch((on, word): (On<'_>, &AtomicU32), (seen, is_mine): (u32, bool)) {
     if is_mine && seen & TID == 0 {
         on.take_waiters_back(word, seen);

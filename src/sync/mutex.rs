@@ -35,10 +35,11 @@ const CONSISTENT: u32 = 0;
 
 /// A mutex that processes share, with the data that it guards (plain old data; `()` where the data lies elsewhere).
 ///
-/// It belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread ends in whatever way (its process
-/// was killed, it returned, it called exec), the next who locks the mutex gets it, and [`MutexGuard::owner_died`] says that the
-/// data may be half changed. A thread can hold 1900 mutexes at a time. That stays so for every later owner until one of them has repaired the data and says so with
-/// [`MutexGuard::mark_consistent`], or gives the mutex up for good with [`MutexGuard::give_up`].
+/// It belongs to the thread that locks it, which alone can unlock it. It is robust: if that thread ends in whatever way (its
+/// process was killed, it returned, it called exec), the next who locks the mutex gets it, and [`MutexGuard::owner_died`] says
+/// that the data may be half changed. A thread can hold 1900 mutexes at a time. That stays so for every later owner until one of
+/// them has repaired the data and says so with [`MutexGuard::mark_consistent`], or gives the mutex up for good with
+/// [`MutexGuard::give_up`].
 ///
 /// All methods may be called from any thread. Locking and unlocking make no system call unless somebody waits.
 ///
@@ -65,8 +66,8 @@ pub struct Mutex<T: Pod = ()> {
     shared: Shared<MutexLayout>,
     users: Users,
     data: NonNull<T>,
-    /// Who holds it through this handle (0: nobody), as it stands in the word: a thread whose robust list leads through this mapping, unless it
-    /// is a stranger. In the upper half `forks()` when it took it.
+    /// Who holds it through this handle (0: nobody), as it stands in the word: a thread whose robust list leads through this
+    /// mapping, unless it is a stranger. In the upper half `forks()` when it took it.
     held: AtomicU64,
     /// How often it was unlocked through this handle since it became loud (`sync::quiet`), nobody having waited.
     calm: AtomicU32,
@@ -101,7 +102,8 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system; `Unsupported` as [`Queue::open`](crate::Queue::open).
+    /// `NotFound`; `WrongKind`, `WrongVersion`, `Corrupted`, `PermissionDenied` and other errors of the system; `Unsupported` as
+    /// [`Queue::open`](crate::Queue::open).
     pub fn open<'a>(name: impl Into<Name<'a>>) -> Result<Self> {
         Self::open_named(&name.into())
     }

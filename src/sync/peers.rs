@@ -33,7 +33,8 @@ impl Peer {
 }
 
 impl<const N: usize> Peers<N> {
-    /// Puts this process, `me`, on the table; says where. The caller holds the lock; `is_gone` says which processes are, and `forget` sees to what a dead process leaves behind.
+    /// Puts this process, `me`, on the table; says where. The caller holds the lock; `is_gone` says which processes are, and
+    /// `forget` sees to what a dead process leaves behind.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@
 //! a hint: whoever is woken by it asks whether the process is gone. A thread may end before its process does; then the next call of
 //! another thread makes that one the owner.
 //!
-//! The lock is a quiet one (`sync::quiet`). Who gives permits back lets go of it by a read-modify-write in any case: before it asks whether somebody sleeps on the event
-//! there must be one.
+//! The lock is a quiet one (`sync::quiet`). Who gives permits back lets go of it by a read-modify-write in any case: before it
+//! asks whether somebody sleeps on the event there must be one.
 //!
 //! # Why no wake-up is lost
 //!
@@ -70,7 +70,8 @@ impl Permits {
         if self.acquire_simply() && !self.shared.is_cut() { Ok(()) } else { self.acquire_in_any_case(deadline) }
     }
 
-    /// Takes a permit if that is simple: one is free, nobody has the lock or waits for it, and this process has an entry. If not, nothing was done.
+    /// Takes a permit if that is simple: one is free, nobody has the lock or waits for it, and this process has an entry. If not,
+    /// nothing was done.
     #[inline]
     fn acquire_simply(&self) -> bool {
         let Some(call) = Call::enter_simply(&self.shared.holders.lock) else { return false };

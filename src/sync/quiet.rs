@@ -1,29 +1,31 @@
 //! Quiet locks: letting go of a lock by a plain store while nobody has slept on its word for a while.
 //!
-//! To let go of a lock one has to find out whether somebody sleeps on its word, in the same step: a read-modify-write, which takes a third of the time that a lock
-//! and its unlock take. A *quiet* lock's owner stores 0, and looks afterwards whether somebody has *asked* for a wake-up meanwhile. Both are plain; it is the
-//! one who wants to sleep that pays for it, once, by [`barrier_everywhere`]. From then on the lock is *loud*, and all let go of it by a compare-exchange
-//! (`lock::release`), until an owner finds that it has been calm for a while.
+//! To let go of a lock one has to find out whether somebody sleeps on its word, in the same step: a read-modify-write, which
+//! takes a third of the time that a lock and its unlock take. A *quiet* lock's owner stores 0, and looks afterwards whether
+//! somebody has *asked* for a wake-up meanwhile. Both are plain; it is the one who wants to sleep that pays for it, once, by
+//! [`barrier_everywhere`]. From then on the lock is *loud*, and all let go of it by a compare-exchange (`lock::release`), until
+//! an owner finds that it has been calm for a while.
 //!
-//! `turn` says how the lock is: each step to the next stage (quiet, asked, loud, and quiet again) adds to it, so that no value comes back. `heard` is what the last
-//! who took the lock found there: it alone writes it, and lets go in the way that this says.
+//! `turn` says how the lock is: each step to the next stage (quiet, asked, loud, and quiet again) adds to it, so that no value
+//! comes back. `heard` is what the last who took the lock found there: it alone writes it, and lets go in the way that this says.
 //!
 //! # Why no wake-up is lost
 //!
-//! Who is about to sleep has set WAITERS in the word, sees to it that the lock is loud ([`Quiet::ask`]), and sleeps if the kernel finds the word as it was with
-//! WAITERS. An owner that heard that the lock is loud finds WAITERS, as in `sync::lock`. One that heard that it is quiet looks at the word, stores 0 if there is
-//! no WAITERS, and looks at `turn`. If the store has overwritten WAITERS, it came after the look of the kernel, so after the barrier; then the look at `turn` came
-//! after the barrier, too, and finds that somebody has asked. The owner sets WAITERS again, and wakes.
+//! Who is about to sleep has set WAITERS in the word, sees to it that the lock is loud ([`Quiet::ask`]), and sleeps if the kernel
+//! finds the word as it was with WAITERS. An owner that heard that the lock is loud finds WAITERS, as in `sync::lock`. One that
+//! heard that it is quiet looks at the word, stores 0 if there is no WAITERS, and looks at `turn`. If the store has overwritten
+//! WAITERS, it came after the look of the kernel, so after the barrier; then the look at `turn` came after the barrier, too, and
+//! finds that somebody has asked. The owner sets WAITERS again, and wakes.
 //!
-//! A lock becomes quiet again by who holds it: it says so in `turn`, and lets go by a compare-exchange. If WAITERS was set before that, this finds it. Whoever sets it
-//! later finds the new `turn`, and asks.
+//! A lock becomes quiet again by who holds it: it says so in `turn`, and lets go by a compare-exchange. If WAITERS was set before
+//! that, this finds it. Whoever sets it later finds the new `turn`, and asks.
 //!
 //! # Why a death does no harm
 //!
-//! The owner may die after its store, before it wakes. If the lock is free then, the kernel wakes a sleeper. If another one has taken it, that one saw
-//! that `turn` is not what was heard before it: by the argument above somebody has asked before the store, or nobody sleeps. So it sets WAITERS itself
-//! ([`Quiet::heed`]), and wakes when it lets go. (An owner that is stopped there, and a second one that is killed before it has set WAITERS: then
-//! the sleeper looks by itself, after `lock::LOOK`.)
+//! The owner may die after its store, before it wakes. If the lock is free then, the kernel wakes a sleeper. If another one has
+//! taken it, that one saw that `turn` is not what was heard before it: by the argument above somebody has asked before the store,
+//! or nobody sleeps. So it sets WAITERS itself ([`Quiet::heed`]), and wakes when it lets go. (An owner that is stopped there, and
+//! a second one that is killed before it has set WAITERS: then the sleeper looks by itself, after `lock::LOOK`.)
 //!
 //! `tests/models` tries this source, with a [`QUIET_AFTER`] of 1: the scenes "quiet lock".
 
@@ -106,8 +108,9 @@ impl Quiet {
         self.heard.store(turn, Relaxed);
     }
 
-    /// Lets go of the lock of `word`, which this thread holds as `owner`, which was `seen` since then, and on which nobody sleeps for a change. The call works on it.
-    /// `calm`: how often this process has let go of it since it became loud, nobody having waited.
+    /// Lets go of the lock of `word`, which this thread holds as `owner`, which was `seen` since then, and on which nobody sleeps
+    /// for a change. The call works on it. `calm`: how often this process has let go of it since it became loud, nobody having
+    /// waited.
     #[inline]
     pub(crate) fn release(&self, (owner, seen): (u32, u32), word: &AtomicU32, calm: &Private) {
         let heard = self.heard.load(Relaxed);
@@ -123,7 +126,8 @@ impl Quiet {
         }
     }
 
-    /// As [`Quiet::release`], by a read-modify-write however the lock is: for who goes on to wake those who sleep on another word (`lock::notify`).
+    /// As [`Quiet::release`], by a read-modify-write however the lock is: for who goes on to wake those who sleep on another word
+    /// (`lock::notify`).
     #[inline]
     pub(crate) fn release_fenced(&self, owner: u32, word: &AtomicU32, calm: &Private) {
         let heard = self.heard.load(Relaxed);
@@ -157,7 +161,8 @@ impl Quiet {
         lock::release_as(owner, word);
     }
 
-    /// What who is about to sleep on the word does after it has set WAITERS there, or has found it: from here on owners find it, or that somebody has asked.
+    /// What who is about to sleep on the word does after it has set WAITERS there, or has found it: from here on owners find it,
+    /// or that somebody has asked.
     pub(crate) fn ask(&self, word: &AtomicU32) {
         // Acquire: with the Release in `lock::release`, for `turn`.
         word.load(Acquire);

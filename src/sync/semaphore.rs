@@ -328,11 +328,12 @@ impl Semaphore {
     /// nothing. So, when it is readable, call [`Semaphore::try_acquire`]. The descriptor may be readable although nothing is there, when
     /// another one was faster.
     ///
-    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the same one. The first
-    /// one for any object starts a thread in this process, which blocks all signals and sleeps until there is something to tell.
+    /// It belongs to the handle, and is closed with it: neither read from it nor write to it, nor close it. Each call gives the
+    /// same one. The first one for any object starts a thread in this process, which blocks all signals and sleeps until there is
+    /// something to tell.
     ///
-    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It is closed on
-    /// exec.
+    /// In a child of fork ask again: the child has a descriptor of its own then, and must not use the one that it inherited. It
+    /// is closed on exec.
     ///
     /// # Errors
     ///

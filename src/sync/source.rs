@@ -26,8 +26,8 @@ pub(crate) trait Source: Send + Sync {
     /// Whether an attempt would not have to wait, or would fail, at this moment. `closely`: the system is asked, too, who is gone.
     fn ready(&self, closely: bool) -> bool;
 
-    /// Called once its word is prepared for a sleep, and before the last look: others may wait for somebody who waits. The call works on that
-    /// word before and after.
+    /// Called once its word is prepared for a sleep, and before the last look: others may wait for somebody who waits. The call
+    /// works on that word before and after.
     fn waits(&self, call: &Call<'_>) {
         let _ = call;
     }
@@ -37,8 +37,8 @@ pub(crate) trait Source: Send + Sync {
         false
     }
 
-    /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether to look again in a moment: one is
-    /// marked already, whose process will be gone then, or it is ready by now.
+    /// Adds the words that the kernel marks when somebody's death makes it ready, and the values to sleep on. Says whether to
+    /// look again in a moment: one is marked already, whose process will be gone then, or it is ready by now.
     fn watch_lives<'a>(&'a self, words: &mut Vec<(&'a AtomicU32, u32)>) -> bool {
         let _ = words;
         false
@@ -159,7 +159,8 @@ fn longest(sources: &[&dyn Source]) -> Duration {
     if sources.is_empty() { Duration::MAX } else { LOOK }
 }
 
-/// Wakes all the others who wait for what is ready: they are to look, too, since we may be killed, or take nothing. Says whether something is.
+/// Wakes all the others who wait for what is ready: they are to look, too, since we may be killed, or take nothing. Says whether
+/// something is.
 fn pass_on(sources: &[&dyn Source]) -> bool {
     let mut ready = sources.iter().filter(|source| source.ready(false)).peekable();
     let any = ready.peek().is_some();

@@ -5,17 +5,18 @@
 //! lock from its living owner. So a process that opens an object of another namespace's makes its users *strangers*: from then on they
 //! stand in the object's words by numbers that are no thread ids, which the kernel never touches.
 //!
-//! These numbers are those of *lives* (`sync::life_table`), in one table for all the pid namespaces that use a directory. Each thread
-//! of a stranger begins a life with its first call: two robust words that it alone owns, so that there the kernel's mark can be trusted. The thread stands in
-//! the first by its own id, and in the second by its process's: a thread that calls exec has that one by the time the kernel looks. A life has ended
-//! when either is marked, and an owner is gone when its life has ended. A process is known by the life of a thread that it starts for this purpose, and which does nothing
-//! but live; it is gone when that life and those of all its other threads have ended: a killed process's threads do not end at once.
+//! These numbers are those of *lives* (`sync::life_table`), in one table for all the pid namespaces that use a directory. Each
+//! thread of a stranger begins a life with its first call: two robust words that it alone owns, so that there the kernel's mark
+//! can be trusted. The thread stands in the first by its own id, and in the second by its process's: a thread that calls exec has
+//! that one by the time the kernel looks. A life has ended when either is marked, and an owner is gone when its life has ended. A
+//! process is known by the life of a thread that it starts for this purpose, and which does nothing but live; it is gone when
+//! that life and those of all its other threads have ended: a killed process's threads do not end at once.
 //!
 //! # What survivors see
 //!
-//! The kernel does not wake them for a death of a stranger: who waits looks after [`lock::LOOK`](crate::sync::lock::LOOK) at the latest, sees
-//! that the owner is gone, and does to the word what the kernel would have done. Who waits for messages that others have on lease sleeps
-//! on the lives of those, as it would on those of its own namespace.
+//! The kernel does not wake them for a death of a stranger: who waits looks after [`lock::LOOK`](crate::sync::lock::LOOK) at the
+//! latest, sees that the owner is gone, and does to the word what the kernel would have done. Who waits for messages that others
+//! have on lease sleeps on the lives of those, as it would on those of its own namespace.
 //!
 //! What a process had begun before the first stranger came it ends as it began it, by its own id, which then is known to be gone
 //! only in its own pid namespace. There, and wherever something cannot be known, it counts as alive.
@@ -56,7 +57,8 @@ use crate::time::Deadline;
 
 const KIND: TableKind = TableKind { tag: STRANGERS_TAG, entries: MOST_LIVES };
 
-/// Set in the owner of a lock word that is a stranger: its life is in the next 12 bits, and the lower bits of how often it was begun in the other
+/// Set in the owner of a lock word that is a stranger: its life is in the next 12 bits, and the lower bits of how often it was
+/// begun in the other
 /// 17. Thread ids are below 2^22.
 pub(super) const STRANGER: u32 = 1 << 29;
 const BEGUN_BITS: u32 = 17;
@@ -253,8 +255,8 @@ impl Strangers {
         word.fetch_and(WAITERS, Relaxed);
         entry.process_id.store(std::process::id(), Relaxed);
         second.store(std::process::id(), Relaxed);
-        // SAFETY: the links fall on memory of this process behind the words, each 16 bytes, which stays mapped. They are on no list: that of their
-        // last owner ended with that thread.
+        // SAFETY: the links fall on memory of this process behind the words, each 16 bytes, which stays mapped. They are on no
+        // list: that of their last owner ended with that thread.
         unsafe {
             // The kernel comes to them in reverse: it is done with both when the first word is marked (`is_free`).
             call.link(word);
@@ -294,8 +296,9 @@ impl Strangers {
         self.table.word_at(life).load(Acquire) & TID != 0 && self.table.second_at(life).load(Relaxed) & TID != 0
     }
 
-    /// Whether the thread with the id `own_tid` may begin a life anew: the old one has ended, and the kernel will not mark the new one's words for
-    /// the old one's end. Ids of several namespaces are equal often, and a thread may wait for a processor on its way out, between its words.
+    /// Whether the thread with the id `own_tid` may begin a life anew: the old one has ended, and the kernel will not mark the
+    /// new one's words for the old one's end. Ids of several namespaces are equal often, and a thread may wait for a processor on
+    /// its way out, between its words.
     fn is_free(&self, life: u32, own_tid: u32) -> bool {
         // Acquire: as in `lives`.
         let owner = self.table.word_at(life).load(Acquire) & TID;
@@ -303,7 +306,8 @@ impl Strangers {
             // The kernel comes to this one last.
             return true;
         }
-        // If the other one alone is marked, then the thread has called exec, and has its process's id now. If it always had, this one is about to be marked.
+        // If the other one alone is marked, then the thread has called exec, and has its process's id now. If it always had, this
+        // one is about to be marked.
         let process_id = self.table.entry_at(life).process_id.load(Relaxed);
         self.table.second_at(life).load(Relaxed) & TID == 0 && ![owner, own_tid].contains(&process_id)
     }

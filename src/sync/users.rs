@@ -112,8 +112,9 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// `Reentrant`, as [`Call::enter`]. Among strangers, in this process's and this thread's first call, also `LimitReached` where 4095
-    /// threads of several pid namespaces use the directory, `WouldBlock` where somebody was stopped while joining, and errors of the system.
+    /// `Reentrant`, as [`Call::enter`]. Among strangers, in this process's and this thread's first call, also `LimitReached`
+    /// where 4095 threads of several pid namespaces use the directory, `WouldBlock` where somebody was stopped while joining, and
+    /// errors of the system.
     #[inline]
     pub(crate) fn enter(&self, word: &AtomicU32) -> Result<Call<'_>> {
         if self.are_strangers() { self.enter_as_stranger() } else { Call::enter_among(word, self) }
@@ -138,8 +139,8 @@ impl Users {
 
     #[cold]
     fn stranger_or_native(&self) -> Identity {
-        // At home, the first stranger may have come since the call was entered. Then it ends as it began: of a thread without a life nobody would
-        // know when it has stopped. Elsewhere a call is not entered before the process has a life.
+        // At home, the first stranger may have come since the call was entered. Then it ends as it began: of a thread without a
+        // life nobody would know when it has stopped. Elsewhere a call is not entered before the process has a life.
         let began = self.strangers.get().is_some_and(|strangers| strangers.known_standing().is_some());
         self.stranger().filter(|_| began).unwrap_or(if self.are_at_home() { me().identity } else { Identity::of_life(0, 0) })
     }

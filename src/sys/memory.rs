@@ -1,7 +1,8 @@
 //! What the program does with shared memory: atomic reads and writes of words, and copies of bytes.
 //!
-//! All that the protocols of `sync` and `queue` do to it, and so to each other, goes through here and through `futex` and `thread`. The models
-//! (`tests/models`) put their own in the place of these three, and try what may happen between any two steps.
+//! All that the protocols of `sync` and `queue` do to it, and so to each other, goes through here and through `futex` and
+//! `thread`. The models (`tests/models`) put their own in the place of these three, and try what may happen between any two
+//! steps.
 
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
@@ -91,8 +92,8 @@ impl Counter {
     }
 }
 
-/// Reads a word as an Acquire load does, where its memory may be given back to the system meanwhile: None where it is gone, and there is none to be had.
-/// A load would be a SIGBUS then.
+/// Reads a word as an Acquire load does, where its memory may be given back to the system meanwhile: None where it is gone, and
+/// there is none to be had. A load would be a SIGBUS then.
 #[cold]
 pub(crate) fn read_if_there(word: &AtomicU64) -> Option<u64> {
     let mut value = 0_u64;
@@ -134,8 +135,8 @@ pub(crate) unsafe fn copy(from: NonNull<u8>, to: NonNull<u8>, len: usize) {
     }
 }
 
-/// Copies the first `N` bytes and the last `N`, of `len` that are at least `N` and at most twice as many: a call of `memmove` costs more than
-/// that.
+/// Copies the first `N` bytes and the last `N`, of `len` that are at least `N` and at most twice as many: a call of `memmove`
+/// costs more than that.
 ///
 /// # Safety
 ///

@@ -20,8 +20,9 @@ use nix::unistd::Pid;
 
 use crate::sys::thread::{Uncancelled, forks, watch_forks};
 
-/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its [`Start`] in the next 38. Or, with bit 60 set, the number of a
-/// life in the next 12, and how often that was begun in the other 48. The upper three bits are 0: they are other people's to use. 0 is nobody.
+/// Who a process is, in one word: its id in the lower 22 bits (the kernel's limit), its [`Start`] in the next 38. Or, with bit 60
+/// set, the number of a life in the next 12, and how often that was begun in the other 48. The upper three bits are 0: they are
+/// other people's to use. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(pub(crate) u64);
 
@@ -33,8 +34,9 @@ const LIFE_SHIFT: u32 = 48;
 /// The most lives there can be.
 pub(crate) const MOST_LIVES: u32 = (1 << 12) - 1;
 
-/// How a process came to be what it is: when it was started, in clock ticks since boot, in the lower 24 bits (two days, after which a process
-/// id that is used again meets the same tick hardly ever), and its program's stack in the upper 14. Each is 0 where it cannot be known.
+/// How a process came to be what it is: when it was started, in clock ticks since boot, in the lower 24 bits (two days, after
+/// which a process id that is used again meets the same tick hardly ever), and its program's stack in the upper 14. Each is 0
+/// where it cannot be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Start(u64);
 
@@ -57,7 +59,8 @@ impl Start {
     }
 }
 
-/// A thread of a program, in one word: the program's [`Identity`] with the thread's id in the place of the ticks. The upper four bits are 0. 0 is nobody.
+/// A thread of a program, in one word: the program's [`Identity`] with the thread's id in the place of the ticks. The upper four
+/// bits are 0. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ThreadOf(pub(crate) u64);
 
@@ -143,7 +146,8 @@ impl Identity {
         self.0 & ((1 << LIFE_SHIFT) - 1)
     }
 
-    /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in. Of who is known by a life, nothing is known here.
+    /// Whether the process is known to be gone. `namespace` is the pid namespace it lived in. Of who is known by a life, nothing
+    /// is known here.
     pub(crate) fn is_gone(self, namespace: u32) -> bool {
         let me = me();
         if namespace != me.namespace || namespace == 0 || self.pid() == 0 {
@@ -152,8 +156,8 @@ impl Identity {
         if thread_is_gone(self.pid()) {
             return true;
         }
-        // Its id is in use: by it, by another one, by the program that it has become, or by what is left of it until its parent has asked for
-        // its status.
+        // Its id is in use: by it, by another one, by the program that it has become, or by what is left of it until its parent
+        // has asked for its status.
         // Where `/proc` does not show it (hidepid), it counts as alive.
         me.proc_is_ours
             && stat(&self.pid().to_string()).is_some_and(|stat| stat.has_ended() || stat.start.differs(Start(self.start())))
@@ -232,8 +236,8 @@ pub(crate) fn is_left_to(threads: u32) -> Option<bool> {
 /// Whether the first thread of this process has ended. Needs no descriptor.
 pub(crate) fn first_thread_has_ended() -> bool {
     let (mut list, mut len) = (std::ptr::null_mut::<c_void>(), 0_usize);
-    // SAFETY: the kernel stores one word in each. It takes the list of robust words from a thread that ends (`futex_cleanup` in `kernel/futex/core.c`);
-    // until then it is the C library's.
+    // SAFETY: the kernel stores one word in each. It takes the list of robust words from a thread that ends (`futex_cleanup` in
+    // `kernel/futex/core.c`); until then it is the C library's.
     let result = unsafe { libc::syscall(libc::SYS_get_robust_list, std::process::id(), &raw mut list, &raw mut len) };
     result == 0 && list.is_null()
 }

@@ -102,7 +102,8 @@ pub(crate) fn watch_forks() {
     // Not a `Once`: a signal handler may come here while it is being called.
     static WATCHING: AtomicBool = AtomicBool::new(false);
     if !WATCHING.load(Relaxed) {
-        // SAFETY: the handler only touches thread-local cells and atomics, and makes a system call, which is allowed in a forked child. Twice is no harm.
+        // SAFETY: the handler only touches thread-local cells and atomics, and makes a system call, which is allowed in a forked
+        // child. Twice is no harm.
         unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
         WATCHING.store(true, Relaxed);
     }
@@ -142,8 +143,9 @@ fn meet_thread() -> Result<Thread> {
     Ok(thread)
 }
 
-/// While it lives, this thread is not cancelled (`pthread_cancel(3)`): some system calls are places where a C library ends a thread, which it
-/// cannot do through frames of Rust. The thread ends after the call. (`futex(2)` is no such place, nor is what needs no system call.)
+/// While it lives, this thread is not cancelled (`pthread_cancel(3)`): some system calls are places where a C library ends a
+/// thread, which it cannot do through frames of Rust. The thread ends after the call. (`futex(2)` is no such place, nor is what
+/// needs no system call.)
 pub(crate) struct Uncancelled {
     before: libc::c_int,
 }
@@ -232,8 +234,9 @@ impl<'a> Call<'a> {
 
     /// As [`Call::enter`], of a thread that has made a call before; None where it has not, or is inside one.
     ///
-    /// For the shortest ways through this library: a `Result` with all that an error may say goes through memory, is written in small pieces and read in large
-    /// ones, and then a processor waits until its earlier stores have left it, those to shared memory among them.
+    /// For the shortest ways through this library: a `Result` with all that an error may say goes through memory, is written in
+    /// small pieces and read in large ones, and then a processor waits until its earlier stores have left it, those to shared
+    /// memory among them.
     #[inline]
     pub(crate) fn enter_simply(word: &AtomicU32) -> Option<Self> {
         Self::enter_simply_among(word, &Neighbours)
@@ -442,8 +445,8 @@ impl<'a> Call<'a> {
     ///
     /// # Safety
     ///
-    /// [`Call::can_link`] said yes. The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays mapped until [`Call::unlink`],
-    /// and is not on the list yet.
+    /// [`Call::can_link`] said yes. The word is followed by [`LINKS_LEN`] writable bytes kept for this, aligned to 8, stays
+    /// mapped until [`Call::unlink`], and is not on the list yet.
     #[inline]
     pub(crate) unsafe fn link(&self, word: &AtomicU32) {
         let (head, node) = (self.thread.head, self.node(word));
@@ -463,8 +466,8 @@ impl<'a> Call<'a> {
         self.linked().set(self.linked().get() + 1);
     }
 
-    /// Takes a word off this thread's robust list. False where the links were lost, with the memory that they were in (`sys::truncation`): then
-    /// what is there in its place must stay mapped for good, since those of other words may lead there.
+    /// Takes a word off this thread's robust list. False where the links were lost, with the memory that they were in
+    /// (`sys::truncation`): then what is there in its place must stay mapped for good, since those of other words may lead there.
     ///
     /// # Safety
     ///

@@ -1,8 +1,9 @@
 //! Files that are cut short while they are mapped: what the signal handler needs to know, and the handler.
 //!
-//! `mmap(2)`, `sigaction(2)`, `signal-safety(7)`. Who touches a page behind the end of a mapped file, or one for which the file system has no memory left, gets a
-//! SIGBUS. [`catch_truncation`] installs a handler that puts zeroed pages of this process alone in the place of the rest of that mapping,
-//! so that the access goes on, and notes that it did ([`Registered::is_cut`]). Whoever has used the mapping looks at the note afterwards.
+//! `mmap(2)`, `sigaction(2)`, `signal-safety(7)`. Who touches a page behind the end of a mapped file, or one for which the file
+//! system has no memory left, gets a SIGBUS. [`catch_truncation`] installs a handler that puts zeroed pages of this process alone
+//! in the place of the rest of that mapping, so that the access goes on, and notes that it did ([`Registered::is_cut`]). Whoever
+//! has used the mapping looks at the note afterwards.
 //!
 //! The handler finds the mappings in a table that it reads without a lock. An entry has a version, odd while it changes: the handler
 //! passes over those, and over any that has changed while it was read. That of the mapping in which the thread was
@@ -126,19 +127,21 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 
 /// Lets this process survive that the file of an object is cut short while it has it open.
 ///
-/// Touching memory of a file that another process has truncated raises SIGBUS, which ends a process. From this call on, where that happens inside
-/// an object of this library, also to the program's own access to the bytes of a [`Region`](crate::Region), the rest of that object's memory is
-/// replaced with zeros that only this process sees, and the access goes on. Calls on the object and on all that is placed in it return
-/// [`Error::Corrupted`] from then on, as does the one that met it; those that wait notice within 100 ms. Close such an object, and open or create it
-/// anew. The same goes where the file system is full and another process has taken memory away that the object had (`fallocate(2)` with
-/// FALLOC_FL_PUNCH_HOLE), or said in an object that there is memory where there is none.
+/// Touching memory of a file that another process has truncated raises SIGBUS, which ends a process. From this call on, where
+/// that happens inside an object of this library, also to the program's own access to the bytes of a [`Region`](crate::Region),
+/// the rest of that object's memory is replaced with zeros that only this process sees, and the access goes on. Calls on the
+/// object and on all that is placed in it return [`Error::Corrupted`] from then on, as does the one that met it; those that wait
+/// notice within 100 ms. Close such an object, and open or create it anew. The same goes where the file system is full and
+/// another process has taken memory away that the object had (`fallocate(2)` with FALLOC_FL_PUNCH_HOLE), or said in an object
+/// that there is memory where there is none.
 ///
 /// It installs a handler for SIGBUS in the whole process. Every other SIGBUS goes to the handler that was there before, or does what SIGBUS
 /// does by default. So call it once, early, from any thread, but after others that handle SIGBUS have installed theirs: one that
 /// is installed later replaces it. Further calls do nothing. Children of fork inherit it, programs started by exec do not.
 ///
-/// What it cannot help: system calls that are given such memory fail with EFAULT; a thread that has blocked SIGBUS is ended by the kernel; and of a thread that
-/// dies while it holds a mutex whose memory is gone, neither that mutex nor those that it locked before are given to the next owner.
+/// What it cannot help: system calls that are given such memory fail with EFAULT; a thread that has blocked SIGBUS is ended by
+/// the kernel; and of a thread that dies while it holds a mutex whose memory is gone, neither that mutex nor those that it locked
+/// before are given to the next owner.
 ///
 /// ```
 /// # fn main() -> rsipc::Result<()> {

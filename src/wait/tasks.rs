@@ -14,9 +14,9 @@ use crate::sync::watcher::Task;
 impl Queue {
     /// Receives the next message, in an async program.
     ///
-    /// Dropping the future before it is ready loses no message: one is taken in the poll that returns it, and not before. Any number of tasks
-    /// may receive from the queue; each message goes to one of them. It runs on any runtime, and starts a thread in this process as
-    /// [`Queue::readiness_fd`] does.
+    /// Dropping the future before it is ready loses no message: one is taken in the poll that returns it, and not before. Any
+    /// number of tasks may receive from the queue; each message goes to one of them. It runs on any runtime, and starts a thread
+    /// in this process as [`Queue::readiness_fd`] does.
     ///
     /// ```
     /// # fn main() -> rsipc::Result<()> {

@@ -1,4 +1,5 @@
-//! Scenes with many messages in one call: of a killed batch the first so many are there, or gone, whole and in order, and none of the others.
+//! Scenes with many messages in one call: of a killed batch the first so many are there, or gone, whole and in order, and none of
+//! the others.
 
 use std::cell::{Cell, RefCell};
 

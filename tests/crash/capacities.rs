@@ -142,8 +142,8 @@ pub fn scene<'a>(
     })
 }
 
-/// Takes the offers of those who sleep in a rendezvous, and what comes back of them; says also whether those whose offers had been taken were awake
-/// before, without our help. `number_of`: a sleeper's message.
+/// Takes the offers of those who sleep in a rendezvous, and what comes back of them; says also whether those whose offers had
+/// been taken were awake before, without our help. `number_of`: a sleeper's message.
 pub fn take_offers(queue: &Queue, sleepers: &Sleepers, number_of: impl Fn(usize) -> u64) -> Result<(Vec<u64>, bool), Fault> {
     std::thread::sleep(Duration::from_millis(20));
     let asleep = sleepers.asleep()?;
@@ -197,8 +197,9 @@ pub mod before {
         two(scene);
     }
 
-    /// All who wait have been woken once more than without this. Each time the free word of a lock that somebody waits at changes between looking
-    /// to its next owner as it should, and as if the last one had died; then that wakes all of them, whose wake-ups are not needed any more.
+    /// All who wait have been woken once more than without this. Each time the free word of a lock that somebody waits at changes
+    /// between looking to its next owner as it should, and as if the last one had died; then that wakes all of them, whose
+    /// wake-ups are not needed any more.
     pub fn all_woken(scene: &CapacityScene) {
         // Who leases for the first time wakes all.
         assert_eq!(scene.queue.lease_timeout(SHORT).err(), Some(Error::TimedOut));

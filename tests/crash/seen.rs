@@ -102,7 +102,8 @@ impl Seen {
         seen
     }
 
-    /// Whether it is not as it was when this was asked last, before the instruction at `place`. After a system call there may be other files.
+    /// Whether it is not as it was when this was asked last, before the instruction at `place`. After a system call there may be
+    /// other files.
     pub fn has_changed(&mut self, place: u64, after_call: bool) -> bool {
         // It reads the clock again if that has moved on meanwhile, which it does all the time if each step lasts.
         if self.vdso.contains(&place) {

@@ -11,7 +11,8 @@ use crate::victim::{Ran, Server, Trace, Victim, in_words};
 pub const HANG: Duration = Duration::from_secs(5);
 /// A sleeper that runs later than this was not woken, but looked by itself.
 pub const LATE: u64 = 50_000_000;
-/// Who sleeps looks every 100 ms, and one that fell asleep longer ago than this could be back in less than [`LATE`] without having been woken.
+/// Who sleeps looks every 100 ms, and one that fell asleep longer ago than this could be back in less than [`LATE`] without
+/// having been woken.
 const FRESH: Duration = Duration::from_millis(30);
 /// In this time one that sleeps has looked by itself.
 const LOOK: Duration = Duration::from_millis(150);
@@ -86,7 +87,8 @@ pub trait Scene {
     fn barge(&self) {}
     /// Right after the kill: gives that back.
     fn let_go(&self) {}
-    /// A second victim, which sleeps before the first begins, and is killed once the first one's death, or what it did before, has woken it.
+    /// A second victim, which sleeps before the first begins, and is killed once the first one's death, or what it did before,
+    /// has woken it.
     fn has_second(&self) -> bool {
         false
     }
@@ -98,7 +100,8 @@ pub trait Scene {
     fn late(&self) -> u64 {
         LATE
     }
-    /// Whether one more comes right before the kill, or while the victim stands still, to whom `sleep` gives the last number: it may have to wait for the victim's lock.
+    /// Whether one more comes right before the kill, or while the victim stands still, to whom `sleep` gives the last number: it
+    /// may have to wait for the victim's lock.
     fn another_comes(&self) -> bool {
         false
     }
@@ -350,15 +353,17 @@ const MANY: u64 = 100;
 const MOST_OF_ALL: u64 = 3000;
 /// The second victim is not followed further than this.
 const MOST_OF_SECOND: u64 = if cfg!(debug_assertions) { 3000 } else { MOST_STEPS };
-/// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed further than this.
+/// An operation that looks at its watch again and again makes more steps the longer each of them lasts: it is not followed
+/// further than this.
 const MOST_STEPS: u64 = 150_000;
 /// Such an operation does some things again and again: those that it does at its own pace are tried each time, the others so many times.
 const OFTEN: usize = 3;
 /// Where so many failed the scene is left.
 const ENOUGH: usize = 50;
 
-/// Kills the victims of new scenes wherever others can tell the difference: after each instruction that changed what they can see, and before
-/// and after each system call. And after some of the other instructions, from a point on that differs between runs, or after all of them.
+/// Kills the victims of new scenes wherever others can tell the difference: after each instruction that changed what they can
+/// see, and before and after each system call. And after some of the other instructions, from a point on that differs between
+/// runs, or after all of them.
 pub fn kill_everywhere<'a>(make: &dyn Fn() -> Box<dyn Scene + 'a>, plan: Plan<'_>) -> Tally {
     let mut tally = Tally::default();
     let first = run(&*make(), plan.server, Way::Watched, MOST_STEPS, MOST_OF_SECOND);
@@ -492,7 +497,8 @@ impl Tally {
     }
 }
 
-/// Lets the victim of `scene` run for `limit` instructions, or to its end, and kills it; and the second one, if it is woken, for `second_limit`.
+/// Lets the victim of `scene` run for `limit` instructions, or to its end, and kills it; and the second one, if it is woken, for
+/// `second_limit`.
 fn run(scene: &dyn Scene, server: Option<&Server>, way: Way<'_>, limit: u64, second_limit: u64) -> Run {
     let victim = match server {
         Some(server) => Victim::of(server, &scene.command().expect("a scene for other languages")),

@@ -92,8 +92,8 @@ impl Scene for Join<'_> {
     }
 }
 
-/// Waits until all that the process's other threads do for seconds is to be there, as its life. One that came to a breakpoint of the stepper's would
-/// end the process: it is not traced.
+/// Waits until all that the process's other threads do for seconds is to be there, as its life. One that came to a breakpoint of
+/// the stepper's would end the process: it is not traced.
 fn wait_for_others() {
     let me = nix::unistd::gettid().to_string();
     let rests = |task: std::fs::DirEntry| {

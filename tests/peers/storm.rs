@@ -1,7 +1,7 @@
 //! The Rust side of the storm: one process that works on objects which others in other languages work on, too.
 //!
-//! `storm ROLE OBJECT LOG FIRST SECONDS`: as tests/python/storm.py, which says what it does, and as tests/c/storm.c. Those keep most of their
-//! handles; this one opens objects anew for each operation.
+//! `storm ROLE OBJECT LOG FIRST SECONDS`: as tests/python/storm.py, which says what it does, and as tests/c/storm.c. Those keep
+//! most of their handles; this one opens objects anew for each operation.
 
 #![allow(
     clippy::undocumented_unsafe_blocks,

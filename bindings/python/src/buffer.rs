@@ -1,6 +1,7 @@
 //! The bytes of objects that have the buffer protocol (<https://docs.python.org/3/c-api/buffer.html>).
 //!
-//! PyO3's `PyBuffer` refuses what tells no shape or no strides, though its bytes lie side by side: the structures and arrays of ctypes, NumPy's scalars.
+//! PyO3's `PyBuffer` refuses what tells no shape or no strides, though its bytes lie side by side: the structures and arrays of
+//! ctypes, NumPy's scalars.
 
 use std::ffi::c_char;
 

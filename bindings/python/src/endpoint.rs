@@ -22,8 +22,9 @@ use crate::wait::{call, call_attached, end_of, left, wait};
 
 /// Where messages to one process go: it names an Endpoint, for as long as that is open.
 ///
-/// It is made of the process's id and start time, so that it never comes to mean another process that gets the same id, and of a serial number
-/// that tells the process's endpoints apart. Equal addresses name the same endpoint; they can be keys of a dict, and printed.
+/// It is made of the process's id and start time, so that it never comes to mean another process that gets the same id, and of a
+/// serial number that tells the process's endpoints apart. Equal addresses name the same endpoint; they can be keys of a dict,
+/// and printed.
 #[pyclass(frozen, eq, hash, module = "rsipc")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct Address(rsipc::Address);
@@ -59,16 +60,17 @@ impl Address {
 /// ...     print(message.data, message.from_ == endpoint.address)
 /// b'to myself' True
 ///
-/// Any process that knows the address sends to it: from a message that it received, by a name (find) or by a process id (address_of). A call is a
-/// message that waits for its reply (call, Message.reply).
+/// Any process that knows the address sends to it: from a message that it received, by a name (find) or by a process id
+/// (address_of). A call is a message that waits for its reply (call, Message.reply).
 ///
-/// When a process dies: sending to a process that is gone raises PeerGone at once, also for those who wait for room in its inbox or for its
-/// reply, and its address and name go when somebody comes upon them. What was in its inbox is gone with it. A process that gets the same process
-/// id is never taken for it.
+/// When a process dies: sending to a process that is gone raises PeerGone at once, also for those who wait for room in its inbox
+/// or for its reply, and its address and name go when somebody comes upon them. What was in its inbox is gone with it. A process
+/// that gets the same process id is never taken for it.
 ///
-/// A process may have several endpoints. When one is closed, or forgotten, its address and its name are gone, and what is in its inbox; calls that
-/// nobody has answered end with NoReply. All methods may be called from any thread; several may receive. An endpoint belongs to the process that opened
-/// it: in a child of fork every call on it raises NotOwner, and it cannot be pickled. As a context manager it is closed at the end.
+/// A process may have several endpoints. When one is closed, or forgotten, its address and its name are gone, and what is in its
+/// inbox; calls that nobody has answered end with NoReply. All methods may be called from any thread; several may receive. An
+/// endpoint belongs to the process that opened it: in a child of fork every call on it raises NotOwner, and it cannot be pickled.
+/// As a context manager it is closed at the end.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Endpoint {
     pub(crate) handle: Handle<rsipc::Endpoint>,
@@ -78,8 +80,9 @@ pub(crate) struct Endpoint {
 
 #[pymethods]
 impl Endpoint {
-    /// Opens an endpoint, which others find by its name if it is given one. The name of an endpoint whose process is gone is free. The other
-    /// options are those of its inbox, as in Queue.create: how many messages of what length wait in it before senders wait.
+    /// Opens an endpoint, which others find by its name if it is given one. The name of an endpoint whose process is gone is
+    /// free. The other options are those of its inbox, as in Queue.create: how many messages of what length wait in it before
+    /// senders wait.
     ///
     /// Raises AlreadyExists where a living process's endpoint, or another object, has the name; otherwise what Queue.create raises.
     #[staticmethod]
@@ -119,8 +122,8 @@ impl Endpoint {
 
     /// The address of the endpoint of that name, in this endpoint's namespace.
     ///
-    /// Raises NotFound where there is none, or its process is gone; WrongKind where the name is that of another object; InvalidArgument for an
-    /// impossible name; errors of the system.
+    /// Raises NotFound where there is none, or its process is gone; WrongKind where the name is that of another object;
+    /// InvalidArgument for an impossible name; errors of the system.
     #[pyo3(signature = (name))]
     fn find(&self, py: Python<'_>, #[pyo3(from_py_with = args::name)] name: String) -> PyResult<Address> {
         let endpoint = self.handle.get(py)?;
@@ -136,8 +139,8 @@ impl Endpoint {
         call(py, || endpoint.address_of(pid)).map(Address)
     }
 
-    /// Sends a message (any bytes-like object whose bytes lie side by side) to an address, and waits for room in its inbox `timeout` seconds:
-    /// None is for ever, 0 not at all.
+    /// Sends a message (any bytes-like object whose bytes lie side by side) to an address, and waits for room in its inbox
+    /// `timeout` seconds: None is for ever, 0 not at all.
     ///
     /// Raises PeerGone where the process is gone, or dies while this waits, or has closed the endpoint; Full where there is no room and
     /// `timeout` is 0; SendTimeout; MessageTooLong; NoSpace, NoMemory and LimitReached where there is no memory for it; NotOwner in a child
@@ -163,7 +166,8 @@ impl Endpoint {
     /// Receives the next message, and waits for one `timeout` seconds: None is for ever, 0 not at all. Requests are messages, too:
     /// Message.wants_reply tells.
     ///
-    /// Raises Empty where there is none and `timeout` is 0; RecvTimeout; NoMemory; NotOwner in a child of fork; Corrupted. Nothing is taken then.
+    /// Raises Empty where there is none and `timeout` is 0; RecvTimeout; NoMemory; NotOwner in a child of fork; Corrupted.
+    /// Nothing is taken then.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, #[pyo3(from_py_with = args::timeout)] timeout: Option<Duration>) -> PyResult<Message> {
         let endpoint = self.handle.get(py)?;
@@ -175,8 +179,8 @@ impl Endpoint {
         self.recv(py, Some(Duration::ZERO))
     }
 
-    /// Sends a request to an address, and waits for its reply `timeout` seconds: None is for ever. Any number of threads may do so at the same
-    /// time. A reply that comes later is thrown away.
+    /// Sends a request to an address, and waits for its reply `timeout` seconds: None is for ever. Any number of threads may do
+    /// so at the same time. A reply that comes later is thrown away.
     ///
     /// Raises PeerGone where the process is gone, or dies while this waits; NoReply where it forgets the request without a reply; Timeout:
     /// the request may have been carried out, or may still be; otherwise what send raises.
@@ -192,8 +196,8 @@ impl Endpoint {
         reply(py, timeout, |time| endpoint.begin_call(to, request, time))
     }
 
-    /// Sends a request to a mailbox, from which any number of servers receive (recv_mailbox), and waits for the reply of the one that takes it,
-    /// `timeout` seconds: None is for ever. The servers' endpoints are in this endpoint's namespace.
+    /// Sends a request to a mailbox, from which any number of servers receive (recv_mailbox), and waits for the reply of the one
+    /// that takes it, `timeout` seconds: None is for ever. The servers' endpoints are in this endpoint's namespace.
     ///
     /// A request stays in the mailbox until a server takes it, also while there is none. A server that dies before its recv_mailbox has
     /// returned leaves it to another one.
@@ -212,8 +216,8 @@ impl Endpoint {
         reply(py, timeout, |time| endpoint.begin_call_mailbox(&mailbox, request, time))
     }
 
-    /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one `timeout` seconds: None is for ever, 0
-    /// not at all.
+    /// Receives the next message from a mailbox, to reply to it if it is a request, and waits for one `timeout` seconds: None is
+    /// for ever, 0 not at all.
     ///
     /// A message that was sent with Queue.send comes from nobody, and wants no reply. A request that is received with Queue.recv cannot be
     /// replied to, and its sender waits in vain.
@@ -248,8 +252,8 @@ impl Endpoint {
         call(py, || endpoint.readiness_fd().map(|fd| fd.as_raw_fd()))
     }
 
-    /// Closes it: its address and its name are gone, and what is in its inbox. A call that waits in another thread goes on, and the endpoint is
-    /// closed after it. Closing again does nothing.
+    /// Closes it: its address and its name are gone, and what is in its inbox. A call that waits in another thread goes on, and
+    /// the endpoint is closed after it. Closing again does nothing.
     fn close(&self, py: Python<'_>) {
         self.handle.close(py);
     }
@@ -291,9 +295,9 @@ fn reply<'py>(
 
 /// A message that an Endpoint received: its bytes, who sent it, and whether it waits for a reply.
 ///
-/// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the endpoint has been
-/// closed. A message that wants a reply and is forgotten without one ends its sender's wait with NoReply; where this process dies the wait
-/// ends with PeerGone.
+/// It can be handed to another thread, and be kept while others are received: replies may be given in any order, also when the
+/// endpoint has been closed. A message that wants a reply and is forgotten without one ends its sender's wait with NoReply; where
+/// this process dies the wait ends with PeerGone.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Message {
     message: Mutex<rsipc::Message>,
@@ -334,11 +338,12 @@ impl Message {
         self.lock().wants_reply()
     }
 
-    /// Replies to it; never waits for the caller. Where the caller is gone, or has stopped waiting, nobody reads the reply, which is no error.
+    /// Replies to it; never waits for the caller. Where the caller is gone, or has stopped waiting, nobody reads the reply, which
+    /// is no error.
     ///
-    /// Raises InvalidArgument where its sender waits for no reply, or has got one; MessageTooLong; WouldBlock where the caller's inbox is held
-    /// up by a process that was stopped; LimitReached where it is full of replies that nobody has fetched; NoSpace, NoMemory and other errors of the
-    /// system; NotOwner in a child of fork. It still wants a reply then (but for the first).
+    /// Raises InvalidArgument where its sender waits for no reply, or has got one; MessageTooLong; WouldBlock where the caller's
+    /// inbox is held up by a process that was stopped; LimitReached where it is full of replies that nobody has fetched; NoSpace,
+    /// NoMemory and other errors of the system; NotOwner in a child of fork. It still wants a reply then (but for the first).
     #[pyo3(signature = (data))]
     fn reply(&self, py: Python<'_>, data: Bytes<'_, '_>) -> PyResult<()> {
         let data = data.as_slice();

@@ -22,7 +22,8 @@ mod of_this_python {
         calls: Cell<usize>,
     }
 
-    // SAFETY: whoever touches the cells is attached (`Python<'_>`), which one thread is at a time; `Open` reads the object alone, which stays as it is meanwhile.
+    // SAFETY: whoever touches the cells is attached (`Python<'_>`), which one thread is at a time; `Open` reads the object alone,
+    // which stays as it is meanwhile.
     unsafe impl<T: Send + Sync> Sync for Held<T> {}
 
     /// An object in use by a call. It begins and ends attached, so it is not sent where the thread is not.

@@ -95,9 +95,9 @@ unsafe fn export<T>(
 /// at a multiple of 64 (of 4096 in a queue for messages of more than 4096 bytes). Its bytes are at first whatever an earlier message left
 /// there.
 ///
-/// `with queue.loan(n) as loan:` gives the memory back at the end of the block if the block has not sent it; nothing is sent then. So does the end
-/// of the process. Any thread may use it. A child of fork has none of its parent's loans. A loan keeps the queue open,
-/// also after its handle was closed.
+/// `with queue.loan(n) as loan:` gives the memory back at the end of the block if the block has not sent it; nothing is sent
+/// then. So does the end of the process. Any thread may use it. A child of fork has none of its parent's loans. A loan keeps the
+/// queue open, also after its handle was closed.
 #[pyclass(frozen, module = "rsipc")]
 pub(crate) struct Loan {
     lent: Mutex<Lent<rsipc::Loan<'static>>>,

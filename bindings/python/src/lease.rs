@@ -16,8 +16,8 @@ use crate::queue::Queue as PyQueue;
 use crate::semaphore::Semaphore as PySemaphore;
 use crate::wait::wait;
 
-/// A message on lease, which Queue.lease returns: it is this process's until it is finished. If the process dies before, or the lease is given
-/// back or forgotten, the message goes back to the front of the queue, for the next receiver.
+/// A message on lease, which Queue.lease returns: it is this process's until it is finished. If the process dies before, or the
+/// lease is given back or forgotten, the message goes back to the front of the queue, for the next receiver.
 ///
 /// `with queue.lease() as lease:` finishes it at the end of the block, and gives it back if the block raises; where the block has done one
 /// of both itself, that holds. Any thread of the process may finish it. A child of fork has none of its parent's leases. A

@@ -61,9 +61,10 @@ impl Queue {
     /// Creates a queue with room for `capacity` messages of up to `max_message` bytes, of which `leases` can be out on lease, lent, or
     /// viewed at a time. It costs nothing to allow long ones: each takes the memory that its own length needs.
     ///
-    /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never wait:
-    /// memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it is
-    /// received. Each message counts as up to 32 bytes more than its length, and two and a half mebibytes may be in use behind the receivers.
+    /// With a capacity of 0 every send is a rendezvous: it returns when a receiver has taken the message. With None senders never
+    /// wait: memory grows with what waits to be received, up to `limit` bytes if one is given, and goes back to the system as it
+    /// is received. Each message counts as up to 32 bytes more than its length, and two and a half mebibytes may be in use behind
+    /// the receivers.
     ///
     /// `mode` has the permission bits: 0o600 for this user alone, 0o660 for a group.
     ///
@@ -121,9 +122,10 @@ impl Queue {
         Handle::named(py, "queue", (name, dir, mode), |name| rsipc::Queue::open_or_create(name, &options)).map(Self::from)
     }
 
-    /// Creates a queue without a name, of the same options. Others get it by the descriptor of its memory (memory_fileno): a child of fork inherits
-    /// it, a Unix socket carries it (socket.send_fds), and Queue.from_fd opens it there. The memory goes with the last process that has it open, in
-    /// whatever way that ends. An unbounded one without a limit can hold as many messages as the machine has memory for.
+    /// Creates a queue without a name, of the same options. Others get it by the descriptor of its memory (memory_fileno): a
+    /// child of fork inherits it, a Unix socket carries it (socket.send_fds), and Queue.from_fd opens it there. The memory goes
+    /// with the last process that has it open, in whatever way that ends. An unbounded one without a limit can hold as many
+    /// messages as the machine has memory for.
     ///
     /// >>> queue = rsipc.Queue.anonymous(capacity=2)
     /// >>> queue.send(b"hello")
@@ -145,8 +147,8 @@ impl Queue {
         Ok(Handle::in_memory("queue", queue, fd).into())
     }
 
-    /// Opens the queue behind a descriptor that came from memory_fileno() in this or another process of the same pid namespace. The descriptor
-    /// stays the caller's: it is duplicated.
+    /// Opens the queue behind a descriptor that came from memory_fileno() in this or another process of the same pid namespace.
+    /// The descriptor stays the caller's: it is duplicated.
     ///
     /// Raises Corrupted where it is not that of a queue; OsError for a bad descriptor; otherwise what open raises, but for NotFound.
     #[staticmethod]
@@ -243,8 +245,8 @@ impl Queue {
 
     /// Receives the next message, and waits for one `timeout` seconds: None is for ever, 0 not at all.
     ///
-    /// Raises Empty where there is none and `timeout` is 0; RecvTimeout, which is both an Empty and a Timeout; Closed once the queue is shut
-    /// down and empty; MemoryError; Corrupted. Nothing is taken then.
+    /// Raises Empty where there is none and `timeout` is 0; RecvTimeout, which is both an Empty and a Timeout; Closed once the
+    /// queue is shut down and empty; MemoryError; Corrupted. Nothing is taken then.
     #[pyo3(signature = (timeout=None))]
     fn recv<'py>(
         &self,
@@ -285,12 +287,13 @@ impl Queue {
         self.recv(py, Some(Duration::ZERO))
     }
 
-    /// Sends messages (bytes-like objects, of any iterable) in their order, and waits for room (in a rendezvous, for receivers that take them) until
-    /// all are sent, or `timeout` seconds have passed: None is for ever, 0 not at all. Says how many it sent.
+    /// Sends messages (bytes-like objects, of any iterable) in their order, and waits for room (in a rendezvous, for receivers
+    /// that take them) until all are sent, or `timeout` seconds have passed: None is for ever, 0 not at all. Says how many it
+    /// sent.
     ///
-    /// Each message is sent by itself, as with send: who receives may have the first before the last is sent, and messages of others may come
-    /// in between. What it saves is the price of a call for each. If this process dies inside the call, the first so many of them are in
-    /// the queue, each of them whole, and the others are not.
+    /// Each message is sent by itself, as with send: who receives may have the first before the last is sent, and messages of
+    /// others may come in between. What it saves is the price of a call for each. If this process dies inside the call, the first
+    /// so many of them are in the queue, each of them whole, and the others are not.
     ///
     /// >>> with rsipc.Queue.create("samples") as queue:
     /// ...     print(queue.send_many([b"1", b"2", b"3"]))
@@ -299,9 +302,9 @@ impl Queue {
     /// [b'1', b'2', b'3']
     /// >>> rsipc.unlink("samples")
     ///
-    /// Less than all are sent where something kept it from sending the next, such as the end of the time: that raises nothing then, but
-    /// the next call does. Raises MessageTooLong, which says which one it is, before anything is sent; otherwise what send raises, where the first
-    /// was not sent. Where a signal handler raises (KeyboardInterrupt), some may have been sent.
+    /// Less than all are sent where something kept it from sending the next, such as the end of the time: that raises nothing
+    /// then, but the next call does. Raises MessageTooLong, which says which one it is, before anything is sent; otherwise what
+    /// send raises, where the first was not sent. Where a signal handler raises (KeyboardInterrupt), some may have been sent.
     #[pyo3(signature = (messages, timeout=None))]
     fn send_many(
         &self,
@@ -338,20 +341,21 @@ impl Queue {
         }
     }
 
-    /// Sends as many of the messages as there is room for (in a rendezvous, as receivers wait for at this moment): send_many(messages, timeout=0).
+    /// Sends as many of the messages as there is room for (in a rendezvous, as receivers wait for at this moment):
+    /// send_many(messages, timeout=0).
     #[pyo3(signature = (messages))]
     fn try_send_many(&self, py: Python<'_>, messages: &Bound<'_, PyAny>) -> PyResult<usize> {
         self.send_many(py, messages, Some(Duration::ZERO))
     }
 
-    /// Receives the next message, and waits for it `timeout` seconds: None is for ever, 0 not at all; and with it those behind it that are there, up
-    /// to `max` in all.
+    /// Receives the next message, and waits for it `timeout` seconds: None is for ever, 0 not at all; and with it those behind it
+    /// that are there, up to `max` in all.
     ///
     /// Each message is received by itself, as with recv: other receivers may get some in between. If this process dies inside the call, it
     /// has taken the first so many with it, and the others are in the queue.
     ///
-    /// Raises InvalidArgument for a max of 0; otherwise what recv raises. Nothing is taken then, unless it is a MemoryError: the batch may have been
-    /// received already when there is no memory for its bytes objects, and is gone then.
+    /// Raises InvalidArgument for a max of 0; otherwise what recv raises. Nothing is taken then, unless it is a MemoryError: the
+    /// batch may have been received already when there is no memory for its bytes objects, and is gone then.
     #[pyo3(signature = (max=64, timeout=None))]
     fn recv_many<'py>(
         &self,
@@ -422,9 +426,9 @@ impl Queue {
         self.lease(py, Some(Duration::ZERO))
     }
 
-    /// Lends memory of the queue for a message of `size` bytes, to be filled and sent without a copy, and waits for it `timeout` seconds: None is
-    /// for ever, 0 not at all. That takes the same time for messages of any length: memory that was lent or viewed once stays the
-    /// queue's, for the messages after it, as long as there is the queue.
+    /// Lends memory of the queue for a message of `size` bytes, to be filled and sent without a copy, and waits for it `timeout`
+    /// seconds: None is for ever, 0 not at all. That takes the same time for messages of any length: memory that was lent or
+    /// viewed once stays the queue's, for the messages after it, as long as there is the queue.
     ///
     /// >>> with rsipc.Queue.create("frames", capacity=2, max_message=8_000_000, leases=2) as queue:
     /// ...     with queue.loan(8_000_000) as loan:  # given back at the end, if it was not sent
@@ -436,14 +440,15 @@ impl Queue {
     /// 8000000 b'rgb'
     /// >>> rsipc.unlink("frames")
     ///
-    /// As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`), beside those that wait (in a queue for
-    /// messages of up to 4096 bytes, those that wait and were lent before are among them). While there are, it waits: for a message to be
-    /// received, a loan or view to be released, or its process to die. It never copies instead. A loan that waits for room in its send
-    /// keeps its memory; so where receivers take messages on lease, let there be more leases than loans.
+    /// As many messages can be lent, viewed and out on lease at a time as the queue was made for (`leases`), beside those that
+    /// wait (in a queue for messages of up to 4096 bytes, those that wait and were lent before are among them). While there are,
+    /// it waits: for a message to be received, a loan or view to be released, or its process to die. It never copies instead. A
+    /// loan that waits for room in its send keeps its memory; so where receivers take messages on lease, let there be more leases
+    /// than loans.
     ///
-    /// Raises Full where no memory is free and `timeout` is 0; SendTimeout; MessageTooLong; Closed once the queue is shut down; NoSpace where
-    /// there is no memory for so many bytes; Unsupported for an unbounded queue, and for one that was made for no leases and short
-    /// messages; Corrupted. Nothing is lent then.
+    /// Raises Full where no memory is free and `timeout` is 0; SendTimeout; MessageTooLong; Closed once the queue is shut down;
+    /// NoSpace where there is no memory for so many bytes; Unsupported for an unbounded queue, and for one that was made for no
+    /// leases and short messages; Corrupted. Nothing is lent then.
     #[pyo3(signature = (size, timeout=None))]
     fn loan(
         &self,
@@ -491,8 +496,8 @@ impl Queue {
         in_task(py, "recv", (self.again(py)?,))
     }
 
-    /// Sends a message in a task of asyncio, which waits for room: `await queue.send_async(data)`. A task that is cancelled while it waits has sent
-    /// nothing.
+    /// Sends a message in a task of asyncio, which waits for room: `await queue.send_async(data)`. A task that is cancelled while
+    /// it waits has sent nothing.
     ///
     /// Raises what send raises, and errors of the system; Unsupported for a rendezvous, where only who waits in send meets a receiver:
     /// `await asyncio.to_thread(queue.send, data)`.
@@ -508,10 +513,10 @@ impl Queue {
     /// A descriptor that is readable while there may be something to receive (a message, or that the queue was shut down), for select,
     /// selectors, or an event loop.
     ///
-    /// Once readable it stays so until an attempt to receive through this handle without waiting finds nothing. So when it is readable, call
-    /// try_recv until it raises Empty, or at least once; another receiver may have been faster. It belongs to the handle, and is closed with
-    /// it: neither read from it nor close it. The first one for any object starts a thread in this process, which sleeps until there is something to tell.
-    /// In a child of fork ask again.
+    /// Once readable it stays so until an attempt to receive through this handle without waiting finds nothing. So when it is
+    /// readable, call try_recv until it raises Empty, or at least once; another receiver may have been faster. It belongs to the
+    /// handle, and is closed with it: neither read from it nor close it. The first one for any object starts a thread in this
+    /// process, which sleeps until there is something to tell. In a child of fork ask again.
     ///
     /// Raises TooManyFiles, NoMemory and other errors of the system.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
@@ -578,9 +583,9 @@ impl Queue {
         call(py, || queue.will_recv())
     }
 
-    /// From now on a receive through this handle that would wait, or waits, raises Disconnected once every other handle that had sent is closed or
-    /// its process gone; and a send that would wait, once every other handle that had received is. While nobody has sent (or
-    /// received) yet, they wait. `end_with_peers(False)` ends that.
+    /// From now on a receive through this handle that would wait, or waits, raises Disconnected once every other handle that had
+    /// sent is closed or its process gone; and a send that would wait, once every other handle that had received is. While nobody
+    /// has sent (or received) yet, they wait. `end_with_peers(False)` ends that.
     ///
     /// The end of a process is noticed at once if it joined the queue after somebody had asked for this, and within 100 ms if before.
     #[pyo3(signature = (end=true))]

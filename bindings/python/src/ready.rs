@@ -13,15 +13,15 @@ use crate::errors::{Doing, defined_in_python};
 use crate::queue::Queue;
 use crate::semaphore::Semaphore;
 
-/// Waits until one of several objects is ready, `timeout` seconds (None is for ever, 0 not at all), and gives the list of all that are: an empty
-/// one where the time has passed. `objects` are queues and endpoints, which are ready once there is a message to receive (or the queue was
-/// shut down), and semaphores, which are ready once there is a unit to acquire.
+/// Waits until one of several objects is ready, `timeout` seconds (None is for ever, 0 not at all), and gives the list of all
+/// that are: an empty one where the time has passed. `objects` are queues and endpoints, which are ready once there is a message
+/// to receive (or the queue was shut down), and semaphores, which are ready once there is a unit to acquire.
 ///
-/// Ready means that an attempt would not have to wait at that moment. Nothing is taken by the wait. So attempt it without waiting (try_recv,
-/// acquire(0)), and wait again where that raises Empty or WouldBlock: another thread or process may have been faster.
+/// Ready means that an attempt would not have to wait at that moment. Nothing is taken by the wait. So attempt it without waiting
+/// (try_recv, acquire(0)), and wait again where that raises Empty or WouldBlock: another thread or process may have been faster.
 ///
-/// Raises TypeError for what cannot be waited for; InvalidArgument where there is nothing to wait for, or a handle is closed; LimitReached for
-/// more than 128 objects.
+/// Raises TypeError for what cannot be waited for; InvalidArgument where there is nothing to wait for, or a handle is closed;
+/// LimitReached for more than 128 objects.
 #[pyfunction]
 #[pyo3(signature = (objects, timeout=None))]
 pub(crate) fn wait<'py>(

@@ -24,10 +24,10 @@ use crate::wait::{call, wait};
 /// Signals (Semaphore.create): any process may release, whether it has acquired or not, as with POSIX semaphores. It counts events ("three
 /// jobs are waiting"). A process that dies takes the units that it acquired with it.
 ///
-/// Permits (Semaphore.create_permits): a fixed number of them; a process gives back what it acquired, and what it holds when it dies,
-/// or calls exec, comes back by itself: within a millisecond or so, at the latest 100 ms after the death. It limits how many use something at a
-/// time. Permits belong to the process, not to a thread: any of its threads may give them back, and a child of
-/// fork holds none of its parent's. At most 120 processes can use one such semaphore at a time.
+/// Permits (Semaphore.create_permits): a fixed number of them; a process gives back what it acquired, and what it holds when it
+/// dies, or calls exec, comes back by itself: within a millisecond or so, at the latest 100 ms after the death. It limits how
+/// many use something at a time. Permits belong to the process, not to a thread: any of its threads may give them back, and a
+/// child of fork holds none of its parent's. At most 120 processes can use one such semaphore at a time.
 ///
 /// `with semaphore:` acquires a unit and releases it at the end. All methods may be called from any thread. A handle may be used in a child
 /// of fork; one with a name, or in a region with a name, can be pickled, which opens the semaphore again.
@@ -191,9 +191,10 @@ impl Semaphore {
 
     /// A descriptor that is readable while there may be a unit, for select, selectors, or an event loop.
     ///
-    /// Once readable it stays so until an attempt to acquire through this handle without waiting finds nothing: when it is readable, call
-    /// acquire(0), which raises WouldBlock where another one was faster. It belongs to the handle, and is closed with it: neither read from it
-    /// nor close it. The first one for any object starts a thread in this process, which sleeps until there is something to tell. In a child of fork ask again.
+    /// Once readable it stays so until an attempt to acquire through this handle without waiting finds nothing: when it is
+    /// readable, call acquire(0), which raises WouldBlock where another one was faster. It belongs to the handle, and is closed
+    /// with it: neither read from it nor close it. The first one for any object starts a thread in this process, which sleeps
+    /// until there is something to tell. In a child of fork ask again.
     ///
     /// Raises TooManyFiles, NoMemory and other errors of the system.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {

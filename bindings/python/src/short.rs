@@ -1,9 +1,9 @@
-//! Short ways through methods that take less time than what PyO3 does around them: it looks at the arguments, counts who is attached, catches
-//! panics, and makes an object of the result.
+//! Short ways through methods that take less time than what PyO3 does around them: it looks at the arguments, counts who is
+//! attached, catches panics, and makes an object of the result.
 //!
-//! Such a method is written among `#[pymethods]` as any other. When the module is made, [`short!`] puts a function of the same name, signature and
-//! documentation in its place. That tries the short way, if it was called without arguments; and if this does not lead to the end, it
-//! calls PyO3's function for the method, which does it all again: waits, raises, looks at arguments.
+//! Such a method is written among `#[pymethods]` as any other. When the module is made, [`short!`] puts a function of the same
+//! name, signature and documentation in its place. That tries the short way, if it was called without arguments; and if this does
+//! not lead to the end, it calls PyO3's function for the method, which does it all again: waits, raises, looks at arguments.
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -151,7 +151,8 @@ fn method<S: Short>() -> S::Convention {
 /// Puts the function with the short way in the place of the method.
 pub(crate) fn shorten<S: Short>(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<S::Class>();
-    // SAFETY: this is the list of methods that PyO3 made the class from. It stays, and ends with an entry without a name; names end with a zero.
+    // SAFETY: this is the list of methods that PyO3 made the class from. It stays, and ends with an entry without a name; names
+    // end with a zero.
     let method = unsafe {
         let methods = ffi::PyType_GetSlot(class.as_type_ptr(), ffi::Py_tp_methods).cast::<PyMethodDef>();
         let mut methods = (0..).map(|index| *methods.add(index)).take_while(|method| !method.ml_name.is_null());

@@ -8,7 +8,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 
-/// A command that is killed if this process is: what it does is done under a lock that others then get, or for a caller who is told otherwise.
+/// A command that is killed if this process is: what it does is done under a lock that others then get, or for a caller who is
+/// told otherwise.
 pub fn command(words: &[OsString]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);

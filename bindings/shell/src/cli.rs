@@ -73,8 +73,8 @@ impl Waiting {
 
 /// List the objects: kind, memory, fill, who is attached, what dead processes hold
 ///
-/// FILL is how many messages of how many a queue holds, or how many units a semaphore has. PROCESSES are those that have the object mapped and that this
-/// user may look into.
+/// FILL is how many messages of how many a queue holds, or how many units a semaphore has. PROCESSES are those that have the
+/// object mapped and that this user may look into.
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "With --json: an array of objects, each with the keys of `rsipc stat --json`.\n\nExamples:\n",
@@ -114,8 +114,9 @@ pub struct StatArgs {
 
 /// Show the objects live, until Ctrl-C
 ///
-/// SENT/S and RECEIVED/S are messages a second, counted between two looks, BYTES/S the bytes of those sent, and WAITS/S is how often somebody
-/// went to sleep for the object. WAITING is how many of the attached processes sleep in a call on the object. Where the output is no terminal, each look is written below the last one.
+/// SENT/S and RECEIVED/S are messages a second, counted between two looks, BYTES/S the bytes of those sent, and WAITS/S is how
+/// often somebody went to sleep for the object. WAITING is how many of the attached processes sleep in a call on the object.
+/// Where the output is no terminal, each look is written below the last one.
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "With --json: one line a look, an object with time (seconds since 1970) and objects, each with the keys of `rsipc stat --json` and ",
@@ -202,7 +203,8 @@ pub enum Create {
 
 /// Send messages to a queue: arguments, lines, files or framed binary
 ///
-/// Without messages or --file, each line of the standard input is a message (without its newline). What was sent before an error has been sent.
+/// Without messages or --file, each line of the standard input is a message (without its newline). What was sent before an error
+/// has been sent.
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "Framed: each message follows its length, 4 bytes, the lowest first.\n\nExamples:\n",
@@ -228,8 +230,8 @@ pub struct SendArgs {
 
 /// Receive messages from a queue: as lines, bytes, framed binary or JSON
 ///
-/// A message is gone from the queue when it has been written: if this command is killed before, the next receiver gets it (and gets it a second
-/// time, if it was killed right after it had written it).
+/// A message is gone from the queue when it has been written: if this command is killed before, the next receiver gets it (and
+/// gets it a second time, if it was killed right after it had written it).
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "Framed: each message follows its length, 4 bytes, the lowest first.\n",
@@ -269,8 +271,8 @@ pub struct ShutdownArgs {
 
 /// Send a request to a server and write its reply
 ///
-/// The server is an endpoint of that name, or any of those that serve the queue of that name. The reply is written as a line: with a newline
-/// behind it, unless it ends in one.
+/// The server is an endpoint of that name, or any of those that serve the queue of that name. The reply is written as a line:
+/// with a newline behind it, unless it ends in one.
 #[derive(Args)]
 #[command(after_long_help = "Examples:\n  rsipc call squares 7\n  rsipc call -w 10 --raw resize < cat.jpg > small.jpg")]
 pub struct CallArgs {
@@ -288,8 +290,9 @@ pub struct CallArgs {
 
 /// Run a command for each request: the request is its input, what it writes is the reply
 ///
-/// If there is a queue of that name, requests are taken from it: any number of servers may do so. If not, this process opens an endpoint of that
-/// name. A command that fails gives no reply: the caller is told. Its environment has RSIPC_CALLER, the caller's process id.
+/// If there is a queue of that name, requests are taken from it: any number of servers may do so. If not, this process opens an
+/// endpoint of that name. A command that fails gives no reply: the caller is told. Its environment has RSIPC_CALLER, the caller's
+/// process id.
 ///
 /// If this process is killed, so is the command, and the caller is told.
 #[derive(Args)]
@@ -308,8 +311,9 @@ pub struct ServeArgs {
 
 /// Run a command while holding a mutex, as flock(1) does
 ///
-/// The mutex is created if there is none. If whoever held it last died with it, the command's environment has RSIPC_OWNER_DIED=1, and a line on standard error says so: what
-/// the mutex guards may be half changed. It stays so for all who lock it until a command ends with status 0.
+/// The mutex is created if there is none. If whoever held it last died with it, the command's environment has RSIPC_OWNER_DIED=1,
+/// and a line on standard error says so: what the mutex guards may be half changed. It stays so for all who lock it until a
+/// command ends with status 0.
 ///
 /// If this process is killed, so is the command, and the mutex goes to the next one.
 #[derive(Args)]
@@ -342,8 +346,8 @@ pub struct RemoveArgs {
 
 /// Say what is wrong here, and what to do: limits, mounts, what is left by the dead
 ///
-/// What dead processes held comes back by itself when somebody needs it; --fix does it now. It never takes away a message, or an object that somebody could
-/// still want.
+/// What dead processes held comes back by itself when somebody needs it; --fix does it now. It never takes away a message, or an
+/// object that somebody could still want.
 #[derive(Args)]
 #[command(after_long_help = concat!(
     "With --json: an object with healthy and checks, an array of check, level (ok, note, problem), found, advice (or null) and fixed.\n\n",

@@ -1,7 +1,7 @@
 //! The `rsipc` command: what shell scripts and people do with rsipc's objects.
 //!
-//! `cli` is what can be typed; `commands` does it, one file a command; `object` is what `ls`, `stat`, `watch` and `doctor` know of an object, with what
-//! `processes` finds in `/proc`; `failure` is what the exit statuses mean.
+//! `cli` is what can be typed; `commands` does it, one file a command; `object` is what `ls`, `stat`, `watch` and `doctor` know
+//! of an object, with what `processes` finds in `/proc`; `failure` is what the exit statuses mean.
 
 mod child;
 mod cli;

@@ -63,8 +63,8 @@ pub fn processes(processes: &[Process]) -> String {
     shown.join(" ")
 }
 
-/// A bar on standard error if that is a terminal and something long is `shown`; nothing otherwise. It goes when it is dropped. `len`: None where it is
-/// not known.
+/// A bar on standard error if that is a terminal and something long is `shown`; nothing otherwise. It goes when it is dropped.
+/// `len`: None where it is not known.
 pub fn bar(shown: bool, len: Option<u64>) -> ProgressBar {
     if !shown {
         return ProgressBar::hidden();

@@ -1,9 +1,10 @@
 //! The public interface of the crate only grows: programs that were written for one release compile with the next.
 //!
-//! `public.txt` has the record of it: an item a line, as rustdoc sees them, with what is Send and Sync. A line that is gone or has changed is an error.
-//! One that is new is an error until `make api` has recorded it: look there whether it keeps anybody's program from compiling (a variant of an enum that
-//! is not `non_exhaustive`, for example). A release whose programs have to be changed has another number in front (another second one, before 1.0):
-//! then anything may change, and `make api` writes the record anew. The C functions have a record of their own, in bindings/c/abi.
+//! `public.txt` has the record of it: an item a line, as rustdoc sees them, with what is Send and Sync. A line that is gone or
+//! has changed is an error. One that is new is an error until `make api` has recorded it: look there whether it keeps anybody's
+//! program from compiling (a variant of an enum that is not `non_exhaustive`, for example). A release whose programs have to be
+//! changed has another number in front (another second one, before 1.0): then anything may change, and `make api` writes the
+//! record anew. The C functions have a record of their own, in bindings/c/abi.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,33 +1,38 @@
 //! Runs a model again and again, until every execution has been tried that differs from the plain one in few places.
 //!
-//! A model is some threads, of which each is a coroutine and counts as a process of its own, and a look at what they left. They run the
-//! library's own code on memory of this program ([`Memory`]). Whatever they do to it goes through here, one step at a time, and before and in each step there
-//! are choices: which thread goes on, which of the values that it may see a load gives, whether the thread dies, whether a timeout passes. In
-//! the *plain* execution a thread goes on until it sleeps, and the first that can follows, loads give the newest value, and nobody dies. [`Bounds`] says how many times an execution may
-//! deviate from that, and all of those are tried. (Few deviations find nearly everything, as CHESS and others have shown; and what takes
-//! more is looked for at random.)
+//! A model is some threads, of which each is a coroutine and counts as a process of its own, and a look at what they left. They
+//! run the library's own code on memory of this program ([`Memory`]). Whatever they do to it goes through here, one step at a
+//! time, and before and in each step there are choices: which thread goes on, which of the values that it may see a load gives,
+//! whether the thread dies, whether a timeout passes. In the *plain* execution a thread goes on until it sleeps, and the first
+//! that can follows, loads give the newest value, and nobody dies. [`Bounds`] says how many times an execution may deviate from
+//! that, and all of those are tried. (Few deviations find nearly everything, as CHESS and others have shown; and what takes more
+//! is looked for at random.)
 //!
 //! # Memory
 //!
-//! Each word has a history of stores. A thread has a *view*: for each word, the oldest store that it may still see. A load gives any store from there on;
-//! Release stores carry their author's view, and Acquire loads take it over; relaxed stores carry that of the last release fence; read-modify-writes
-//! read the newest store, and carry on what it carried; SeqCst fences share one view. A fence that x86 has in the read-modify-write before it lies there:
-//! what the thread has stored since is not in that view yet. This is C++20's model, with two things left out: stores of a word take effect
-//! in the order in which they are made, and no load sees a store that is made after it. SeqCst loads and stores are refused. Views also have the steps of each
-//! thread, so that copies of bytes are known to be ordered; if they are not, that is a data race.
+//! Each word has a history of stores. A thread has a *view*: for each word, the oldest store that it may still see. A load gives
+//! any store from there on; Release stores carry their author's view, and Acquire loads take it over; relaxed stores carry that
+//! of the last release fence; read-modify-writes read the newest store, and carry on what it carried; SeqCst fences share one
+//! view. A fence that x86 has in the read-modify-write before it lies there: what the thread has stored since is not in that view
+//! yet. This is C++20's model, with two things left out: stores of a word take effect in the order in which they are made, and no
+//! load sees a store that is made after it. SeqCst loads and stores are refused. Views also have the steps of each thread, so
+//! that copies of bytes are known to be ordered; if they are not, that is a data race.
 //!
 //! # Kernel
 //!
-//! A futex has its sleepers, first come first woken, with their bitsets. It compares the word with a value that may be as old as the caller may see, but
-//! not older than what those saw who have woken somebody on it. Who is woken takes over the view of its waker. Sleeps last for ever, unless their
-//! time is shorter than the library's backstop (`sync::lock::LOOK`): so if a wake-up is lost, nobody can go on, which is a failure. A thread that dies stops
-//! right there, none of its destructors has any effect, and then the kernel sees to the words on its robust list, step by step.
+//! A futex has its sleepers, first come first woken, with their bitsets. It compares the word with a value that may be as old as
+//! the caller may see, but not older than what those saw who have woken somebody on it. Who is woken takes over the view of its
+//! waker. Sleeps last for ever, unless their time is shorter than the library's backstop (`sync::lock::LOOK`): so if a wake-up is
+//! lost, nobody can go on, which is a failure. A thread that dies stops right there, none of its destructors has any effect, and
+//! then the kernel sees to the words on its robust list, step by step.
 //!
 //! # The compiler
 //!
-//! A death comes between two of the machine's instructions, and the compiler may have put a store behind others of the same thread that it stands before in the
-//! source, up to the next fence or system call; a Release store it may only put behind others together with what stands before it. So one of the dead thread's last stores
-//! may not have been made, and with it none of the Release stores behind it, though later ones were, unless somebody has seen it. (Read-modify-writes stay where they are: what follows them depends on what they found. So do copies of bytes.)
+//! A death comes between two of the machine's instructions, and the compiler may have put a store behind others of the same
+//! thread that it stands before in the source, up to the next fence or system call; a Release store it may only put behind others
+//! together with what stands before it. So one of the dead thread's last stores may not have been made, and with it none of the
+//! Release stores behind it, though later ones were, unless somebody has seen it. (Read-modify-writes stay where they are: what
+//! follows them depends on what they found. So do copies of bytes.)
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -375,8 +380,8 @@ struct World {
     abandoned: bool,
 }
 
-/// Which words matter: what is only read, or only by one thread, is no reason to try which thread comes first there. Learned from one execution to
-/// the next; whenever something is learned, all begins anew.
+/// Which words matter: what is only read, or only by one thread, is no reason to try which thread comes first there. Learned from
+/// one execution to the next; whenever something is learned, all begins anew.
 type Known = Map<Use>;
 
 #[derive(Default, Clone, Copy)]

@@ -1,8 +1,9 @@
 //! Tries what may happen between any two steps of the library's protocols.
 //!
-//! The protocols are the library's own source (`src/sync`, `src/queue`), compiled anew with other rooms below it: its accesses to shared memory,
-//! its futexes and what the kernel knows of its threads go to the [`engine`], which tries schedules, old values and deaths. `models` has the
-//! scenes, `litmus` shows that the engine finds what it should, and `mutations` that the scenes need every ordering, fence and wake-up.
+//! The protocols are the library's own source (`src/sync`, `src/queue`), compiled anew with other rooms below it: its accesses to
+//! shared memory, its futexes and what the kernel knows of its threads go to the [`engine`], which tries schedules, old values
+//! and deaths. `models` has the scenes, `litmus` shows that the engine finds what it should, and `mutations` that the scenes need
+//! every ordering, fence and wake-up.
 
 #[allow(clippy::all, clippy::pedantic, dead_code, unused, missing_docs)]
 #[path = "../../../src/error.rs"]
@@ -40,8 +41,8 @@ fn try_scene(scene: &Scene, bounds: Bounds) -> Result<u64, String> {
     }
 }
 
-/// `scenes [NAME]` tries the scenes in full, `short [NAME]` as the tests do; `mutations [SCENE]` weakens the library, and the scenes must notice; `open [PLACE [EXECUTIONS [SCENE]]]` tries
-/// whether a scene notices what none is known to.
+/// `scenes [NAME]` tries the scenes in full, `short [NAME]` as the tests do; `mutations [SCENE]` weakens the library, and the
+/// scenes must notice; `open [PLACE [EXECUTIONS [SCENE]]]` tries whether a scene notices what none is known to.
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let name = arguments.get(1).map_or("", String::as_str);

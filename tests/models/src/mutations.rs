@@ -1,5 +1,6 @@
-//! Shows that the scenes need the orderings, fences and wake-ups of the library's protocols: each in [`CAUGHT`] is weakened in its turn, at its place in
-//! the source, and its scene must fail then. What no scene is known to need is in `open`, and in `docs/models.md`.
+//! Shows that the scenes need the orderings, fences and wake-ups of the library's protocols: each in [`CAUGHT`] is weakened in
+//! its turn, at its place in the source, and its scene must fail then. What no scene is known to need is in `open`, and in
+//! `docs/models.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,7 +17,8 @@ mod open;
 pub use caught::CAUGHT;
 pub use open::OPEN;
 
-/// Where something stands: a file in `src`, a function's name, and some text that is there once in this function. It may go over the ends of lines.
+/// Where something stands: a file in `src`, a function's name, and some text that is there once in this function. It may go over
+/// the ends of lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub file: &'static str,
@@ -131,7 +133,8 @@ pub fn try_one(caught: &Caught, scenes: &[Scene]) -> Result<u64, String> {
     failure.map(|_| executions).ok_or_else(|| format!("{what}: {} does not notice it in {executions} executions", scene.name))
 }
 
-/// Tries all that is not noticed with every scene that does it, and with so many more executions at random: says which scenes notice it after all.
+/// Tries all that is not noticed with every scene that does it, and with so many more executions at random: says which scenes
+/// notice it after all.
 pub fn try_open(scenes: &[Scene], name: &str, random: u32) {
     use std::sync::atomic::Ordering::{Acquire, Release};
     let done: Vec<_> = scenes

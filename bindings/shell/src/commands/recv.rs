@@ -77,7 +77,8 @@ fn receive(queue: &Queue, args: &RecvArgs) -> Result<usize, Outcome> {
     }
 }
 
-/// Waits as long as it was told to. Meanwhile it looks whether anybody still reads what this process writes, and ends if nobody does, as it would if it wrote.
+/// Waits as long as it was told to. Meanwhile it looks whether anybody still reads what this process writes, and ends if nobody
+/// does, as it would if it wrote.
 fn waiting<T>(args: &RecvArgs, receive: impl Fn(Duration) -> rsipc::Result<T>) -> rsipc::Result<T> {
     let end = args.waiting.timeout().map(|timeout| Instant::now() + timeout);
     loop {

@@ -177,8 +177,8 @@ fn ring_length(model: &mut Model, capacity: usize, many: bool, dies: Option<&'st
     });
 }
 
-/// A sender has died that was passing on a block. One sends, and so sees to the block; another one looks at the same time for what the dead had, and then takes
-/// a block.
+/// A sender has died that was passing on a block. One sends, and so sees to the block; another one looks at the same time for
+/// what the dead had, and then takes a block.
 fn two_take_from_the_dead(model: &mut Model) {
     let shared = Play { kind: Kind::Ring(2), long: true, ..Play::default() }.queue();
     let [main, sends, takes] = stores(&shared);
@@ -226,7 +226,8 @@ fn returns(model: &mut Model) {
     });
 }
 
-/// One that takes messages on lease waits for the only block, which is lent. Another one takes the message that it wants it for; the next message needs none.
+/// One that takes messages on lease waits for the only block, which is lent. Another one takes the message that it wants it for;
+/// the next message needs none.
 fn no_block_needed(model: &mut Model) {
     let shared = Play { kind: Kind::Ring(1), long: true, blocks: 1, ..Play::default() }.queue();
     let [lends, leases, receives] = stores(&shared);

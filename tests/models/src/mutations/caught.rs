@@ -3,8 +3,8 @@
 use super::Weaker::{NoWake, ToAcqRel, ToRelaxed, WakeOne};
 use super::{Caught, Place, Weaker};
 
-/// In `file`, in `function`, `piece` becomes `weaker`, and `scene` notices it: with so many `deviations`, and so many executions at `random` after
-/// that. `executions`: so many it has at least.
+/// In `file`, in `function`, `piece` becomes `weaker`, and `scene` notices it: with so many `deviations`, and so many executions
+/// at `random` after that. `executions`: so many it has at least.
 const fn caught(
     (file, function, piece): (&'static str, &'static str, &'static str),
     weaker: Weaker,

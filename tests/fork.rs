@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::ForkResult;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::unistd::{ForkResult, Pid};
 use rsipc::{Endpoint, Error, Mutex, Queue, QueueOptions, Region, Semaphore, WaitSet};
 use support::{Board, Child, LONG, Random, Test, exit, fork, message, number, wait_for};
 
@@ -458,4 +458,40 @@ fn a_signal_handler_that_calls_in_is_refused_or_served() {
     .join();
     let handles = IN_HANDLER.get().unwrap();
     assert_eq!(handles.permits.value(), Ok(PERMITS));
+}
+
+unsafe extern "C" {
+    /// As fork, but no handlers are called (`_Fork(3)`).
+    fn _Fork() -> i32;
+}
+
+/// A thread that was met before its process knew that it is the child in a fork has its mutexes for itself: others find its id in
+/// the new process, and not in the parent.
+#[test]
+fn a_child_whose_fork_was_not_seen_keeps_its_mutex() {
+    let test = Test::new("unseen fork");
+    let mutex = Mutex::create(test.name("m"), ()).unwrap();
+    let board = Board::new(1);
+    let parent = fork("parent", || {
+        drop(mutex.lock().unwrap());
+        std::thread::scope(|scope| {
+            // One that has made no call yet.
+            scope.spawn(|| {
+                // SAFETY: the child takes a mutex, and is killed.
+                let child = unsafe { _Fork() };
+                if child == 0 {
+                    let _held = mutex.lock().unwrap();
+                    board.set(0, 1);
+                    std::thread::sleep(LONG);
+                }
+                board.wait(0, 2);
+                kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+            });
+        });
+    });
+    board.wait(0, 1);
+    assert_eq!(mutex.lock_timeout(Duration::from_millis(500)).map(drop), Err(Error::TimedOut));
+    board.set(0, 2);
+    parent.join();
+    drop(mutex.lock_timeout(LONG).unwrap());
 }

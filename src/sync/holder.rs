@@ -11,20 +11,18 @@
 //!
 //! # Why no living owner loses the mutex
 //!
-//! *A record is a thread's own.* One that names an id is written by the thread of that id alone, while it owns the word. Who reads first
-//! the word, then a record with the word's id, and finds that the program has no thread of this id, or is over, has found that the writer
-//! is gone. It remains to be seen that the word is the writer's still, and not that of a later thread with its id. A record goes before
-//! its writer's release. If the writer died instead, the word is OWNER_DIED: who takes that clears it afterwards, and one whose own id
-//! the record has clears it *before* ([`Holder::forget_namesake`]): nobody else can write it again. So a later owner's word with the id
-//! comes with no record, or with its own.
+//! *A record is a thread's own.* One that names an id was written by a thread of that id, while it owned the word. Who finds that the
+//! program has no thread of this id, or is over, has found that the writer is gone. It remains to be seen that the word is the writer's
+//! still, and not that of a later thread with its id. A record goes before its writer's release. If the word became OWNER_DIED
+//! instead, who takes it clears the record: afterwards, but one whose own id the record has, *before*
+//! ([`Holder::forget_namesake`]). So a later owner's word with the id comes with no record, or with its own.
 //!
-//! *One takes it.* Two may have found the same, and the first have taken the word from the gone; then the thread that has its id now may
-//! lock the mutex, and the word is the same again when the second comes to it. So who wants to do so puts a *claim* in the place of the
-//! record, by a compare-exchange. While its process lives nobody else touches the word, but the kernel, if the thread dies that has the
-//! id.
+//! *One takes it.* Several may have found the same. So who wants to take the word puts a *claim* in the place of the record, by a
+//! compare-exchange, and looks once more: if the word has the id still, and the record is the claim, then nobody has taken it between.
+//! While the claimant's program goes on nobody else claims it.
 //!
-//! What is left is what is left for every such word: an id that goes from one thread to the next between the question who has it and the
-//! compare-exchange of the word that follows, where the next one locks this very mutex at once.
+//! What is left is what is left for every such word: who has looked, and is about to exchange the word, while the id is given to one
+//! thread after the other, of which the last takes this very mutex at once.
 
 use crate::shm::layout::Holder;
 use crate::sync::lock::TID;
@@ -63,14 +61,18 @@ impl Holder {
     }
 
     /// What who is about to take a word as `owner` does first, if that is OWNER_DIED: the record of an owner that had its id is not its
-    /// own.
+    /// own, and nor is a claim to that one's word.
     pub(crate) fn forget_namesake(&self, owner: u32) {
-        let seen = self.thread.load(Relaxed);
-        if ThreadOf(seen & !CLAIM).tid() == owner {
-            let _ = self.thread.compare_exchange(seen, 0, Relaxed, Relaxed);
-            // Before the word is taken: with the Acquire in `claim`.
-            fence(Release);
+        let mut seen = self.thread.load(Relaxed);
+        while ThreadOf(seen & !CLAIM).tid() == owner {
+            match self.thread.compare_exchange(seen, 0, Relaxed, Relaxed) {
+                // Nobody writes it anew: claims are to what is there.
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
         }
+        // Before the word is taken: with the Acquires in `claim`.
+        fence(Release);
     }
 
     /// Whether this thread, whose id `owner` is, is the owner in `word`, and not one that had the id before.
@@ -86,10 +88,17 @@ impl Holder {
         !is_namesake && is_owner()
     }
 
-    /// Whether the `owner` in `word` is gone, whoever has its id now. Then it is the caller's to take the word from it, at once.
+    /// Whether it says whose thread the owner is that stands in a word as `owner`.
+    pub(crate) fn names(&self, owner: u32) -> bool {
+        ThreadOf(self.thread.load(Relaxed) & !CLAIM).tid() == owner
+    }
+
+    /// Whether the `owner` in `word`, which the record names, is gone, whoever has its id now. Then it is the caller's to take the
+    /// word from it, at once.
     pub(crate) fn claim(&self, call: &Call<'_>, word: &AtomicU32, owner: u32) -> bool {
         // Acquire: with the Release of who let go of it last, and the fence in `forget_namesake`: what they cleared is not seen below.
-        if word.load(Acquire) & TID != owner {
+        let is_owner = || word.load(Acquire) & TID == owner;
+        if !is_owner() {
             return false;
         }
         let seen = self.thread.load(Relaxed);
@@ -99,7 +108,11 @@ impl Holder {
         }
         let is_gone = if seen & CLAIM == 0 { call.has_left(thread) } else { call.is_over(thread.program()) };
         let claim = ThreadOf::new(owner, me().identity).0 | CLAIM;
-        is_gone && self.thread.compare_exchange(seen, claim, Relaxed, Relaxed).is_ok()
-        // die here: the next who looks finds that the program of the claim is over, and makes its own.
+        is_gone
+            && self.thread.compare_exchange(seen, claim, Relaxed, Relaxed).is_ok()
+            // die here: the next who looks finds that the program of the claim is over, and makes its own.
+            // The word may have been taken before the claim: by the kernel, or by a claimant that is over.
+            && is_owner()
+            && self.thread.load(Relaxed) == claim
     }
 }

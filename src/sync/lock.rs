@@ -298,7 +298,11 @@ fn take_free(call: &Call<'_>, word: &AtomicU32, seen: u32, beside: Beside<'_>) -
 /// Does to the word what the kernel does when its owner dies, in case the owner is gone without the kernel's having done it.
 fn take_from_the_gone(call: &Call<'_>, word: &AtomicU32, mut seen: u32, beside: Beside<'_>) -> bool {
     let owner = seen & TID;
-    if !call.is_gone(owner) && !beside.holder().is_some_and(|holder| holder.claim(call, word, owner)) {
+    let is_gone = match beside.holder().filter(|holder| holder.names(owner)) {
+        Some(holder) => holder.claim(call, word, owner),
+        None => call.is_gone(owner),
+    };
+    if !is_gone {
         return false;
     }
     loop {

@@ -137,7 +137,10 @@ fn meet_thread() -> Result<Thread> {
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() }.unsigned_abs();
     let program = me().identity;
-    let loses_its_id = (tid != program.pid()).then(|| ThreadOf::new(tid, program));
+    // In a child whose fork is not known yet (a signal handler that comes between the two, `_Fork(3)`) it is the parent's, which has no
+    // such thread.
+    let is_known = program.pid() == std::process::id();
+    let loses_its_id = (is_known && tid != program.pid()).then(|| ThreadOf::new(tid, program));
     let thread = Thread { head, tid, linked: LINKED.with(std::ptr::from_ref), loses_its_id };
     THREAD.set(thread);
     Ok(thread)

@@ -1156,6 +1156,12 @@ fn have_ended(is_one: impl Fn(usize, &Thread) -> bool) -> bool {
     .unwrap_or(false)
 }
 
+/// The current thread dies here.
+pub fn dies() -> ! {
+    step();
+    die()
+}
+
 /// The current thread calls exec, and was not its process's first: when the kernel comes to its words, it has another id.
 pub fn exec() -> ! {
     step();

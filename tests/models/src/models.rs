@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::engine::{Bounds, Model, Outcome, exec};
+use crate::engine::{Bounds, Model, Outcome, dies, exec};
 use crate::error::Error;
 use crate::queue::attached::LEASES;
 use crate::queue::blocks::{State, owner_of};
@@ -23,6 +23,7 @@ use crate::sync::spin::Spin;
 use crate::sys::futex;
 use crate::sys::memory::Ordering::Relaxed;
 use crate::sys::memory::{AtomicU32, copy, set_obeys_barriers};
+use crate::sys::process::{Identity, ThreadOf};
 use crate::sys::thread::Call;
 use crate::time::Deadline;
 
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Scene> {
             exec_with_a_lock(m, Namesake::First, &["b", "c"], Some("b"))
         }),
         scene("lock of an exec: it has let go of it", 2, 0, |m| exec_with_a_lock(m, Namesake::AfterRelease, &["another"], None)),
+        scene("lock of an exec: it dies, and one has looked before", 3, 0, dies_after_a_look),
         scene("lock of an exec: it dies instead", 2, 1, |m| exec_with_a_lock(m, Namesake::First, &["another"], Some("user"))),
         scene("signals: two acquire what one releases", 2, 0, |m| signals(m, &[2], 2, None)),
         scene("signals: one that acquires dies", 1, 1, |m| signals(m, &[1, 1], 2, Some("b"))),
@@ -287,22 +289,35 @@ enum Namesake {
     AfterRelease,
 }
 
-/// A thread takes a lock and calls exec, its id is another thread's from then on, and that one comes for the lock, too.
-fn exec_with_a_lock(model: &mut Model, namesake: Namesake, others: &[&'static str], dies: Option<&'static str>) {
-    set_obeys_barriers(true);
-    let (guarded, quiet, holder) = (Guarded::new(), Shared::<Quiet>::new(0), Shared::<Holder>::new(0));
-    let done = Rc::new(Cell::new(0));
-    let comes = |is_first: bool, execs: bool| {
-        let (guarded, quiet, holder, done) = (Rc::clone(&guarded), quiet.clone(), holder.clone(), Rc::clone(&done));
+/// A lock with a record of whose thread has it.
+#[derive(Clone)]
+struct Recorded {
+    guarded: Rc<Guarded>,
+    quiet: Shared<Quiet>,
+    holder: Shared<Holder>,
+    done: Rc<Cell<u32>>,
+}
+
+impl Recorded {
+    fn new() -> Self {
+        set_obeys_barriers(true);
+        Self { guarded: Guarded::new(), quiet: Shared::new(0), holder: Shared::new(0), done: Rc::default() }
+    }
+
+    /// One takes the lock and lets go of it, or calls exec with it.
+    fn comes(&self, is_first: bool, execs: bool) -> impl FnOnce() + 'static {
+        let Self { guarded, quiet, holder, done } = self.clone();
         let calm = std::sync::atomic::AtomicU32::new(0);
         move || {
             let call = Call::enter(&guarded.word).unwrap();
-            // As who looks every now and then.
+            // As who looks at once, and then every now and then.
+            let mut deadline = Deadline::Now;
             let left = loop {
-                match quiet.acquire(&call, &guarded.word, Some(&holder), Deadline::after(LOOK)) {
+                match quiet.acquire(&call, &guarded.word, Some(&holder), deadline) {
                     Ok(left) => break left,
-                    Err(e) => assert_eq!(e, Error::TimedOut),
+                    Err(e) => assert!(matches!(e, Error::WouldBlock | Error::TimedOut), "{e}"),
                 }
+                deadline = Deadline::after(LOOK);
             };
             if left == Left::Died {
                 holder.clear();
@@ -312,7 +327,7 @@ fn exec_with_a_lock(model: &mut Model, namesake: Namesake, others: &[&'static st
             }
             done.set(done.get() + 1);
             guarded.increment();
-            if execs && namesake != Namesake::AfterRelease {
+            if execs {
                 exec();
             }
             if !is_first {
@@ -320,23 +335,49 @@ fn exec_with_a_lock(model: &mut Model, namesake: Namesake, others: &[&'static st
             }
             quiet.release((call.owner(), guarded.word.load(Relaxed)), &guarded.word, &calm);
         }
-    };
-    if dies == Some("user") {
-        model.mortal("user", comes(false, true))
-    } else {
-        model.thread("user", comes(false, true))
     }
-    model.namesake("namesake", "user", comes(namesake != Namesake::Later, false));
+
+    fn look(&self, may_lack: u32) {
+        let Self { guarded, quiet, holder, done } = self;
+        let call = Call::enter(&guarded.word).unwrap();
+        quiet.acquire(&call, &guarded.word, Some(holder), Deadline::Now).unwrap();
+        let (count, times) = (guarded.increment() - 1, done.get());
+        assert!(count <= times && count + may_lack >= times, "{count} of {times} increments");
+    }
+}
+
+/// A thread takes a lock and calls exec, its id is another thread's from then on, and that one comes for the lock, too.
+fn exec_with_a_lock(model: &mut Model, namesake: Namesake, others: &[&'static str], dies: Option<&'static str>) {
+    let lock = Recorded::new();
+    let execs = namesake != Namesake::AfterRelease;
+    if dies == Some("user") {
+        model.mortal("user", lock.comes(false, execs))
+    } else {
+        model.thread("user", lock.comes(false, execs))
+    }
     for &name in others {
-        let work = comes(false, false);
+        let work = lock.comes(false, false);
         if dies == Some(name) { model.mortal(name, work) } else { model.thread(name, work) }
     }
-    model.finally(move |_| {
+    model.namesake("namesake", "user", lock.comes(namesake != Namesake::Later, false));
+    model.finally(move |_| lock.look(u32::from(dies.is_some())));
+}
+
+/// One looks at the word of a lock before its owner dies, and goes on when the id is another thread's, who has taken the lock.
+fn dies_after_a_look(model: &mut Model) {
+    let lock = Recorded::new();
+    model.thread("another", lock.comes(false, false));
+    let user = 102;
+    lock.guarded.word.store(user, Relaxed);
+    lock.holder.thread.store(ThreadOf::new(user, Identity(user.into())).0, Relaxed);
+    let guarded = Rc::clone(&lock.guarded);
+    model.thread("user", move || {
         let call = Call::enter(&guarded.word).unwrap();
-        quiet.acquire(&call, &guarded.word, Some(&holder), Deadline::Now).unwrap();
-        let (count, times) = (guarded.increment() - 1, done.get());
-        assert!(count == times || dies.is_some() && count + 1 == times, "{count} of {times} increments");
+        assert_eq!(call.owner(), user);
+        dies();
     });
+    model.namesake("namesake", "user", lock.comes(true, false));
+    model.finally(move |_| lock.look(0));
 }
 
 /// Others come to a lock that is biased to its user.

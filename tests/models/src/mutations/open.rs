@@ -30,6 +30,11 @@ pub const OPEN: &[Open] = &[
         why: "nothing is lost: as in `wake_one`. (Where `notify_beside` wakes one instead of all, that is noticed)",
     },
     Open {
+        places: &[place("sync/holder.rs", "note", "self.thread.store(thread.0, Release)")],
+        what: "ToRelaxed",
+        why: "deeper than is tried (330,000 executions of \"lock of an exec: two others come\"): as in `clear`, which comes right before it, where both are seen late",
+    },
+    Open {
         places: &[
             place("sync/holder.rs", "forget_namesake", "fence(Release)"),
             place("sync/holder.rs", "claim", "word.load(Acquire)"),

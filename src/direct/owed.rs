@@ -105,12 +105,13 @@ impl Owed {
 }
 
 fn drop_requests(inner: &Arc<Inner>) -> Result<()> {
-    // It is shut down, so there will not be more; somebody who scribbles may say that there are.
-    for _ in 0..inner.inbox.len()? {
+    // Closed: that was all. A sender that was stopped may be about to commit one more; and somebody who scribbles may say that there
+    // is always another.
+    for _ in 0..=inner.inbox.len()? {
         let (_, envelope) = recv_from(&inner.inbox, Deadline::Now, None)?;
         drop(Message::new(inner, Vec::new(), envelope));
     }
-    Ok(())
+    Err(Error::WouldBlock)
 }
 
 /// Gives what could not be given before, if nobody else does. In each call on an endpoint.
@@ -141,5 +142,39 @@ fn give_until_none_is_left() {
             IS_LEFT_ALONE.store(is_over, Relaxed);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Endpoint, Namespace, Queue, QueueOptions};
+
+    #[test]
+    fn a_request_of_a_sender_that_was_stopped_while_the_endpoint_was_closed_is_answered() {
+        let dir = std::env::temp_dir().join(format!("rsipc-unit-owed-{}", std::process::id()));
+        let space = Namespace::at(&dir);
+        let options = QueueOptions::new();
+        let [server, client] = [(); 2].map(|()| Endpoint::open(&space, &options).unwrap());
+        let mailbox = Queue::create(space.name("mailbox"), &options).unwrap();
+        let mut call = client.begin_call_mailbox(&mailbox, b"request", Duration::from_secs(1)).unwrap();
+        let (_, request) = recv_from(&mailbox, Deadline::Now, None).unwrap();
+        let inner = Arc::clone(&server.inner);
+        let (is_stopped, goes_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                inner.inbox.send_late(&request.unwrap().to_bytes(), b"request", || {
+                    is_stopped.wait();
+                    goes_on.wait();
+                });
+            });
+            is_stopped.wait();
+            drop(server);
+            goes_on.wait();
+        });
+        assert_eq!(call.wait_timeout(Duration::from_secs(20)), Err(Error::NoReply));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

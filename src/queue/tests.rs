@@ -1,5 +1,7 @@
 //! What takes a row of deaths at one place, which no test from outside can arrange in time.
 
+use crate::queue::ring::Look;
+use crate::time::Deadline;
 use crate::{Batch, Error, Namespace, Queue, QueueOptions};
 
 /// A queue whose log's beginning is taken on by receivers that die right after the commit.
@@ -44,4 +46,19 @@ fn there_is_room_again_after_a_row_of_dead_receivers() {
             log.commit(record.next);
         }
     });
+}
+
+impl Queue {
+    /// Sends a message, of a sender that is stopped for so long right before the commit.
+    pub(crate) fn send_late(&self, envelope: &[u8], message: &[u8], stopped: impl FnOnce()) {
+        let store = &self.store;
+        let call = store.users.enter(&store.shared.send.lock).unwrap();
+        let commit = || {
+            let Look { slot, position, .. } = store.ring.look(&store.shared.send, 0)?;
+            stopped();
+            store.ring.put(slot?, position, envelope, message);
+            Ok(())
+        };
+        store.with_sending_lock(&call, Deadline::Never, commit).unwrap();
+    }
 }

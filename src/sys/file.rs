@@ -54,7 +54,8 @@ pub(crate) fn seal_against_shrinking(fd: &OwnedFd) -> Result<()> {
 
 /// Gives a file made by [`create_without_name`] its name, in one step; says false where the name is taken.
 pub(crate) fn publish(fd: &OwnedFd, path: &Path) -> Result<bool> {
-    let own = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // Not `self`: that of the first thread is empty once that has ended.
+    let own = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
     match linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW) {
         Ok(()) => Ok(true),
         Err(Errno::EEXIST) => Ok(false),

@@ -552,6 +552,106 @@ fn a_process_that_cannot_drop_a_request_ends_with_its_own_last_thread() {
     }
 }
 
+/// Nor where no thread can be started: the call that waits for the next message tries again.
+#[test]
+fn a_request_that_was_dropped_without_descriptors_or_threads_is_answered_while_its_server_waits() {
+    let test = Test::new("dropped without threads");
+    fs::create_dir(&test.dir).unwrap();
+    fs::set_permissions(&test.dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let (space, board) = (Namespace::at(test.dir.join("space")), Board::new(1));
+    let server = fork("server", || {
+        become_somebody();
+        let server = Endpoint::open_named(space.name("server"), &QueueOptions::new()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                board.wait(0, 2);
+                std::thread::sleep(Duration::from_millis(50));
+                limit(Resource::RLIMIT_NOFILE, 1000);
+            });
+            board.set(0, 1);
+            wait_for("the request", || server.len() == Ok(1));
+            limit(Resource::RLIMIT_NPROC, 0);
+            limit(Resource::RLIMIT_NOFILE, 0);
+            drop(server.recv().unwrap());
+            board.set(0, 2);
+            assert_eq!(server.recv_timeout(LONG).unwrap().bytes(), b"told");
+        });
+    });
+    board.wait(0, 1);
+    let caller = fork("caller", || {
+        become_somebody();
+        let mine = Endpoint::open(&space, &QueueOptions::new()).unwrap();
+        let to = mine.find("server").unwrap();
+        assert_eq!(mine.call_timeout(to, b"request", LONG), Err(Error::NoReply));
+        mine.send(to, b"told").unwrap();
+    });
+    caller.join();
+    server.join();
+}
+
+/// To drop a request takes no room for it, however long it is.
+#[test]
+fn requests_in_an_inbox_that_is_closed_are_dropped_without_room_for_them() {
+    let test = Test::new("dropped without room");
+    const MOST: usize = 64 << 20;
+    for options in [QueueOptions::new().max_message(MOST), QueueOptions::new().unbounded().max_message(MOST)] {
+        let board = Board::new(1);
+        let server = fork("server", || {
+            let server = Endpoint::open_named(test.name("server"), &options).unwrap();
+            board.set(0, 1);
+            // It knows both callers.
+            (0..2).for_each(|_| server.recv_timeout(LONG).unwrap().reply(b"").unwrap());
+            wait_for("the requests", || server.len() == Ok(2));
+            limit(Resource::RLIMIT_AS, 0);
+            drop(server);
+            board.wait(0, 2);
+        });
+        board.wait(0, 1);
+        let callers = [MOST, 8].map(|len| {
+            fork("caller", || {
+                let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+                let to = mine.find("server").unwrap();
+                assert_eq!(mine.call_timeout(to, b"first", LONG).unwrap(), b"");
+                assert_eq!(mine.call_timeout(to, &vec![1; len], LONG), Err(Error::NoReply));
+            })
+        });
+        callers.into_iter().for_each(|caller| caller.join());
+        board.set(0, 2);
+        server.join();
+    }
+}
+
+/// A program whose first thread has ended, and others not, still tells a caller what it could not tell before.
+#[test]
+fn a_request_that_a_later_thread_dropped_without_descriptors_ends_its_callers_wait() {
+    let test = Test::new("dropped by a later thread");
+    let board = Board::new(1);
+    let server = fork("server", || {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_for("the end of the first thread", || !Path::new("/proc/self/exe").exists());
+                let server = Endpoint::open_named(test.name("server"), &QueueOptions::new()).unwrap();
+                board.set(0, 1);
+                wait_for("the request", || server.len() == Ok(1));
+                limit(Resource::RLIMIT_NOFILE, 0);
+                drop(server.recv().unwrap());
+                // Who tries again looks meanwhile whether others are there.
+                std::thread::sleep(Duration::from_millis(500));
+                limit(Resource::RLIMIT_NOFILE, 1000);
+                board.wait(0, 2);
+                std::process::exit(0);
+            });
+            // SAFETY: ends this thread, whose stack stays.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
+    });
+    board.wait(0, 1);
+    let mine = Endpoint::open(&test, &QueueOptions::new()).unwrap();
+    assert_eq!(mine.call_timeout(mine.find("server").unwrap(), b"request", LONG), Err(Error::NoReply));
+    board.set(0, 2);
+    server.join();
+}
+
 /// Who it is a process finds out when it first needs it, and that needs a descriptor. What it holds is its own also where it had none then.
 #[test]
 fn a_child_of_fork_without_descriptors_keeps_what_it_takes() {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use crate::direct::address::{Address, REPLIES};
 use crate::direct::envelope::{Envelope, Kind};
-use crate::direct::inner::{Inner, recv_from};
+use crate::direct::inner::{Inner, recv_from, throw_away};
+use crate::direct::owed::waiting;
 use crate::direct::place::Place;
 use crate::direct::target::Peer;
 use crate::error::{Error, Result};
@@ -65,7 +66,7 @@ impl Inbox {
     fn throw_away(&self) {
         for _ in 0..self.queue.len().unwrap_or(0) {
             // The number may be anybody's.
-            if recv_from(&self.queue, Deadline::Now, None).is_err() {
+            if throw_away(&self.queue).is_err() {
                 break;
             }
         }
@@ -194,7 +195,8 @@ impl Call {
         loop {
             let watch = self.has_it.as_deref().filter(|_| !self.gone).map(Peer::watch);
             let watch = watch.as_ref().map(|watch| watch as &dyn Watch);
-            match recv_from(&inbox.queue, if self.gone { Deadline::Now } else { deadline }, watch) {
+            let deadline = if self.gone { Deadline::Now } else { deadline };
+            match waiting(deadline, |deadline| recv_from(&inbox.queue, deadline, watch)) {
                 Ok((reply, Some(envelope))) if envelope.number == inbox.number => match envelope.kind {
                     Kind::Reply => return Ok(reply),
                     Kind::NoReply => return Err(Error::NoReply),

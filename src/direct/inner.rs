@@ -83,8 +83,9 @@ impl Inner {
     ///
     /// As [`Place::remove_name`]; it keeps its address then.
     pub(super) fn remove(&self, name: Option<&str>) -> Result<()> {
-        let named = name.zip(self.place.inode(&self.address.file_name()));
-        if let Some((name, inode)) = named {
+        if let Some(name) = name
+            && let Some(inode) = self.place.inode(&self.address.file_name())?
+        {
             self.place.remove_name(name, inode)?;
         }
         // die here: as of a process that dies with an endpoint.
@@ -183,4 +184,11 @@ pub(super) fn recv_from(inbox: &Queue, deadline: Deadline, watch: Option<&dyn Wa
     // SAFETY: `len` bytes were copied there, for which there is room.
     unsafe { message.set_len(len) };
     Ok((message, envelope.as_ref().and_then(Envelope::from_bytes)))
+}
+
+/// Receives a message as [`recv_from`], without its bytes: that takes no room for them.
+pub(super) fn throw_away(inbox: &Queue) -> Result<Option<Envelope>> {
+    let mut unread = Vec::new();
+    let received = inbox.recv_with(&mut unread, Take::Unread, Deadline::Now, None)?;
+    Ok(received.envelope.as_ref().and_then(Envelope::from_bytes))
 }

@@ -27,7 +27,7 @@ use crate::sys::thread::{Uncancelled, forks};
 use crate::time::Deadline;
 use envelope::{Envelope, Kind};
 use inner::{Inner, Inside, recv_from};
-use owed::Owed;
+use owed::{Owed, waiting};
 
 pub use address::Address;
 pub use call::Call;
@@ -234,7 +234,7 @@ impl Endpoint {
 
     fn recv_until(&self, deadline: Deadline) -> Result<Message> {
         let _inside = self.inner.enter()?;
-        let (bytes, envelope) = recv_from(&self.inner.inbox, deadline, None)?;
+        let (bytes, envelope) = waiting(deadline, |deadline| recv_from(&self.inner.inbox, deadline, None))?;
         Ok(Message::new(&self.inner, bytes, envelope))
     }
 
@@ -275,7 +275,8 @@ impl Endpoint {
     /// Receives the next message into `buffer`, and gives it without its bytes, to be replied to.
     pub(crate) fn recv_beside(&self, mut buffer: &mut [u8], deadline: Deadline) -> Result<(usize, Message)> {
         let _inside = self.inner.enter()?;
-        let Received { len, envelope, .. } = self.inner.inbox.recv_with(&mut buffer, Take::Whole, deadline, None)?;
+        let mut recv = |deadline| self.inner.inbox.recv_with(&mut buffer, Take::Whole, deadline, None);
+        let Received { len, envelope, .. } = waiting(deadline, &mut recv)?;
         Ok((len, Message::new(&self.inner, Vec::new(), envelope.as_ref().and_then(Envelope::from_bytes))))
     }
 
@@ -479,7 +480,7 @@ impl Endpoint {
         deadline: Deadline,
     ) -> Result<(usize, Message)> {
         let _inside = self.inner.enter()?;
-        let (Received { len, envelope, .. }, ticket) = mailbox.lease_with(sink, deadline)?;
+        let (Received { len, envelope, .. }, ticket) = waiting(deadline, |deadline| mailbox.lease_with(sink, deadline))?;
         let envelope = envelope.as_ref().and_then(Envelope::from_bytes);
         if let Some(request) = envelope {
             // die here: another one receives it.

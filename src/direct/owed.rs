@@ -2,26 +2,28 @@
 //!
 //! Who waits for an answer waits as long as the process lives that has the request. So an answer that cannot be sent (there are no
 //! descriptors, there is no memory, a process that was stopped holds up the other's inbox) is kept here, also beyond the end of its
-//! endpoint. A thread tries every 100 ms and ends with the last of it; where no thread can be started, the next call on any endpoint
-//! tries. So it is with the name of an endpoint.
+//! endpoint. A thread tries every 100 ms and ends with the last of it; where no thread can be started, each call on any endpoint
+//! tries, also every 100 ms while it waits for a message. So it is with the name of an endpoint.
 //!
 //! Each caller waits for one answer at a time, so that of those that are owed to it the last one counts: what others let a process owe
 //! is never more than there are callers.
 
+use std::collections::VecDeque;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::sleep;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::direct::address::Address;
 use crate::direct::envelope::{Envelope, Kind};
-use crate::direct::inner::{Inner, recv_from};
+use crate::direct::inner::{Inner, throw_away};
 use crate::direct::message::{Message, answer};
 use crate::error::{Error, Result};
 use crate::sync::lock::LOOK;
-use crate::sys::process::{PerProcess, first_thread_has_ended};
+use crate::sys::process::PerProcess;
 use crate::sys::spawn::{are_left_alone, spawn_without_signals};
 use crate::time::Deadline;
 
@@ -37,7 +39,7 @@ pub(super) enum Owed {
 
 #[derive(Default)]
 struct Debts {
-    owed: Vec<Owed>,
+    owed: VecDeque<Owed>,
     /// Whether the thread runs.
     is_worked_on: bool,
 }
@@ -48,7 +50,7 @@ impl Debts {
         match self.owed.iter_mut().find(of_the_same) {
             Some(old) if old.which() < new.which() => *old = new,
             Some(_) => {}
-            None => self.owed.push(new),
+            None => self.owed.push_back(new),
         }
     }
 }
@@ -108,10 +110,24 @@ fn drop_requests(inner: &Arc<Inner>) -> Result<()> {
     // Closed: that was all. A sender that was stopped may be about to commit one more; and somebody who scribbles may say that there
     // is always another.
     for _ in 0..=inner.inbox.len()? {
-        let (_, envelope) = recv_from(&inner.inbox, Deadline::Now, None)?;
+        let envelope = throw_away(&inner.inbox)?;
         drop(Message::new(inner, Vec::new(), envelope));
     }
     Err(Error::WouldBlock)
+}
+
+/// Does a call that waits. Where nobody else gives what is left, the waiting thread does.
+#[inline]
+pub(super) fn waiting<T>(deadline: Deadline, mut wait: impl FnMut(Deadline) -> Result<T>) -> Result<T> {
+    while IS_LEFT_ALONE.load(Relaxed)
+        && let Ok(slice) = deadline.left(LOOK)
+    {
+        match wait(Deadline::At(Instant::now() + slice)) {
+            Err(Error::TimedOut) => give_what_is_left(),
+            done => return done,
+        }
+    }
+    wait(deadline)
 }
 
 /// Gives what could not be given before, if nobody else does. In each call on an endpoint.
@@ -125,8 +141,13 @@ pub(super) fn give_what_is_left() {
 #[cold]
 fn give_all() {
     IS_LEFT_ALONE.store(false, Relaxed);
-    let owed = std::mem::take(&mut DEBTS.get().lock().owed);
-    owed.into_iter().for_each(Owed::give);
+    let debts = DEBTS.get();
+    // Each once: what cannot be given comes last again.
+    let count = debts.lock().owed.len();
+    for _ in 0..count {
+        let Some(first) = debts.lock().owed.pop_front() else { return };
+        first.give();
+    }
 }
 
 fn give_until_none_is_left() {
@@ -135,7 +156,7 @@ fn give_until_none_is_left() {
         // What panics has said so; this thread goes on with what comes later.
         let _ = catch_unwind(give_all);
         let mut debts = DEBTS.get().lock();
-        let is_over = are_left_alone().unwrap_or_else(first_thread_has_ended);
+        let is_over = are_left_alone();
         if debts.owed.is_empty() || is_over {
             debts.is_worked_on = false;
             // A program that has other threads may make another call.
@@ -160,7 +181,7 @@ mod tests {
         let [server, client] = [(); 2].map(|()| Endpoint::open(&space, &options).unwrap());
         let mailbox = Queue::create(space.name("mailbox"), &options).unwrap();
         let mut call = client.begin_call_mailbox(&mailbox, b"request", Duration::from_secs(1)).unwrap();
-        let (_, request) = recv_from(&mailbox, Deadline::Now, None).unwrap();
+        let (_, request) = crate::direct::inner::recv_from(&mailbox, Deadline::Now, None).unwrap();
         let inner = Arc::clone(&server.inner);
         let (is_stopped, goes_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {

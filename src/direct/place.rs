@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +97,8 @@ impl Place {
         }
         // Where somebody is in the way the next one will.
         let _ = self.locked(|| {
-            for (file, inode) in dead {
+            // One that another has cleared meanwhile may have left its inode to a newer file.
+            for (file, inode) in dead.into_iter().filter(|(file, inode)| self.is_of(file, *inode)) {
                 for (name, _) in files.iter().filter(|(name, other)| other == inode && !name.starts_with(['@', '.'])) {
                     self.unlink_if(name, *inode);
                 }
@@ -109,9 +111,10 @@ impl Place {
     /// Takes a chosen name away if its inbox's owner is gone, however it came to be there without its address.
     pub(super) fn clear_name(&self, name: &str) {
         self.clear(None);
-        let Some(inode) = self.inode(name) else { return };
-        let owner = Queue::open_owned(&self.namespace.name(name)).ok().and_then(|inbox| inbox.owner());
-        if owner.is_some_and(|owner| owner.identity.is_gone(me().namespace)) {
+        let Ok(Some(inode)) = self.inode(name) else { return };
+        // Open until its name is gone, so that no newer file has its inode.
+        let Ok(inbox) = Queue::open_owned(&self.namespace.name(name)) else { return };
+        if inbox.owner().is_some_and(|owner| owner.identity.is_gone(me().namespace)) {
             let _ = self.remove_name(name, inode);
         }
     }
@@ -130,14 +133,22 @@ impl Place {
         self.locked(|| self.unlink_if(name, inode))
     }
 
-    /// Which file a name is.
-    pub(super) fn inode(&self, name: &str) -> Option<u64> {
-        fs::symlink_metadata(self.dir.join(name)).ok().map(|meta| meta.ino())
+    /// Which file a name is, if there is one.
+    pub(super) fn inode(&self, name: &str) -> Result<Option<u64>> {
+        match fs::symlink_metadata(self.dir.join(name)) {
+            Ok(meta) => Ok(Some(meta.ino())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(os(&e, format!("looking at {}", self.dir.join(name).display()))),
+        }
+    }
+
+    fn is_of(&self, name: &str, inode: u64) -> bool {
+        self.inode(name) == Ok(Some(inode))
     }
 
     /// Takes a name away if it is that of this file. The caller holds the lock.
     fn unlink_if(&self, name: &str, inode: u64) {
-        if self.inode(name) == Some(inode) {
+        if self.is_of(name, inode) {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -157,7 +168,7 @@ impl Place {
     pub(super) fn link(&self, address: Address, path: &Path) -> Result<bool> {
         match fs::hard_link(self.path(address), path) {
             Ok(()) => Ok(true),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(e) => Err(os(&e, format!("naming an endpoint {}", path.display()))),
         }
     }
@@ -195,7 +206,7 @@ mod tests {
             is_held.wait();
             let closed = endpoint.address();
             drop(endpoint);
-            assert!(place.inode("name").is_some(), "somebody holds it up");
+            assert!(place.inode("name").unwrap().is_some(), "somebody holds it up");
             // Meanwhile it leads to nobody else.
             let other = Endpoint::open(&space, &QueueOptions::new()).unwrap();
             assert_ne!(other.address(), closed);
@@ -204,7 +215,7 @@ mod tests {
             may_go_on.wait();
         });
         for _ in 0..100 {
-            if place.inode("name").is_none() {
+            if place.inode("name").unwrap().is_none() {
                 break;
             }
             sleep(LOOK);

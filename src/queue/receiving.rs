@@ -44,7 +44,7 @@ impl Store {
         watch: Option<&dyn Watch>,
     ) -> Result<Received> {
         let simply = |sink: &mut _| match take {
-            Take::OnLease => None,
+            Take::OnLease | Take::Unread => None,
             // It stays in its block.
             Take::InPlace if self.is_rendezvous() => None,
             Take::InPlace if self.next_is_block() => self.recv_block_simply(sink),
@@ -426,7 +426,7 @@ impl Store {
             return Ok(Found::Nothing);
         }
         let (from, len) = self.split(record.len, usize::MAX)?;
-        let into = &mut sink.space(len)?[..len];
+        let into = if take == Take::Unread { &mut [] } else { &mut sink.space(len)?[..len] };
         let envelope = read_envelope(from, |bytes| log.read(&record, 0, bytes))?;
         let block = if take != Take::OnLease {
             log.read(&record, from, into)?;
@@ -575,9 +575,10 @@ impl Store {
     fn take_out(&self, sink: &mut impl Sink, take: Take, mut received: Received) -> Result<Received> {
         let Some(index) = received.block.filter(|_| take != Take::InPlace) else { return Ok(received) };
         let from = if received.envelope.is_some() { ENVELOPE } else { 0 };
-        let into = sink.space(received.len).map(|space| &mut space[..received.len]);
+        let len = if take == Take::Unread { 0 } else { received.len };
+        let into = sink.space(len).map(|space| &mut space[..len]);
         let result = into.and_then(|into| self.blocks.data().read(self.blocks.offset(index, from), into));
-        if take == Take::Whole {
+        if take != Take::OnLease {
             self.blocks.free(index)?;
             self.blocks.notify();
             received.block = None;

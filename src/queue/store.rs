@@ -78,12 +78,14 @@ pub(crate) enum Take {
     OnLease,
     /// As `Whole`, but one that lies in a block is read there: the block is this process's, until it is released.
     InPlace,
+    /// As `Whole`, but nobody reads it: a long one needs no room in the sink, which gets nothing of it.
+    Unread,
 }
 
 impl Take {
     /// Sees to it that there is room for a message that lies in a block, where it goes elsewhere.
     pub(crate) fn makes_space(self, sink: &mut impl Sink, len: usize) -> Result<()> {
-        if self == Self::InPlace { Ok(()) } else { sink.space(len).map(drop) }
+        if matches!(self, Self::InPlace | Self::Unread) { Ok(()) } else { sink.space(len).map(drop) }
     }
 }
 

@@ -212,7 +212,7 @@ impl Strangers {
             let failed = life.is_err();
             // Who started it waits.
             let _ = tell.send(life);
-            while !failed && are_left_alone() != Some(true) {
+            while !failed && !are_left_alone() {
                 sleep(LOOK_FOR_OTHERS);
             }
         })?;

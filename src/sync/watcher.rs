@@ -148,7 +148,7 @@ impl Watcher {
         let (mut sleeper, mut looked) = (Sleeper::new(), Instant::now());
         loop {
             if looked.elapsed() >= LOOK_FOR_OTHERS {
-                if are_left_alone() == Some(true) {
+                if are_left_alone() {
                     return;
                 }
                 looked = Instant::now();

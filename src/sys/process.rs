@@ -110,7 +110,7 @@ impl Default for Me {
         let start = stat("self").map_or(0, |stat| stat.start.0);
         Self {
             identity: Identity::new(pid, start),
-            namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino() as u32),
+            namespace: fs::metadata("/proc/thread-self/ns/pid").map_or(0, |meta| meta.ino() as u32),
             proc_is_ours: fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == pid.to_string().as_str()),
         }
     }
@@ -228,13 +228,14 @@ impl<T: Default + Sync> PerProcess<T> {
     }
 }
 
-/// Whether the first thread of this process has ended, and all others but so many; None where there is no descriptor to look with.
-pub(crate) fn is_left_to(threads: u32) -> Option<bool> {
-    stat("self").map(|stat| stat.first_has_ended && stat.threads <= threads.saturating_add(1))
+/// Whether the first thread of this process has ended, and all others but so many. Needs no descriptor.
+pub(crate) fn is_left_to(threads: u32) -> bool {
+    // Two links, and one for each thread, with the first also when that has ended (`proc_task_getattr` in `fs/proc/base.c`).
+    let links = || fs::metadata("/proc/self/task").map(|meta| meta.nlink());
+    first_thread_has_ended() && links().is_ok_and(|links| links <= u64::from(threads) + 3)
 }
 
-/// Whether the first thread of this process has ended. Needs no descriptor.
-pub(crate) fn first_thread_has_ended() -> bool {
+fn first_thread_has_ended() -> bool {
     let (mut list, mut len) = (std::ptr::null_mut::<c_void>(), 0_usize);
     // SAFETY: the kernel stores one word in each. It takes the list of robust words from a thread that ends (`futex_cleanup` in
     // `kernel/futex/core.c`); until then it is the C library's.

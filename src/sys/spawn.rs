@@ -20,8 +20,8 @@ static OWN: PerProcess<AtomicU32> = PerProcess::new();
 /// How often one that has nothing else to do looks whether there are others.
 pub(crate) const LOOK_FOR_OTHERS: Duration = Duration::from_secs(5);
 
-/// Whether this process has no other threads than these any more; None where that cannot be seen.
-pub(crate) fn are_left_alone() -> Option<bool> {
+/// Whether this process has no other threads than these any more.
+pub(crate) fn are_left_alone() -> bool {
     is_left_to(OWN.get().load(Relaxed))
 }
 

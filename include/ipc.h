@@ -876,6 +876,8 @@ IPC_MUST_USE ipc_result ipc_semaphore_readiness_fd(ipc_semaphore *semaphore, int
  * The capacity says when senders wait. Bounded: when so many messages wait already. Unbounded
  * (IPC_UNBOUNDED): never; memory grows with the messages that wait, and goes back to the system as they
  * are received. Rendezvous (IPC_RENDEZVOUS): always, until a receiver has taken the message.
+ * (Unbounded: where 256 messages wait, ipc_queue_send looks for two microseconds whether receivers keep
+ * pace, before it takes memory for more; with IPC_DONT_WAIT it does not.)
  *
  * A message whose sender is killed inside ipc_queue_send is either in the queue, whole, or not at all. A
  * receiver killed inside ipc_queue_recv has either taken the message with it or left it; work that must

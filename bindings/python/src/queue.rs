@@ -29,7 +29,8 @@ const KEPT: usize = 1 << 20;
 /// A queue of messages between processes: a mailbox that any process opens by its name.
 ///
 /// Its capacity says when senders wait: so many messages have room (bounded); 0: always, until a receiver has taken the message
-/// (a rendezvous); None: never, there is room for as many as there is memory for (unbounded).
+/// (a rendezvous); None: never, there is room for as many as there is memory for (unbounded). Where 256 messages wait in an unbounded
+/// one, send looks for two microseconds whether receivers keep pace, before it takes memory for more; with a timeout of 0 it does not.
 ///
 /// Made with Queue.create, Queue.open or Queue.open_or_create, or placed in a region with Queue.create_in and Queue.open_in.
 ///

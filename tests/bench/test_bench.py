@@ -14,8 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = ("median", "p99", "spread")
 
 
+def regions() -> set[str]:
+    return {name for name in os.listdir("/dev/shm") if name.startswith("rsipc-bench-")}
+
+
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def before() -> set[str]:
+    return regions()
+
+
+@pytest.fixture(scope="module")
+def out(before: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bench")
     command = ["make", "bench", "EFFORT=smoke", f"BENCH_OUT={out}", f"VENV={Path(sys.prefix)}"]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
@@ -63,8 +72,7 @@ def test_each_scenario_has_a_picture(out: Path) -> None:
 
 
 @pytest.mark.timeout(1000)
-def test_nothing_is_left_behind(out: Path) -> None:
-    left = [name for name in os.listdir("/dev/shm") if name.startswith("rsipc-bench-")]
-    pids = [int(re.findall(r"\d+", name)[0]) for name in left]
-    # Others may be at it.
+def test_nothing_is_left_behind(before: set[str], out: Path) -> None:
+    # A run that was killed before this one may have left something; others may be at it.
+    pids = [int(re.findall(r"\d+", name)[0]) for name in regions() - before]
     assert [pid for pid in pids if not Path(f"/proc/{pid}").exists()] == []

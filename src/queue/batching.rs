@@ -121,18 +121,27 @@ impl Store {
         while let Some(next) = messages.get(sent).map(AsRef::as_ref)
             && bytes < MOST_BYTES
         {
+            bytes += next.len();
+            let put = if self.nothing_is_before_ring() { self.ring.put_many(&messages[sent..]) } else { 0 };
+            if put != 0 {
+                sent += put;
+                continue;
+            }
             match self.send_locked(Payload::Here(&[], next)) {
                 Ok(true) => sent += 1,
                 Err(e) if sent == 0 => return Err(e),
                 // What is wrong is found out again with the next.
                 Ok(false) | Err(_) => break,
             }
-            if self.shared.log_from.load(Relaxed) == 0 {
-                sent += self.ring.put_many(&messages[sent..]);
-            }
-            bytes += next.len();
         }
         Ok(sent)
+    }
+
+    /// Whether messages go into the ring now, and nothing has to be mended first. The caller holds the sending lock.
+    #[inline]
+    fn nothing_is_before_ring(&self) -> bool {
+        let shared = &*self.shared;
+        shared.phase.load(Relaxed) == 0 && shared.send.transit.load(Relaxed) == 0 && shared.log_from.load(Relaxed) == 0
     }
 
     /// How many messages one hold of a lock is for, that are in slots.

@@ -10,10 +10,13 @@
 //! # Why a message is there whole or not at all, once or not at all
 //!
 //! The slots are the truth, positions are hints. A sender that dies before its commit leaves a slot that is still empty, whatever
-//! bytes are in it: the next sender writes over them. One that dies after it leaves a message, and a hint that is one
+//! bytes are in it: the next sender writes over them. One that dies after it leaves a message, and a hint that is
 //! behind: the next owner of the lock sees that the slot is filled, and moves the hint on before anything else. A receiver that
 //! dies before its commit has not taken the message: the next one does; one that dies after it has. A hint is never ahead of the
 //! truth, since it is stored after the commit, under the lock.
+//!
+//! The messages of a batch are copied first and committed then, one after the other; the hint is moved once. A death in between
+//! leaves those that were committed, and a hint that is behind by their number.
 //!
 //! `tests/models` tries this source: the scenes "ring of 1" and "ring of 2".
 
@@ -33,6 +36,8 @@ pub(crate) struct Ring {
     capacity: u32,
     /// How many bits of a position are the slot's number.
     index_bits: u32,
+    /// How many messages of a batch are committed at once.
+    at_once: usize,
 }
 
 /// What a look at a side's next slot gave.
@@ -49,9 +54,16 @@ pub(crate) struct Look<'a> {
 /// In a slot's `len`: the message is in a block.
 pub(crate) const IN_BLOCK: u32 = u32::MAX;
 
-/// A hint is behind by one where an owner has died; a look without the lock, by what has happened since it read the hint. It goes so
-/// many steps before it reads the hint again, and reads it so many times: more is the work of somebody who scribbles.
-const STEPS: u32 = 64;
+/// So many messages of a batch, or fewer, are copied before the first of them is committed: a line that the other side looks at
+/// again and again while it is written goes to and fro. And so many bytes of slots: the other side is to copy meanwhile what was
+/// committed before.
+const MOST_AT_ONCE: usize = 32;
+const MOST_BYTES_AT_ONCE: usize = 8 * 1024;
+
+/// A hint is behind where an owner has died, by as many as are committed at once; a look without the lock, by what has happened
+/// since it read the hint. It goes so many steps before it reads the hint again, and reads it so many times: more is the work of
+/// somebody who scribbles.
+const STEPS: u32 = 2 * MOST_AT_ONCE as u32;
 const READS: u32 = 64;
 
 impl Ring {
@@ -59,7 +71,9 @@ impl Ring {
         let slots = Slots::new(plan.slots_in(shared.mapping())?, plan.slots, plan.slot_size)?;
         let capacity = plan.slots as u32;
         let index_bits = capacity.saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);
-        Ok(Self { shared: shared.clone(), slots, capacity, index_bits })
+        // Half the ring: one side fills, or empties, one half while the other has the other half.
+        let at_once = (MOST_BYTES_AT_ONCE / plan.slot_size.max(1)).min(plan.slots / 2).clamp(1, MOST_AT_ONCE);
+        Ok(Self { shared: shared.clone(), slots, capacity, index_bits, at_once })
     }
 
     /// The longest message that a slot has room for.
@@ -84,6 +98,16 @@ impl Ring {
     pub(crate) fn next(&self, position: u64) -> u64 {
         if self.index_of(position) + 1 < u64::from(self.capacity) {
             position.wrapping_add(1)
+        } else {
+            self.lap_of(position).wrapping_add(1) << self.index_bits
+        }
+    }
+
+    /// The position so many after this one, in the same lap or the first of the next.
+    #[inline]
+    fn beyond(&self, position: u64, count: usize) -> u64 {
+        if self.index_of(position) + (count as u64) < u64::from(self.capacity) {
+            position.wrapping_add(count as u64)
         } else {
             self.lap_of(position).wrapping_add(1) << self.index_bits
         }
@@ -222,7 +246,7 @@ impl Ring {
     }
 
     /// Fills slots with messages, one after the other, until a slot is not ready or a message is too long for one; says how many it filled.
-    /// The caller holds the sending lock, and has filled a slot under it.
+    /// The caller holds the sending lock.
     #[inline]
     pub(crate) fn put_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> usize {
         let side = &self.shared.send;
@@ -230,24 +254,31 @@ impl Ring {
         let mut filled = 0;
         while filled < messages.len() {
             let left = &messages[filled..];
-            let Ok(run) = self.slots.run(self.index_of(position) as usize, left.len()) else { return filled };
+            let Ok(run) = self.slots.run(self.index_of(position) as usize, left.len().min(self.at_once)) else { break };
             let sequence = self.lap_of(position).wrapping_mul(2) + 1;
-            for (slot, message) in run.zip(left) {
+            let (mut count, mut bytes) = (0, 0);
+            for (slot, message) in run.clone().zip(left) {
                 let (head, message) = (slot.head(), message.as_ref());
                 // Acquire: as in `look`.
                 if head.sequence.load(Acquire) != sequence - 1 || message.len() > self.room() {
-                    return filled;
+                    break;
                 }
                 slot.write(&[], message);
                 head.len.store(message.len() as u32, Relaxed);
-                // die here, and below: as in `commit_filled`.
-                // Release: as there.
-                head.sequence.store(sequence, Release);
-                position = self.next(position);
-                side.position.store(position, Release);
-                side.bytes.add_alone(message.len() as u64);
-                filled += 1;
+                (count, bytes) = (count + 1, bytes + message.len() as u64);
             }
+            if count == 0 {
+                break;
+            }
+            for slot in run.take(count) {
+                // die here, and below: as in `commit_filled`, for those that are committed.
+                // Release: as there.
+                slot.head().sequence.store(sequence, Release);
+            }
+            position = self.beyond(position, count);
+            side.position.store(position, Release);
+            side.bytes.add_alone(bytes);
+            filled += count;
         }
         filled
     }
@@ -261,30 +292,37 @@ impl Ring {
         let mut position = side.position.load(Relaxed);
         let mut taken = 0;
         while taken < most {
-            let Ok(run) = self.slots.run(self.index_of(position) as usize, most - taken) else { return taken };
+            let Ok(run) = self.slots.run(self.index_of(position) as usize, (most - taken).min(self.at_once)) else { break };
             let sequence = self.lap_of(position).wrapping_mul(2) + 1;
-            for slot in run {
+            let (mut count, mut bytes) = (0, 0);
+            for slot in run.clone() {
                 let head = slot.head();
                 // Acquire: as in `look`.
                 if head.sequence.load(Acquire) != sequence {
-                    return taken;
+                    break;
                 }
                 // Read once: the check holds for what is used after it.
                 let len = head.len.load(Relaxed) as usize;
                 if len > longest {
-                    return taken;
+                    break;
                 }
-                let Ok(space) = into.space(len) else { return taken };
+                let Ok(space) = into.space(len) else { break };
                 slot.read(0, &mut space[..len]);
                 into.keep(len);
-                // die here, and below: as in `commit_emptied`.
-                // Release: as there.
-                head.sequence.store(sequence.wrapping_add(1), Release);
-                position = self.next(position);
-                side.position.store(position, Release);
-                side.bytes.add_alone(len as u64);
-                taken += 1;
+                (count, bytes) = (count + 1, bytes + len as u64);
             }
+            if count == 0 {
+                break;
+            }
+            for slot in run.take(count) {
+                // die here, and below: as in `commit_emptied`, for those that are committed.
+                // Release: as there.
+                slot.head().sequence.store(sequence.wrapping_add(1), Release);
+            }
+            position = self.beyond(position, count);
+            side.position.store(position, Release);
+            side.bytes.add_alone(bytes);
+            taken += count;
         }
         taken
     }

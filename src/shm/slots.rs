@@ -85,7 +85,7 @@ impl Slots {
     ///
     /// As [`Slots::get`], for the first.
     #[inline]
-    pub(crate) fn run(&self, index: usize, most: usize) -> Result<impl Iterator<Item = Slot<'_>>> {
+    pub(crate) fn run(&self, index: usize, most: usize) -> Result<impl Iterator<Item = Slot<'_>> + Clone> {
         let first = self.get(index)?.at;
         let step = index >> self.step_bits;
         let end = if self.reserved[step].load(Relaxed) { ((step + 1) << self.step_bits).min(self.count) } else { index + 1 };

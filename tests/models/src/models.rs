@@ -188,6 +188,18 @@ pub fn all() -> Vec<Scene> {
             Play { senders: &[2], receivers: &[Take::Whole], watches: 1, dies: Some("watches"), ..base },
         );
     }
+    // Half a ring is committed at once.
+    let of_four = Play { kind: Kind::Ring(4), receivers: &[Take::Whole], many: true, ..Play::default() };
+    scenes.push(scene("ring of 4: batches", 1, 0, move |m| _ = Play { senders: &[5], ..of_four }.set_up(m)));
+    scenes.push(scene("ring of 4: batches, two receive", 0, 0, move |m| {
+        Play { senders: &[5, 1], receivers: &[Take::Whole; 2], ..of_four }.set_up(m);
+    }));
+    scenes.push(scene("ring of 4: a sender of a batch dies", 0, 1, move |m| {
+        Play { senders: &[5, 1], dies: Some("sends 0"), ..of_four }.set_up(m);
+    }));
+    scenes.push(scene("ring of 4: a receiver of a batch dies", 0, 1, move |m| {
+        Play { senders: &[5], receivers: &[Take::Whole; 2], dies: Some("receives 0"), ..of_four }.set_up(m);
+    }));
     scenes.push(scene("ring of 1: a sender waits for the only block", 1, 0, the_only_block));
     scenes.push(scene("ring of 1: a sender dies with the only block", 0, 1, dies_with_the_only_block));
     let beside = |m: &mut Model| corners::dies_beside_one_that_waits(m, Kind::Ring(1));
@@ -849,12 +861,12 @@ fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
     }
 }
 
-/// As `receive_all`, two at a time.
+/// As `receive_all`, three at a time.
 fn receive_batches(index: usize, store: &Store, book: &Book) {
     loop {
         let mut bundle = Bundle::default();
-        match store.recv_many(&mut bundle, 2, Deadline::Never, None) {
-            Ok(count) => assert!(count == bundle.ends.len() && (1..=2).contains(&count)),
+        match store.recv_many(&mut bundle, 3, Deadline::Never, None) {
+            Ok(count) => assert!(count == bundle.ends.len() && (1..=3).contains(&count)),
             Err(Error::Closed) => return,
             Err(e) => panic!("receiving: {e:?}"),
         }

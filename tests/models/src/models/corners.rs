@@ -32,6 +32,7 @@ pub fn all() -> Vec<Scene> {
         scene("ring of 1: one asks how long it is, a sender dies", 0, 1, |m| ring_length(m, 1, false, Some("sends 0"))),
         scene("ring of 1: one asks how long it is, a receiver dies", 0, 1, |m| ring_length(m, 1, false, Some("receives 0"))),
         scene("ring of 2: one asks how long it is, batches", 1, 0, |m| ring_length(m, 2, true, None)),
+        scene("ring of 4: one asks how long it is, batches", 1, 0, |m| ring_length(m, 4, true, None)),
         scene("ring of 2: two take from the dead", 3, 0, two_take_from_the_dead),
         scene("ring of 1: one returns a message", 2, 0, returns),
         scene("ring of 1: for a block, where another message comes", 0, 0, no_block_needed),

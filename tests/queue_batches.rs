@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rsipc::{Batch, Error, Queue, QueueOptions};
@@ -328,5 +330,33 @@ fn the_end_of_a_sender_in_the_middle_leaves_the_first_so_many() {
             });
         }
         assert_eq!(queue.len(), Ok(0));
+    }
+}
+
+#[test]
+fn a_message_that_panics_leaves_the_queue_to_others() {
+    struct Panics<'a>(&'a [u8], Cell<u32>);
+    impl AsRef<[u8]> for Panics<'_> {
+        fn as_ref(&self) -> &[u8] {
+            let left = self.1.get();
+            assert!(left > 0, "a message is read too often");
+            self.1.set(left - 1);
+            self.0
+        }
+    }
+    let test = Test::new("panics");
+    for (i, options) in every_kind().iter().enumerate() {
+        for reads in 0..4 {
+            let name = format!("q{i}-{reads}");
+            let queue = Queue::create(test.name(&name), options).unwrap();
+            if queue.capacity() == Some(0) {
+                continue;
+            }
+            let messages = [Panics(b"first", Cell::new(u32::MAX)), Panics(b"second", Cell::new(reads))];
+            let sent = catch_unwind(AssertUnwindSafe(|| queue.send_many_timeout(&messages, Duration::ZERO)));
+            let other = Queue::open(test.name(&name)).unwrap();
+            while other.try_recv().is_ok() {}
+            other.send_timeout(b"third", LONG).unwrap_or_else(|e| panic!("after {reads} reads, {sent:?}: {e}"));
+        }
     }
 }

@@ -124,6 +124,10 @@ impl Queue {
     /// # Errors
     ///
     /// `MessageTooLong`, which says which one it is, before anything is sent. Otherwise as [`Queue::send`], where the first was not sent.
+    ///
+    /// # Panics
+    ///
+    /// If a message's `as_ref` does: then the first so many are sent, as above.
     #[inline]
     pub fn send_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize> {
         self.send_many_until(messages, Deadline::Never)

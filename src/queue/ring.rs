@@ -72,7 +72,7 @@ impl Ring {
         let capacity = plan.slots as u32;
         let index_bits = capacity.saturating_sub(1).checked_ilog2().map_or(0, |bits| bits + 1);
         // Half the ring: one side fills, or empties, one half while the other has the other half.
-        let at_once = (MOST_BYTES_AT_ONCE / plan.slot_size.max(1)).min(plan.slots / 2).clamp(1, MOST_AT_ONCE);
+        let at_once = (MOST_BYTES_AT_ONCE / plan.slot_size.max(1)).min(plan.slots.div_ceil(2)).clamp(1, MOST_AT_ONCE);
         Ok(Self { shared: shared.clone(), slots, capacity, index_bits, at_once })
     }
 

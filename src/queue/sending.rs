@@ -8,7 +8,7 @@ use crate::queue::log::Log;
 use crate::queue::ring::Look;
 use crate::queue::store::{BLOCK, Store};
 use crate::queue::watch::Watch;
-use crate::shm::layout::{BlockHead, ENVELOPED};
+use crate::shm::layout::{BlockHead, ENVELOPED, Side};
 use crate::shm::slots::Slot;
 use crate::sync::lock;
 use crate::sys::memory::Ordering::{Relaxed, Release};
@@ -25,6 +25,15 @@ pub(crate) enum Payload<'a> {
     Here(&'a [u8], &'a [u8]),
     /// With the message's length.
     InBlock(&'a Claim<'a>, usize),
+}
+
+/// Messages of the caller's own type may panic while they are read: others go on.
+struct ReleasesOnPanic<'a>(&'a Call<'a>, &'a Side);
+
+impl Drop for ReleasesOnPanic<'_> {
+    fn drop(&mut self) {
+        Store::release(self.0, self.1);
+    }
 }
 
 impl Store {
@@ -155,7 +164,9 @@ impl Store {
     pub(crate) fn with_sending_lock<T>(&self, call: &Call<'_>, deadline: Deadline, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let side = &self.shared.send;
         Self::acquire(call, side, deadline)?;
+        let on_panic = ReleasesOnPanic(call, side);
         let result = act();
+        std::mem::forget(on_panic);
         if matches!(result, Err(Error::Closed)) {
             self.finish_shutdown(call);
         } else {

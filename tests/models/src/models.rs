@@ -797,7 +797,7 @@ impl Play {
         let unsent = received.iter().filter(|(_, message)| !book.tried.borrow().contains(message)).count();
         assert_eq!(unsent, 0, "messages came that nobody sent: {received:?}");
         let lost = sent.iter().filter(|message| !received.iter().any(|(_, received)| received == *message)).count();
-        let taken = if self.many { 2 } else { 1 } * usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
+        let taken = if self.many { IN_A_BATCH } else { 1 } * usize::from(outcome.anybody_died() && !outcome.died("sends 0"));
         assert!(lost <= taken, "sent {sent:?}, received {received:?}");
         let left = received.iter().filter(|(by, _)| *by >= 10).count();
         assert!(
@@ -861,12 +861,15 @@ fn receive_all(index: usize, store: &Store, take: Take, book: &Book) {
     }
 }
 
-/// As `receive_all`, three at a time.
+/// The most that are received in one batch.
+const IN_A_BATCH: usize = 3;
+
+/// As `receive_all`, in batches.
 fn receive_batches(index: usize, store: &Store, book: &Book) {
     loop {
         let mut bundle = Bundle::default();
-        match store.recv_many(&mut bundle, 3, Deadline::Never, None) {
-            Ok(count) => assert!(count == bundle.ends.len() && (1..=3).contains(&count)),
+        match store.recv_many(&mut bundle, IN_A_BATCH, Deadline::Never, None) {
+            Ok(count) => assert!(count == bundle.ends.len() && (1..=IN_A_BATCH).contains(&count)),
             Err(Error::Closed) => return,
             Err(e) => panic!("receiving: {e:?}"),
         }
